@@ -19,6 +19,7 @@ from pinfold.core.fit.engine import fit
 from pinfold.core.host import Claim, Foreign, HostState, Ledger, Limits
 from pinfold.core.host_map import Observed, host_map
 from pinfold.core.hosttext import host
+from pinfold.core.load import HostLoad, Load
 from pinfold.core.overhead import ObservedThread, ThreadClass, masks
 from pinfold.core.pools import PoolConfig, build_pools
 from pinfold.core.request.compile import compile_request
@@ -163,6 +164,16 @@ def test_drift_stands_below_the_map_with_its_repair() -> None:
     _, _, drift = captured.get().partition("1 place drifted:\n")
     assert "guest vm00: vCPU thread 71 () may run on 0-1, recorded is 3" in drift
     assert "repair: taskset -pc 3 71" in drift
+
+
+def test_where_samples_exist_the_map_says_which_pcpus_were_waited_for() -> None:
+    seen = survey("core:6", "0-1", "2-5", [(2, PINNED)])
+    load = HostLoad(ended=0.0, pcpus={0: Load(wait=700), 2: Load(wait=0, others=300)}, pools={}, guests={}, names={})
+    screen = Console(width=80, highlight=False, markup=False, emoji=False)
+    with screen.capture() as captured:
+        screen.print(*host_map_view(seen, map_of(seen), 80, load=load), sep="\n")
+    assert "waited for in the last minute: pCPU 0 (70 %)\n" in captured.get()
+    assert "others than its owner ran in the last minute: pCPU 2 (30 %)\n" in captured.get()
 
 
 def test_no_mark_means_two_guests() -> None:

@@ -6,6 +6,7 @@ import os
 import socket
 import stat
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
@@ -39,6 +40,24 @@ def test_a_loopback_address_serves_the_metrics() -> None:
     with listener.serving(listener.parse("127.0.0.1:0"), pages(b"a 1\n")) as url, urllib.request.urlopen(url, timeout=60) as answer:
         assert answer.read() == b"a 1\n"
         assert answer.headers["Content-Type"] == listener.CONTENT_TYPE
+
+
+@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", ""])
+def test_a_page_for_browsers_answers_only_under_a_name_of_loopback(host: str) -> None:
+    page = listener.Page(
+        content_type="text/html",
+        render=lambda fields: fields["Last-Event-ID"].encode(),
+        headers={"X-Frame-Options": "DENY"},
+        hears="Last-Event-ID",
+        own_host=True,
+    )
+    with listener.serving(("127.0.0.1", 0), {"/ui": page}) as where:
+        url = where.removesuffix("/metrics") + "/ui"
+        asked = urllib.request.Request(url, headers={"Last-Event-ID": "7"})
+        with urllib.request.urlopen(asked, timeout=60) as answer:
+            assert (answer.read(), answer.headers["X-Frame-Options"]) == (b"7", "DENY")
+        with pytest.raises(urllib.error.HTTPError, match="403"):
+            urllib.request.urlopen(urllib.request.Request(url, headers={"Host": host}), timeout=60)
 
 
 def test_a_unix_socket_serves_its_group_and_is_gone_afterwards(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from typing import Final
 
 from pinfold.api.asgi import App, Receive, Scope, Send
 from pinfold.api.errors import send_error
-from pinfold.core.addresses import is_loopback
+from pinfold.core.addresses import names_loopback
 
 _JSON: Final = "application/json"
 FORMS_BELOW: Final = "/ui/"
@@ -45,17 +45,6 @@ def of_own_page(path: str, origin: str, host: str) -> bool:
     """
     scheme, separator, name = origin.partition("://")
     return path.startswith(FORMS_BELOW) and scheme in ("http", "https") and bool(separator) and bool(host) and name.lower() == host.lower()
-
-
-def names_loopback(host: str) -> bool:
-    """Whether a `Host` header names this machine's loopback, with or without a port.
-
-    >>> [names_loopback(host) for host in ("localhost", "127.0.0.1:8774", "[::1]:8774", "evil.example", "127.0.0.1.evil.example", "")]
-    [True, True, True, False, False, False]
-    """
-    name = host.strip().lower()
-    name = name[1:].partition("]")[0] if name.startswith("[") else name.partition(":")[0]
-    return is_loopback(name)
 
 
 class JsonPosts:

@@ -105,10 +105,10 @@ class Daemons(Protocol):
         options: WatchOptions,
         *,
         read_settings: Callable[[], HostSettings],
-        ready: Callable[[str], None],
+        ready: Callable[[str, str], None],
         alive: Callable[[], None],
     ) -> None:
-        """The watch. `ready` gets the address of the metrics, '' for none; `alive` is called while nothing hangs."""
+        """The watch. `ready` gets the address of the metrics and that of the page, '' for none; `alive` is called while nothing hangs."""
         ...
 
     def agent(self, settings: FleetSettings, *, ready: Callable[[str], None]) -> None:
@@ -155,13 +155,20 @@ def _watch(command: WatchCommand, daemons: Daemons) -> None:
     settings, options = command.prepared()
     watch_log(verbose=command.verbose)
 
-    def ready(where: str) -> None:
+    def ready(where: str, page: str) -> None:
         places = " and ".join(filter(None, (where, options.textfile)))
         lines = [f"Watching {settings.uri} on {settings.host} every {options.interval:g} s."]
         lines += [f"Metrics are at {places}."] if places else []
+        lines += [f"The page of the host is at {page}."] if page else []
         lines += [f"{_REPAIRED[options.repair]} are moved back when they drift."] if options.repair in _REPAIRED else []
         lines += ["Guests follow the pools when these change."] if options.pools is PoolsMode.APPLY else []
-        document = {"host": settings.host, "uri": settings.uri, "metrics": where or None, "textfile": options.textfile or None}
+        document = {
+            "host": settings.host,
+            "uri": settings.uri,
+            "metrics": where or None,
+            "textfile": options.textfile or None,
+            "page": page or None,
+        }
         _announce(lines, document, as_json=command.as_json)
 
     daemons.watch(settings, options, read_settings=lambda: command.read(quiet=True).settings, ready=ready, alive=Watchdog().feed)

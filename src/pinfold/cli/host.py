@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pinfold.config import Configuration
     from pinfold.core.drift import Finding
     from pinfold.core.host_map import HostMap
+    from pinfold.core.load import HostLoad
     from pinfold.host.survey import Survey
 
 app = typer.Typer(help="Show this host's cells, pools and guests; list, add and fence hosts of the service.", no_args_is_help=True)
@@ -61,7 +62,8 @@ def map_(
 ) -> None:
     """Draw the host: cells, cores with their siblings side by side, the pool of each pCPU and what runs there, and below it the drift.
 
-    Cores that are alike and that nobody holds share a line on hosts with more than 128 pCPUs.
+    Cores that are alike and that nobody holds share a line on hosts with more than 128 pCPUs. Where `pinfold watch` runs, map and picture
+    say which pCPUs were waited for in the last minute, and where others than the owner ran.
     """
     from pinfold.cli.picture import draw_repeatedly, write_svg
     from pinfold.cli.views.host_map import host_map_view
@@ -73,17 +75,17 @@ def map_(
 
         def draw(width: int) -> list[RenderableType]:
             seen, chart, drift = _surveyed(context, configuration, quiet=True, threads=True)
-            return host_map_view(seen, chart, width, drift)
+            return host_map_view(seen, chart, width, drift, _load(configuration))
 
         draw_repeatedly(draw)
     seen, chart, drift = _surveyed(context, configuration, quiet=as_json, threads=True)
     if as_json:
         show_json(plain(chart))
     elif svg is not None:
-        write_svg(svg, seen, chart, drift)
+        write_svg(svg, seen, chart, drift, _load(configuration))
     else:
         screen = console()
-        show(host_map_view(seen, chart, screen.width, drift), screen)
+        show(host_map_view(seen, chart, screen.width, drift, _load(configuration)), screen)
 
 
 @app.command("pools")
@@ -115,6 +117,18 @@ def pools(
         show(pools_view(plan, done, applying(context)))
     if not (plan.settled if done is None else done.complete):
         raise typer.Exit(ExitStatus.REFUSED)
+
+
+def _load(configuration: Configuration) -> HostLoad | None:
+    """The last minute of this host, None if no watch measures it."""
+    from pinfold.core.errors import Unavailable
+    from pinfold.core.load import LATELY_SECONDS, lately
+    from pinfold.watch import history as watched
+
+    try:
+        return lately(watched.ask(watched.socket_path(configuration.settings), int(LATELY_SECONDS)))
+    except Unavailable:
+        return None
 
 
 def _surveyed(

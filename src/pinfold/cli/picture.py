@@ -14,6 +14,7 @@ from pinfold.core.errors import InvalidRequest
 if TYPE_CHECKING:
     from pinfold.core.drift import Finding
     from pinfold.core.host_map import HostMap
+    from pinfold.core.load import HostLoad
     from pinfold.host.survey import Survey
 
 _EVERY_SECONDS: Final = 2.0
@@ -30,13 +31,13 @@ def draw_repeatedly(draw: Callable[[int], Iterable[RenderableType]]) -> NoReturn
         time.sleep(_EVERY_SECONDS)
 
 
-def write_svg(file: str, seen: Survey, chart: HostMap, drift: Sequence[Finding]) -> None:
-    """Write the picture of a surveyed host. Raises `InvalidRequest` if the file cannot be written."""
+def write_svg(file: str, seen: Survey, chart: HostMap, drift: Sequence[Finding], load: HostLoad | None = None) -> None:
+    """Write the picture of a surveyed host, with its load if that is known. Raises `InvalidRequest` if the file cannot be written."""
     from pinfold.drawing.svg import host_svg
 
     guests = tuple((guest.id, guest.server or guest.name, guest.record is not None) for guest in seen.guests)
     try:
         with open(file, "w", encoding="utf-8") as stream:
-            stream.write(host_svg(chart, guests=guests, drift=drift))
+            stream.write(host_svg(chart, guests=guests, drift=drift, load=load))
     except OSError as error:
         raise InvalidRequest(f"--svg {file}: cannot be written ({error.strerror})", key="--svg") from error

@@ -16,6 +16,7 @@ from pinfold.cli.output import write
 from pinfold.cli.session import Processes
 from pinfold.cli.up import Verbose
 from pinfold.core.errors import InvalidRequest
+from pinfold.watch.options import UI_ADDRESS
 
 Choice = TypeVar("Choice", bound=Enum)
 
@@ -38,6 +39,13 @@ def watch(
         str | None,
         typer.Option(metavar="ADDRESS:PORT|unix:PATH", help="Serve /metrics there: an address on loopback, or a unix socket."),
     ] = None,
+    ui: Annotated[
+        bool,
+        typer.Option(
+            "--ui",
+            help=f"Serve a page of this host for browsers, too: at the address of --listen, or at {UI_ADDRESS}. It changes nothing.",
+        ),
+    ] = False,
     keep_days: Annotated[int, typer.Option(min=1, max=3650, help="For how many days the journal keeps what changed.")] = 30,
     keep_mib: Annotated[int, typer.Option(min=1, max=4096, help="The most MiB of the journal; its oldest entries go first.")] = 64,
     repair: Annotated[
@@ -67,7 +75,7 @@ def watch(
     The journal lies in the state directory, and `pinfold history` reads it. The watch reads the configuration again when its files have
     changed, and at SIGHUP.
     If there is a flavors file, the metrics say how many more guests of each flavor fit.
-    Metrics need the package prometheus-client: pip install 'pinfold\\[watch]'.
+    Metrics need the package prometheus-client: pip install 'pinfold\\[watch]'. The page of --ui needs jinja2: pip install 'pinfold\\[ui]'.
     """
     from pinfold.cli.daemons import WatchCommand
     from pinfold.core.settings import RepairScope
@@ -76,6 +84,8 @@ def watch(
 
     if once and listen:
         raise InvalidRequest("--once ends before anybody could ask; leave --listen out", key="--once")
+    if once and ui:
+        raise InvalidRequest("--once ends before anybody could look; leave --ui out", key="--once")
     if once and repair != "off":
         raise InvalidRequest("--once repairs nothing; `pinfold repair` does", key="--once")
     scope, mode = _choice(RepairScope, "--repair", repair), _choice(PoolsMode, "--pools", pools)
@@ -87,6 +97,7 @@ def watch(
             pools=mode,
             interval=interval,
             listen=listen or "",
+            ui=ui,
             textfile=textfile or "",
             keep_days=keep_days,
             keep_mib=keep_mib,

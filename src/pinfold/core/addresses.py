@@ -19,3 +19,14 @@ def is_loopback(host: str) -> bool:
         return False
     mapped = getattr(address, "ipv4_mapped", None)
     return (mapped or address).is_loopback
+
+
+def names_loopback(host: str) -> bool:
+    """Whether a `Host` header names this machine's loopback, with or without a port.
+
+    >>> [names_loopback(host) for host in ("localhost", "127.0.0.1:8774", "[::1]:8774", "evil.example", "127.0.0.1.evil.example", "")]
+    [True, True, True, False, False, False]
+    """
+    name = host.strip().lower()
+    name = name[1:].partition("]")[0] if name.startswith("[") else name.partition(":")[0]
+    return is_loopback(name)

@@ -22,6 +22,7 @@ LATELY_SECONDS: Final = 60.0
 STARVING_MILLICPU: Final = 100
 """Threads that wait longer than this starve: a tenth of the time, for one thread."""
 _MOST_RUNNERS: Final = 3
+_MOST_PCPUS: Final = 8
 _LEAST_RUNNER: Final = 30
 """Who worked less, in millicpu, is not named as one who ran instead."""
 
@@ -83,6 +84,27 @@ def share(millicpu: int) -> str:
     ('62 %', '0 %')
     """
     return f"{round(millicpu / 10)} %"
+
+
+def pcpu_sentences(load: HostLoad) -> tuple[str, ...]:
+    """Which pCPUs were waited for, and where others than the owner ran, the most first; for pictures without room for bars.
+
+    >>> pcpus = {0: Load(wait=700), 1: Load(wait=20), 7: Load(wait=0, others=300)}
+    >>> pcpu_sentences(HostLoad(ended=0.0, pcpus=pcpus, pools={}, guests={}, names={}))
+    ('waited for in the last minute: pCPU 0 (70 %)', 'others than its owner ran in the last minute: pCPU 7 (30 %)')
+    >>> pcpu_sentences(HostLoad(ended=0.0, pcpus={0: Load(wait=5)}, pools={}, guests={}, names={}))
+    ('no pCPU was waited for in the last minute',)
+    """
+    waits = [(cpu, one.wait) for cpu, one in load.pcpus.items() if one.wait is not None and one.wait >= STARVING_MILLICPU]
+    others = [(cpu, one.others) for cpu, one in load.pcpus.items() if one.others is not None and one.others >= _LEAST_RUNNER]
+    found = [f"waited for in the last minute: {_most(waits)}" if waits else "no pCPU was waited for in the last minute"]
+    return (*found, *([f"others than its owner ran in the last minute: {_most(others)}"] if others else []))
+
+
+def _most(amounts: list[tuple[int, int]]) -> str:
+    ordered = sorted(amounts, key=lambda one: (-one[1], one[0]))
+    named = ", ".join(f"pCPU {cpu} ({share(amount)})" for cpu, amount in ordered[:_MOST_PCPUS])
+    return named + (f" and {len(ordered) - _MOST_PCPUS} more" if len(ordered) > _MOST_PCPUS else "")
 
 
 def lately(history: HostHistory) -> HostLoad | None:

@@ -14,12 +14,12 @@ import stat
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
-from pinfold.core.addresses import is_loopback
+from pinfold.core.addresses import is_loopback, names_loopback
 from pinfold.core.errors import InvalidRequest
 
 _log = logging.getLogger(__name__)
@@ -30,6 +30,7 @@ HISTORY: Final = "/history"
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 _PLAIN: Final = "text/plain; charset=utf-8"
 _MOST_FIELDS: Final = 8
+_NONE: Final[Mapping[str, str]] = {}
 _AT_ONCE: Final = 8
 _SECONDS: Final = 5.0
 _SOCKET_MODE: Final = 0o660
@@ -38,10 +39,18 @@ _FORMS: Final = "ADDRESS:PORT on loopback (127.0.0.1:9177, [::1]:9177) and unix:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """One page: the type of its content, and what renders it from the fields of a query. That raises `InvalidRequest` for bad fields."""
+    """One page: the type of its content, and what renders it from the fields of a query. That raises `InvalidRequest` for bad fields.
+
+    `headers` are more headers of the answer. The value of the request's header `hears` is among the fields, by that name. A page of
+    `own_host` is for browsers: the request must name loopback as its host, so that a page of another site cannot read it under a name of
+    its own that suddenly means 127.0.0.1 (DNS rebinding).
+    """
 
     content_type: str
     render: Callable[[Mapping[str, str]], bytes]
+    headers: Mapping[str, str] = field(default_factory=dict)
+    hears: str = ""
+    own_host: bool = False
 
 
 Pages = Mapping[str, Page]
@@ -150,18 +159,27 @@ class _Handler(BaseHTTPRequestHandler):
         if page is None:
             self._answer(404, _PLAIN, f"there is only {' and '.join(self.server.pages)}\n".encode())
             return
+        host = self.headers.get("Host", "")
+        if page.own_host and not names_loopback(host):
+            self._answer(403, _PLAIN, f"the request names the host {host[:255]!r}; only names of loopback are allowed here\n".encode())
+            return
         try:
-            body = page.render(dict(parse_qsl(query, max_num_fields=_MOST_FIELDS)))
+            fields = dict(parse_qsl(query, max_num_fields=_MOST_FIELDS))
+            if page.hears:
+                fields[page.hears] = self.headers.get(page.hears, "")
+            body = page.render(fields)
         except (InvalidRequest, ValueError) as error:
             self._answer(400, _PLAIN, f"{error}\n".encode(errors="replace"))
             return
-        self._answer(200, page.content_type, body)
+        self._answer(200, page.content_type, body, page.headers)
 
-    def _answer(self, status: int, content_type: str, body: bytes) -> None:
+    def _answer(self, status: int, content_type: str, body: bytes, headers: Mapping[str, str] = _NONE) -> None:
         self.send_response(status)
         self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(body)))
         self.send_header("Connection", "close")
+        for name, value in headers.items():
+            self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body)
 

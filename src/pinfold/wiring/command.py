@@ -74,7 +74,7 @@ class ServiceDaemons:
         options: WatchOptions,
         *,
         read_settings: Callable[[], HostSettings],
-        ready: Callable[[str], None],
+        ready: Callable[[str, str], None],
         alive: Callable[[], None],
     ) -> None:
         """See `wiring.watch`."""

@@ -20,10 +20,11 @@ from pinfold.watch.history import answer, socket_path
 from pinfold.watch.hours import measured, measured_shapes
 from pinfold.watch.journal import Journal, journal_path
 from pinfold.watch.loop import Publisher, Watch
-from pinfold.watch.options import WatchOptions
+from pinfold.watch.options import UI_ADDRESS, WatchOptions
 from pinfold.watch.pools import PoolsMode
 from pinfold.watch.state import State
 from pinfold.wiring.host import open_driver
+from pinfold.wiring.watch_page import UI, refuse_without_extra, ui_pages
 
 _log = logging.getLogger(__name__)
 
@@ -41,16 +42,18 @@ def serve_watch(
     options: WatchOptions,
     *,
     read_settings: Callable[[], HostSettings],
-    ready: Callable[[str], None],
+    ready: Callable[[str, str], None],
     alive: Callable[[], None],
 ) -> None:
     """Watch the host until SIGINT or SIGTERM; SIGHUP makes it read the configuration again.
 
-    `ready` is called with the address of the metrics, '' for none, after the first sweep. Raises `InvalidRequest` for an address or a file
-    that cannot be used, `Unavailable` if the hypervisor is away at the start.
+    `ready` is called with the address of the metrics and that of the page, '' for none, after the first sweep. Raises `InvalidRequest` for
+    an address or a file that cannot be used, `Unavailable` if the hypervisor is away at the start.
     """
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is a watch that hears it
     address = listener.parse(options.listen) if options.listen else None
+    if options.ui:
+        refuse_without_extra()
     with ExitStack() as stack:
         publishers = _publishers(options)
         journal = stack.enter_context(closing(Journal(journal_path(settings), days=options.keep_days, mib=options.keep_mib)))
@@ -65,16 +68,22 @@ def serve_watch(
             stack.enter_context(listener.serving(socket_path(settings), {listener.HISTORY: history}))
         except InvalidRequest as error:
             _log.warning("`pinfold host history` cannot ask this watch without --from: %s", error)
-        where = ""
+        where = page = ""
+        pages = ui_pages(watch) if options.ui else {}
         if address is not None:
             from pinfold.watch.metrics import render
 
             metrics = listener.Page(content_type=listener.CONTENT_TYPE, render=lambda _: render(watch.state))
-            where = stack.enter_context(listener.serving(address, {listener.METRICS: metrics, listener.HISTORY: history}))
+            more = pages if isinstance(address, tuple) else {}
+            where = stack.enter_context(listener.serving(address, {listener.METRICS: metrics, listener.HISTORY: history, **more}))
+            page = where.removesuffix(listener.METRICS) + UI if more else ""
+        if pages and not page:
+            page = stack.enter_context(listener.serving(listener.parse(UI_ADDRESS, option="--ui"), pages))
+            page = page.removesuffix(listener.METRICS) + UI
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: watch.stop())
         signal.signal(signal.SIGHUP, lambda *_: watch.hang_up())
-        watch.run(lambda: ready(where))
+        watch.run(lambda: ready(where, page))
 
 
 def _publishers(options: WatchOptions) -> dict[str, Publisher]:

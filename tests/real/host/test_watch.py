@@ -77,6 +77,10 @@ def test_the_samples_of_the_last_minutes_are_shown_by_host_history(bench: Bench,
         assert "vcpu" in {row["thread_class"] for row in rows}
         shown = pinfold(watch.config, "host", "history", "--from", f"unix:{watch.path}", "--minutes", "5").stdout
         assert "web vcpu" in shown and "pCPU 1" in shown and "pool overhead" in shown
+        assert " in the last minute" in pinfold(watch.config, "host", "map").stdout, "the map shows the load, too"
+        picture = tmp_path / "map.svg"
+        assert pinfold(watch.config, "host", "map", "--svg", str(picture)).returncode == 0
+        assert "waited for it, of the last minute" in picture.read_text(encoding="utf-8")
 
 
 def test_novas_share_guest_follows_pools_that_change_in_the_file(bench: Bench, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import Finding
 from pinfold.core.host_map import CellMap, CoreMap, HostMap, PcpuMap
 from pinfold.core.ledger import Role
+from pinfold.core.load import HostLoad, pcpu_sentences
 from pinfold.core.overhead import ThreadClass
 from pinfold.core.plural import count, page_words
 from pinfold.drawing.tiles import CLASH, DRIFTED, FREE, STRAY, UNKNOWN
@@ -26,8 +27,13 @@ _FOLD_BEYOND = 128
 """A host with more pCPUs has one line for a long run of cores that nobody holds and that are alike."""
 
 
-def host_map_view(seen: Survey, chart: HostMap, width: int, drift: Sequence[Finding] = ()) -> list[RenderableType]:
-    """The map for a screen `width` columns wide, and below it the drift with its repairs. Pure."""
+def host_map_view(
+    seen: Survey, chart: HostMap, width: int, drift: Sequence[Finding] = (), load: HostLoad | None = None
+) -> list[RenderableType]:
+    """The map for a screen `width` columns wide, with what was waited for in the last minute, and below it the drift with its repairs.
+
+    Pure.
+    """
     guests = guest_marks(seen)
     pcpus = [pcpu for cell in chart.cells for core in cell.cores for pcpu in core.pcpus]
     owners = {pcpu.pcpu: owner_mark(pcpu, guests) for pcpu in pcpus}
@@ -41,6 +47,8 @@ def host_map_view(seen: Survey, chart: HostMap, width: int, drift: Sequence[Find
     lines += _held_offline(seen, chart)
     if guests:
         lines += [_guests(seen, guests), Text()]
+    if load is not None:
+        lines += [*(Text(sentence) for sentence in pcpu_sentences(load)), Text()]
     lines += _legend(pcpus, owners, width)
     if drift:
         lines += [Text(), Text(f"{count(len(drift), 'place')} drifted:", style="bold red"), *findings_lines(drift)]
