@@ -33,6 +33,7 @@ VIEWS: Final = {
     "starving-guest": "/ui/guests/{a02-web}",
     "repair": "/ui/guests/{a05-web}/repair",
     "repin": "/ui/hosts/roomy/repin",
+    "pools": "/ui/hosts/adrift/pools?shared=0-2&dedicated=3-39&overhead=0-2",
     "refusals": "/ui/fits?flavor=share-16",
     "refused-guest": "/ui/guests/{huge}/fits",
     "disable": "/ui/hosts/adrift/disable",

@@ -118,6 +118,10 @@ def test_an_admin_re_pins_a_guest_from_the_page_and_sees_it_arrive(browser: Brow
         sign_in(narrow)
         narrow.goto("/ui/hosts/c3/repin")
         assert narrow.evaluate("document.documentElement.scrollWidth") <= 320
+    page.goto("/ui/hosts/c3/pools?shared=0-2&dedicated=3-7")
+    expect(page.get_by_role("button", name="Order these pools")).to_be_visible()
+    assert violations(page) == []
+    page.go_back()
     page.get_by_role("button", name="Move 1 guest").click()
     expect(page.get_by_text("1 guest on the way to their new places")).to_be_visible()
     fleet.obey()

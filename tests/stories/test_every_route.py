@@ -155,6 +155,7 @@ GET /ui/hosts/{name}
 GET /ui/hosts/{name}/disable
 GET /ui/hosts/{name}/enable
 GET /ui/hosts/{name}/live
+GET /ui/hosts/{name}/pools
 GET /ui/hosts/{name}/repin
 GET /ui/live
 GET /v1/capacity
@@ -245,6 +246,7 @@ CHANGING_FORM = """
 POST /ui/guests/{guest_id}/repair
 POST /ui/hosts/{name}/disable
 POST /ui/hosts/{name}/enable
+POST /ui/hosts/{name}/pools
 POST /ui/hosts/{name}/repin
 """
 """The same for those who are signed in."""
@@ -263,6 +265,7 @@ FORBIDDEN = {
     ("GET", "/ui/guests/{guest_id}/repair", "a reader"): 403,
     ("GET", "/ui/hosts/{name}/disable", "a reader"): 403,  # the form for it is for admins
     ("GET", "/ui/hosts/{name}/enable", "a reader"): 403,
+    ("GET", "/ui/hosts/{name}/pools", "a reader"): 403,
     ("GET", "/ui/hosts/{name}/repin", "a reader"): 403,
     ("POST", "/placement/reshaper", "an admin"): 403,  # by Placement's own policy it is for services alone
 }

@@ -405,6 +405,35 @@ def test_a_guest_is_repaired_only_where_that_is_possible_and_only_by_an_admin(fl
     assert "host c1 is silent" in text_of(fleet.http.get(path))
 
 
+def test_an_admin_changes_pools_from_the_page_after_the_plan(fleet: Fleet) -> None:
+    c1 = fleet.host("c1")
+    guest = fleet.create("<b>web</b>", fleet.flavor("share", vcpus=2, **SHARE), host="c1")
+    c1.obey()
+    assert 'href="/ui/hosts/c1/pools"' in fleet.http.get("/ui/hosts/c1").text
+    page = "/ui/hosts/c1/pools"
+    assert 'name="dedicated" value="2-15"' in fleet.http.get(page).text
+    assert 'role="alert"' in fleet.http.get(page, params={"shared": "0-99"}).text, "the host has no such pCPU"
+    wanted = {"shared": "0-2", "dedicated": "3-15", "overhead": "0-2"}
+    shown = fleet.http.get(page, params=wanted)
+    text = text_of(shown)
+    assert "A <b>web</b> emulator threads 0-1 0-2" in text
+    assert "pCPU 2 now D then SO" in text
+    assert "pCPUs in the shared pool: 2 now, 3 then" in text and "pCPUs in the dedicated pool: 14 now, 13 then" in text
+    assert "threads of 1 running guest move, without a restart" in text
+    assert "guest <b>web</b> keeps pCPU 2, retiring" in text
+    assert c1.orders()["pools"] is None, "a plan changes nothing"
+
+    (revision,) = re.findall(r'name="revision" value="(\d+)"', shown.text)
+    assert post(fleet, page, ADMIN, **wanted, revision="0").status_code == 409
+    assert post(fleet, page, ADMIN, shared="x", revision=revision).status_code == 400
+    assert post(fleet, page, READER, **wanted, revision=revision).status_code == 403
+    done = post(fleet, page, ADMIN, **wanted, revision=revision)
+    assert (done.status_code, done.headers["location"]) == (303, f"/ui/hosts/{c1.id}/pools")
+    assert c1.orders()["pools"] == wanted
+    assert "The agent does not use the ordered pools yet." in text_of(fleet.http.get(page))
+    assert c1.order(guest)["claim"]["fit"]["emulator"] == "0-1", "the guest follows when the agent uses them"
+
+
 def test_only_an_admin_and_only_from_a_page_of_this_service_re_pins(fleet: Fleet) -> None:
     fleet.host("c1")
     assert "/repin" not in fleet.http.get("/ui/hosts/c1", auth=READER).text

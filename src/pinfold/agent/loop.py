@@ -201,13 +201,7 @@ class Agent:
                 return events.Welcomed(welcome=self._service.heartbeat(), when=now())
             case actions.Verify():
                 return self._verify(action)
-            case (
-                actions.SendGuest()
-                | actions.SendFindings()
-                | actions.SendHistory()
-                | actions.SendRepair()
-                | actions.AnswerQuestion()
-            ):
+            case actions.SendGuest() | actions.SendFindings() | actions.SendHistory() | actions.SendRepair() | actions.AnswerQuestion():
                 return self._send(action)
             case actions.Audit():
                 return self._audit(action)

@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request, Response
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 from starlette.concurrency import run_in_threadpool
 
@@ -16,6 +18,8 @@ from pinfold.api.v1.hosts import find
 from pinfold.core.errors import not_found
 from pinfold.core.identity import GuestId
 from pinfold.store import guests
+
+List = Annotated[str | None, Query(max_length=1000)]
 
 router = APIRouter(prefix="/ui", tags=["web page"], include_in_schema=False)
 
@@ -63,6 +67,30 @@ async def repin_host(name: str, request: Request, services: Services) -> Respons
     host = await run_in_threadpool(find, services, name)
     await run_in_threadpool(repin, services, host, revision)
     return RedirectResponse(f"/ui/hosts/{host.id}/repin", 303)
+
+
+@router.get("/hosts/{name}/pools")
+def ask_for_pools(
+    name: str, request: Request, services: Services, shared: List = None, dedicated: List = None, overhead: List = None
+) -> HTMLResponse:
+    """A form for other pools of a host, and what those of the query would mean."""
+    need_extra()
+    from pinfold.api.ui.pools import pools_page
+
+    asked = {key: text for key, text in (("shared", shared), ("dedicated", dedicated), ("overhead", overhead)) if text is not None}
+    return html(pools_page(services, caller_of(request), find(services, name), asked))
+
+
+@router.post("/hosts/{name}/pools")
+async def order_pools(name: str, request: Request, services: Services) -> Response:
+    """Order the pools that the page showed. 409 if the host has changed since."""
+    need_extra()
+    from pinfold.api.ui.pools import order
+
+    asked = fields(await request.body(), "shared=CPULIST&dedicated=CPULIST&overhead=CPULIST&revision=NUMBER")
+    host = await run_in_threadpool(find, services, name)
+    await run_in_threadpool(order, services, host, asked)
+    return RedirectResponse(f"/ui/hosts/{host.id}/pools", 303)
 
 
 @router.get("/guests/{guest_id}/repair")
