@@ -119,7 +119,7 @@ class QuotaInDetail(TypedDict):
     quota_set: dict[str, Any]
 
 
-@router.get("/{project}")
+@router.get("/{project}", responses={501: {}})
 def show_quota(project: Project, request: Request, services: Services, version: Version, user_id: UserId = None) -> QuotaShown:
     """The quota of a project; of others only for who sees them."""
     _refuse_others(request, project, user_id, "show")
@@ -133,7 +133,7 @@ def show_defaults(project: Project, version: Version) -> QuotaShown:
     return {"quota_set": {"id": project, **_values(Quota(), version)}}
 
 
-@router.get("/{project}/detail")
+@router.get("/{project}/detail", responses={501: {}})
 def show_quota_in_detail(project: Project, request: Request, services: Services, version: Version, user_id: UserId = None) -> QuotaInDetail:
     """The quota of a project and what it has; of others only for who sees them."""
     _refuse_others(request, project, user_id, "detail")
