@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
-from tests.rig.databases import embedded, placement_file, postgresql, sqlite_file
-from tests.stories.conftest import fleet
+from collections.abc import Iterator
+from pathlib import Path
 
-__all__ = ["embedded", "fleet", "placement_file", "postgresql", "sqlite_file"]
+import pytest
+from tests.replay.record import SPREAD
+from tests.rig.databases import embedded, placement_file, postgresql, sqlite_file
+from tests.rig.in_process import Fleet, open_fleet
+
+from pinfold.accounting.embedded import Embedded
+
+__all__ = ["embedded", "placement_file", "postgresql", "sqlite_file"]
+
+
+@pytest.fixture
+def fleet(tmp_path: Path, sqlite_file: Path, embedded: Embedded) -> Iterator[Fleet]:
+    """The application as it was when the answers were recorded."""
+    with open_fleet(tmp_path, sqlite_file, embedded, settings=SPREAD) as made:
+        yield made

@@ -20,12 +20,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from msgspec.structs import replace
 from tests.postgres import PostgreSQL, binaries
 from tests.replay import families, questions
 from tests.replay.recording import Answers, read_answers, write_answers, write_text
-from tests.rig.in_process import Fleet, fleet_on, open_fleet
+from tests.rig.in_process import AT_ONCE, Fleet, fleet_on, open_fleet
 
 from pinfold.accounting.embedded import Embedded, EmbeddedPlacement, load, unload
+from pinfold.scheduler.model import HostStrategy
 from pinfold.store.database import Database, upgrade
 
 NOVA = Path(__file__).parents[1] / "nova" / "domains.jsonl"
@@ -89,6 +91,10 @@ def placement(folder: Path) -> Iterator[Embedded]:
     unload()
 
 
+SPREAD = replace(AT_ONCE, strategy=HostStrategy.SPREAD)
+"""How hosts were chosen when the answers were recorded."""
+
+
 @contextmanager
 def fleet() -> Iterator[Fleet]:
     """The application of the stories in a temporary folder."""
@@ -97,7 +103,7 @@ def fleet() -> Iterator[Fleet]:
         database = Database(f"sqlite:///{folder}/empty.db")
         upgrade(database)
         database.close()
-        with placement(folder) as embedded, open_fleet(folder, folder / "empty.db", embedded) as made:
+        with placement(folder) as embedded, open_fleet(folder, folder / "empty.db", embedded, settings=SPREAD) as made:
             yield made
 
 

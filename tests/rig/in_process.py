@@ -226,19 +226,23 @@ def make_services(
 
 
 @contextmanager
-def open_fleet(folder: Path, tables: Path, embedded: Embedded, *, limits: AttemptLimits = PATIENT) -> Iterator[Fleet]:
+def open_fleet(
+    folder: Path, tables: Path, embedded: Embedded, *, settings: SchedulerSettings = AT_ONCE, limits: AttemptLimits = PATIENT
+) -> Iterator[Fleet]:
     """The application in a folder, on a copy of a SQLite file that has our tables; one image, `probe`."""
     images = folder / "images"
     shutil.copy(tables, folder / "pinfold.db")
     database = Database(f"sqlite:///{folder}/pinfold.db")
-    with fleet_on(database, embedded, images, limits=limits) as made:
+    with fleet_on(database, embedded, images, settings=settings, limits=limits) as made:
         yield made
     database.close()
 
 
 @contextmanager
-def fleet_on(database: Database, embedded: Embedded, images: Path, *, limits: AttemptLimits = PATIENT) -> Iterator[Fleet]:
+def fleet_on(
+    database: Database, embedded: Embedded, images: Path, *, settings: SchedulerSettings = AT_ONCE, limits: AttemptLimits = PATIENT
+) -> Iterator[Fleet]:
     """The application on a database that has our tables."""
-    services = make_services(database, embedded, images, limits=limits)
+    services = make_services(database, embedded, images, settings=settings, limits=limits)
     with httpx.Client(transport=InProcess(create_app(services)), base_url="http://pinfold.test", auth=ADMIN, timeout=None) as http:
         yield Fleet(http=http, services=services, database=database, images=images)
