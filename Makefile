@@ -68,8 +68,8 @@ machine: ## a Debian machine of its own with systemd, cgroup v2, huge pages and 
 	@tests/machine/run.sh
 
 lock: .venv/pinfold-stamp ## pin the dependencies anew: development first, the other two agree with it
-	$(compile) --extra fleet --extra ui --group dev -o requirements-dev.lock pyproject.toml
-	$(compile) --extra fleet --extra ui --group build -c requirements-dev.lock -o requirements-service.lock pyproject.toml
+	$(compile) --extra fleet --extra ui --extra keystone --group dev -o requirements-dev.lock pyproject.toml
+	$(compile) --extra fleet --extra ui --extra keystone --group build -c requirements-dev.lock -o requirements-service.lock pyproject.toml
 	$(compile) --extra agent --group build -c requirements-dev.lock -o requirements.lock pyproject.toml
 
 docs: .venv/pinfold-stamp ## rewrite what the reference takes from the code
