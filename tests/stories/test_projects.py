@@ -1,6 +1,6 @@
 """Servers belong to projects: what members, readers and admins of several projects see and change, over HTTP.
 
-Who a token belongs to is given here, without Keystone.
+Who a token belongs to is given here; `tests/real/identity` asks a real Keystone.
 """
 
 from __future__ import annotations
