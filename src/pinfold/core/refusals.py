@@ -60,6 +60,7 @@ _CONSTRAINTS: Final = {
         ReasonCode.MISSING_NETWORK,
         ReasonCode.AGGREGATE,
         ReasonCode.AGGREGATE_METADATA,
+        ReasonCode.MISSING_FEATURE,
     ),
     Constraint.DISK: (ReasonCode.DISK,),
     Constraint.POOLS: (
