@@ -34,7 +34,7 @@ class Caller(Struct, frozen=True, kw_only=True):
     def sees(self, project: str) -> bool:
         """Whether what a project owns is visible.
 
-            >>> eve = Caller(user="1", name="eve", project="p1", role=Role.MEMBER, everywhere=False)
+        >>> eve = Caller(user="1", name="eve", project="p1", role=Role.MEMBER, everywhere=False)
         >>> eve.sees("p1"), eve.sees("p2")
         (True, False)
         """

@@ -22,7 +22,7 @@ def find(name: str) -> Key | None:
     Every name outside `hw:` has a key, in the last resort `NAMESPACE:NAME` or `NAME`.
 
     >>> find("hw:numa_mem.1").name, find("resources1:PCPU").name, find("quota:cpu_shares").name, find("hw:cpu_polisy")
-    ('hw:numa_mem.N', 'resourcesGROUP:CLASS', 'quota:NAME', None)
+    ('hw:numa_mem.N', 'resourcesGROUP:CLASS', 'quota:cpu_shares', None)
     """
     # The registry writes `hw:numa_cpus.N` with the letter N; nobody can set that as a key.
     exact = None if name.endswith(".N") else _BY_NAME.get(general_name(name))

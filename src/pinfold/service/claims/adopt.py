@@ -6,7 +6,7 @@
 3. The agent gets an order to take over the domain. It reports the guest, or why it was not adopted; then the claim is released, and the
    domain goes on without the service.
 
-Until 2, the ledger counts the domain as foreign, so nobody else gets its pCPUs; after 2, until the agent has taken it over, as both.
+Until 2, the ledger counts the domain as foreign, so that no guest gets its pCPUs; after 2, until the agent has taken it over, as both.
 If the process dies before 2, the healer abandons the claim and puts the guest in error. It then can be adopted again.
 """
 
