@@ -53,7 +53,7 @@ class HostRow(Struct, frozen=True, kw_only=True):
     """One host. `headroom` is the free share of its overhead pool, None without a pool. `drift` is None if nobody has looked.
 
     `slots` are the guests of the chosen flavor that fit, `stranded` the free dedicated pCPUs that no guest of it can use. `score` is 100
-    for a host that needs nobody's attention.
+    for a host that needs no attention.
     """
 
     id: HostId
@@ -188,7 +188,7 @@ def _row(entry: Entry, left: HostCapacity | None, drift: int | None) -> HostRow:
 
 
 def score(state: str, headroom: float | None, drift: int | None, stranded: float) -> int:
-    """100 for a host that needs nobody's attention; less for drift, for a nearly full overhead pool, and for stranded pCPUs.
+    """100 for a host that needs no attention; less for drift, for a nearly full overhead pool, and for stranded pCPUs.
 
     >>> score("up", 0.5, 0, 0.0), score("up", 0.05, 0, 0.0), score("up", 0.5, 2, 1.0), score("silent", 0.5, 0, 0.0)
     (100, 70, 60, 0)
