@@ -140,7 +140,9 @@ def test_guests_are_counted_for_the_common_shapes_again_after_a_jump(database: D
     add_guest(database, pinned(1))
 
     def counted() -> int:
-        found = shapes.renew(database, seconds=TERM, most=10, same=lambda _known, _found: False)
+        found = shapes.renew(
+            database, seconds=TERM, count=lambda connection: shapes.counted(connection, 10), same=lambda _known, _found: False
+        )
         assert found is not None
         return found.version
 

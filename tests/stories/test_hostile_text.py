@@ -85,8 +85,8 @@ def every_answer(fleet: Fleet) -> dict[str, httpx.Response]:
         if not line:
             continue
         path = line.split()[-1]
-        if path.endswith("/live") or path == "/v1/hosts/{name}/history":
-            continue  # streams do not end, and no agent here answers the question
+        if path.endswith(("/live", "/diagnostics")) or path == "/v1/hosts/{name}/history":
+            continue  # streams do not end, and no agent here answers the questions
         if path.startswith("/placement"):
             path = path.replace("{name}", "PCPU")
         for word, value in (*named.items(), ("{name}", "c1")):
