@@ -169,8 +169,6 @@ _REFUSED = {
     "server dump create s": "virsh inject-nmi",
     "server restore s": "pinfold has no soft delete",
     "server set --password p s": "pinfold changes nothing inside a running guest",
-    "server show --diagnostics s": "asks no hypervisor for diagnostics",
-    "console log show s": "virsh console",
     "console url show s": "virsh console",
     "server volume list s": "pinfold has no volumes",
     "server group list": "pinfold has no server groups",
