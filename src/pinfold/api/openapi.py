@@ -88,7 +88,7 @@ def refusals(path: str, verb: str) -> frozenset[int]:
     """The error statuses that any route with that path and method may answer.
 
     >>> sorted(refusals("/v1/hosts", "get"))
-    [400, 401, 429, 503]
+    [400, 401, 403, 429, 503]
     """
     account, writing = path not in OPEN, verb in _WRITING and path not in QUESTIONS
     found = {400: True, 401: account, 404: "{" in path, 406: path.startswith("/compute"), 413: verb in _WRITING}
