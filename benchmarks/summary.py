@@ -87,17 +87,17 @@ def _against_unset(figures: Figures) -> str:
 
 def _knee(figures: Figures) -> str:
     chatty = [row for row in figures["rows"] if row["mode"] == "chatty"]
-    return f"Guests with a busy disk: knee {knee(chatty)}" if chatty else _ABSENT
+    return f"Guests with a busy disk, the knee of their wait: {knee(chatty)}" if chatty else _ABSENT
 
 
 def _packing(figures: Figures) -> str:
     def mean(rule: str) -> float:
         return statistics.mean(row["first"] for row in figures["rows"] if row["rule"] == rule)
 
-    best, first = mean("pinfold, least-loss, cells too"), mean("first fit")
+    best, spread, first = mean("pinfold, least-loss"), mean("pinfold, spread"), mean("first fit")
     return (
-        f"With `host_strategy = least-loss` {100 * (best / first - 1):+.1f} % vCPUs against first fit at the first refusal; the default, "
-        f"`spread`, {100 * (mean('pinfold, spread') / first - 1):+.1f} %, because it keeps hosts evenly loaded"
+        f"{100 * (best / first - 1):+.1f} % vCPUs against first fit at the first refusal with the default, `least-loss`; "
+        f"`spread` {100 * (spread / first - 1):+.1f} %, because it keeps hosts evenly loaded"
     )
 
 

@@ -16,7 +16,7 @@ from benchmarks.subject import Subject, read, text_of
 
 from benchmarks import summary
 
-UNTAKEN = ("latency", "consolidation")
+UNTAKEN: tuple[str, ...] = ()
 """Subjects whose figures need a quiet machine and were not taken yet."""
 
 
