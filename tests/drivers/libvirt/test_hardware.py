@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
+from tests.build.hardware import EVERY_HARDWARE
 from tests.build.specs import SPECS
 from tests.golden import check
 
@@ -19,18 +20,6 @@ from pinfold.drivers.port import GuestSpec
 
 GOLDEN = Path(__file__).parent / "golden"
 MAKE = BuildContext(platform=Platform(emulator="/usr/bin/qemu-system-x86_64"))
-ALL = GuestHardware(
-    machine="q35",
-    watchdog="reset",
-    random=True,
-    random_bytes=2048,
-    random_ms=500,
-    performance_unit=False,
-    hidden=True,
-    cpu_shares=2048,
-    cpu_period_us=10000,
-    cpu_quota_us=5000,
-)
 
 
 def _spec(wanted: GuestHardware, name: str = "share-with-pool") -> GuestSpec:
@@ -39,11 +28,11 @@ def _spec(wanted: GuestHardware, name: str = "share-with-pool") -> GuestSpec:
 
 
 def test_hardware_is_written_as_reviewed() -> None:
-    check(GOLDEN / "hardware.xml", definition.definition(_spec(ALL), MAKE))
+    check(GOLDEN / "hardware.xml", definition.definition(_spec(EVERY_HARDWARE), MAKE))
 
 
 @pytest.mark.parametrize(
-    "wanted", [ALL, GuestHardware(watchdog="none"), GuestHardware(random=True), GuestHardware(performance_unit=True)], ids=repr
+    "wanted", [EVERY_HARDWARE, GuestHardware(watchdog="none"), GuestHardware(random=True), GuestHardware(performance_unit=True)], ids=repr
 )
 def test_libvirts_schema_accepts_it(wanted: GuestHardware, tmp_path: Path) -> None:
     if not (shutil.which("xmllint") and shutil.which("virt-xml-validate")):
@@ -54,7 +43,7 @@ def test_libvirts_schema_accepts_it(wanted: GuestHardware, tmp_path: Path) -> No
 
 
 def test_a_definition_that_is_written_anew_keeps_its_hardware_once() -> None:
-    spec = _spec(ALL)
+    spec = _spec(EVERY_HARDWARE)
     text = definition.definition(spec, MAKE)
     again = merged(GuestSpec(name=spec.name, request=spec.request, record=spec.record, template=text), MAKE)
     for part in ("<shares>", "<quota>", "<watchdog", "<rng", "<hidden", "machine="):

@@ -1,0 +1,18 @@
+"""A guest that asks for all hardware that pinfold knows."""
+
+from __future__ import annotations
+
+from pinfold.core.request.guest_hardware import GuestHardware
+
+EVERY_HARDWARE = GuestHardware(
+    machine="q35",
+    watchdog="reset",
+    random=True,
+    random_bytes=2048,
+    random_ms=500,
+    performance_unit=False,
+    hidden=True,
+    cpu_shares=2048,
+    cpu_period_us=10000,
+    cpu_quota_us=5000,
+)
