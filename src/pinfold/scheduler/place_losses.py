@@ -154,8 +154,9 @@ class _Hosts:
     def single(self, kinds: Guests) -> tuple[Numbers, Numbers]:
         """Keys and host cells of guests of one cell: each host cell is a place."""
         rooms = self.rooms
+        booked = kinds.booked(rooms.pools)[rooms.pool]
         left = rooms.memory[:, None, :] - kinds.memory_mib[:, None]
-        taking = (rooms.free[:, None, :] >= kinds.pins[:, None]) & (left >= 0) & self._allowed(kinds)[:, :, None]
+        taking = (rooms.free[:, None, :] >= kinds.pins[:, None]) & (left >= 0) & self._allowed(kinds, booked)[:, :, None]
         liked = np.where(rooms.packs[:, None], rooms.free, -rooms.free)[:, None, :]
         least = np.where(taking, liked, _AMPLE).min(axis=2, keepdims=True)
         taking &= rooms.any_cell[:, None, None] | (liked == least)
@@ -163,7 +164,7 @@ class _Hosts:
         total = self.total[:, None, None, :] - self.holds[:, None, :, :] + holds
         alone = np.eye(rooms.free.shape[1], dtype=np.bool_)[:, :, None]
         several = np.where(alone, holds[:, :, :, None, :], self.holds[:, None, None, :, :]) if (self.shapes.cells > 1).any() else holds
-        lost = self._lost(kinds, self._together(several, total, axis=3))
+        lost = self._lost(kinds, booked, self._together(several, total, axis=3))
         keys = np.where(taking, _key(lost, left), NOWHERE)
         places = keys.argmin(axis=2)
         found = np.take_along_axis(keys, places[:, :, None], axis=2)[:, :, 0]
@@ -174,15 +175,16 @@ class _Hosts:
         rooms = self.rooms
         if cells > rooms.free.shape[1]:
             return np.full((len(rooms.free), len(kinds.pins)), NOWHERE, dtype=np.int64)
+        booked = kinds.booked(rooms.pools)[rooms.pool]
         left = rooms.memory[:, None, :] - kinds.memory_mib[:, None]
         taking = (rooms.free[:, None, :] >= kinds.pins[:, None]) & (left >= 0)
         liked = np.where(rooms.packs[:, None], rooms.free, -rooms.free)[:, None, :]
         order = np.where(taking, liked, _AMPLE).argsort(axis=2, kind="stable")[:, :, :cells]
         taken = np.zeros_like(taking)
         np.put_along_axis(taken, order, values=True, axis=2)
-        allowed = self._allowed(kinds) & (taking.sum(axis=2) >= cells)
+        allowed = self._allowed(kinds, booked) & (taking.sum(axis=2) >= cells)
         holds = np.where(taken[:, :, :, None], self._holds_after(kinds), self.holds[:, None, :, :])
-        lost = self._lost(kinds, self._together(holds, holds.sum(axis=2), axis=2))
+        lost = self._lost(kinds, booked, self._together(holds, holds.sum(axis=2), axis=2))
         return np.where(allowed, _key(lost, np.where(taken, left, 0).sum(axis=2)), NOWHERE)
 
     def _holds_after(self, kinds: Guests) -> Numbers:
@@ -191,11 +193,11 @@ class _Hosts:
         memory = self.rooms.memory[:, None, :, None] - kinds.memory_mib[:, None, None]
         return _holds(np.maximum(free, 0), np.maximum(memory, 0), self.shapes)
 
-    def _lost(self, kinds: Guests, after: Numbers) -> Numbers:
+    def _lost(self, kinds: Guests, booked: Numbers, after: Numbers) -> Numbers:
         """The loss in millionths; `after` are the guests of each shape (last axis) that the host cells hold afterwards."""
         rooms = self.rooms
         strict = rooms.strict[:, None] - kinds.cells * kinds.memory_mib
-        overhead = rooms.overhead[:, None] - kinds.booked(rooms.pools)[rooms.pool]
+        overhead = rooms.overhead[:, None] - booked
         lines = self._lines(strict[:, :, None], overhead[:, :, None], self.booked[:, None, :])
         before = self.before[:, None, :]
         if after.ndim > lines.ndim:
@@ -203,10 +205,9 @@ class _Hosts:
         lost: Numbers = np.maximum(before - np.minimum(after, lines), 0) @ self.shapes.weights
         return lost
 
-    def _allowed(self, kinds: Guests) -> Mask:
+    def _allowed(self, kinds: Guests, booked: Numbers) -> Mask:
         """R x K: whether the host's own lines allow the guest."""
         rooms = self.rooms
-        booked = kinds.booked(rooms.pools)[rooms.pool]
         allowed: Mask = (rooms.strict[:, None] >= kinds.cells * kinds.memory_mib) & ((booked == 0) | (rooms.overhead[:, None] >= booked))
         return allowed
 
