@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 from tests.build.requests import pinned
+from tests.build.rows import add_guest
 from tests.rig.promises import at_rest
 from tests.service.claiming import EAGER, create, synced_hosts
 
@@ -141,11 +142,25 @@ def test_a_report_that_the_database_rolls_back_is_not_taken_as_stored(database: 
     assert report() is Observed.RUNNING
 
 
+@pytest.mark.real_postgresql
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+def test_a_guest_off_its_host_whose_change_was_rolled_back_gets_its_fault_all_the_same(database: Database, placement: Placement) -> None:
+    fleet = assemble(database, placement, EAGER)
+    guest = add_guest(database, pinned(2))
+    with rolling_back(database, "guest", times=3):
+        fleet.guests.fail(fleet.guests.get(guest), 500, "No host was found.")
+    fault = fleet.guests.get(guest).fault
+    assert fault is not None
+    assert fault.message == "No host was found."
+
+
 @contextmanager
-def rolling_back(database: Database, table: str) -> Iterator[None]:
-    """While the block runs, PostgreSQL rolls back what changes that table, as it does with the victim of a deadlock."""
-    body = "BEGIN RAISE EXCEPTION 'deadlock detected' USING ERRCODE = '40P01'; END"
+def rolling_back(database: Database, table: str, times: int = 1 << 30) -> Iterator[None]:
+    """While the block runs, PostgreSQL rolls back the next changes of that table, as it does with the victim of a deadlock."""
+    # A sequence is counted outside of transactions, so the count survives the rollback.
+    body = f"BEGIN IF nextval('lost') <= {times} THEN RAISE EXCEPTION 'deadlock detected' USING ERRCODE = '40P01'; END IF; RETURN NEW; END"
     with database.write() as connection:
+        connection.exec_driver_sql("CREATE SEQUENCE lost")
         connection.exec_driver_sql(f"CREATE FUNCTION lose() RETURNS trigger LANGUAGE plpgsql AS $$ {body} $$")
         connection.exec_driver_sql(f"CREATE TRIGGER lose BEFORE UPDATE ON {table} FOR EACH ROW EXECUTE FUNCTION lose()")
     try:
@@ -153,3 +168,4 @@ def rolling_back(database: Database, table: str) -> Iterator[None]:
     finally:
         with database.write() as connection:
             connection.exec_driver_sql("DROP FUNCTION lose CASCADE")
+            connection.exec_driver_sql("DROP SEQUENCE lost")

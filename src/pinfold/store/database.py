@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import resources
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import psycopg2  # type: ignore[import-untyped]
 import sqlalchemy as sa
@@ -33,8 +33,11 @@ _BUSY_MS: Final = 30_000
 _NOTIFY: Final = "SELECT pg_notify(%s, topic) FROM unnest(%s) AS topic"
 _CONFLICTS: Final = ("40001", "40P01")
 """PostgreSQL's serialization_failure and deadlock_detected."""
+_TRIES: Final = 5
+"""How often a change is made that the database rolls back in favour of others."""
 _TRUSTED_SECONDS: Final = 1.0
 """A connection that was used this recently is not checked before its next use."""
+Result = TypeVar("Result")
 
 
 class EpochNow(FunctionElement[float]):
@@ -104,6 +107,20 @@ class Database:
             self._wakeups.deliver(told)
         if self._log_holds_secrets:
             self._truncate_log()
+
+    def change(self, step: Callable[[sa.Connection], Result]) -> Result:
+        """What `step` returns in a writing transaction. When the database rolls it back in favour of another, it is made again.
+
+        Raises `Unavailable`, and `RolledBack` when all tries are rolled back.
+        """
+        for _ in range(_TRIES - 1):
+            try:
+                with self.write() as connection:
+                    return step(connection)
+            except RolledBack as error:
+                _log.info("made again: %s", error)
+        with self.write() as connection:
+            return step(connection)
 
     def check(self) -> None:
         """Check that the database answers and that its file exists and can be read: a pooled connection would answer from its cache.

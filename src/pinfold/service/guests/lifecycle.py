@@ -230,8 +230,7 @@ class Lifecycle:
     def fail(self, guest: GuestRecord, code: int, message: str, refusals: tuple[HostRefusal, ...] = ()) -> None:
         """Put a guest that has no host in error; leave one that is gone already."""
         try:
-            with self._database.write() as connection:
-                guests.fail(connection, guest.id, nowhere(guest, code, message, refusals))
+            self._database.change(lambda connection: guests.fail(connection, guest.id, nowhere(guest, code, message, refusals)))
         except Conflict as error:
             _log.info("guest %s is gone already: %s", guest.id, error)
 
@@ -264,10 +263,13 @@ class Lifecycle:
 
     def displace(self, guest: GuestRecord, host_id: HostId, *, task: str, failed: FailedStart | None = None) -> GuestRecord | None:
         """Take the guest off that host and return it; None if another process did so first."""
+
+        def take_off(connection: sa.Connection) -> GuestRecord:
+            guests.displace(connection, guest.id, host=host_id, task=task)
+            return guests.get(connection, guest.id) if failed is None else guests.note_failed_start(connection, guest.id, failed)
+
         try:
-            with self._database.write() as connection:
-                guests.displace(connection, guest.id, host=host_id, task=task)
-                return guests.get(connection, guest.id) if failed is None else guests.note_failed_start(connection, guest.id, failed)
+            return self._database.change(take_off)
         except Conflict as error:
             _log.info("guest %s has left host %s already: %s", guest.id, host_id, error)
             return None
@@ -276,13 +278,16 @@ class Lifecycle:
         """Remove a guest that is wanted absent and that nothing holds: no host, and no claim except one whose allocation is being
         emptied.
         """
+
+        def remove(connection: sa.Connection) -> None:
+            guest = guests.find(connection, guest_id)
+            if guest is None or guest.deleted is not None or guest.desired is not Desired.ABSENT:
+                return
+            if all(claim.state is ClaimState.RELEASING for claim in claims.all_live(connection, guest_id)):
+                guests.remove(connection, guest_id)
+
         try:
-            with self._database.write() as connection:
-                guest = guests.find(connection, guest_id)
-                if guest is None or guest.deleted is not None or guest.desired is not Desired.ABSENT:
-                    return
-                if all(claim.state is ClaimState.RELEASING for claim in claims.all_live(connection, guest_id)):
-                    guests.remove(connection, guest_id)
+            self._database.change(remove)
         except Conflict as error:
             _log.info("guest %s is gone already: %s", guest_id, error)
 
@@ -334,8 +339,7 @@ class Lifecycle:
         if not answer.refusals:
             return
         try:
-            with self._database.write() as connection:
-                guests.note_refusals(connection, guest.id, past_refusals(answer.refusals))
+            self._database.change(lambda connection: guests.note_refusals(connection, guest.id, past_refusals(answer.refusals)))
         except Conflict as error:
             _log.info("guest %s is gone already: %s", guest.id, error)
 
