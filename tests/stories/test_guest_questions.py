@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from tests.real.patience import until
 from tests.rig.in_process import ADMIN, Agent, Fleet
 
-from pinfold.api.compute.servers import answers as route
+from pinfold.api.compute.servers import agent_answers as route
 from pinfold.core.encoding import plain
 from pinfold.core.guest_questions import MOST_LOG_BYTES, About, Diagnostics, DiskUse, GuestAnswer, NicUse
 from pinfold.core.identity import GuestId, HostId

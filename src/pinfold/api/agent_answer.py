@@ -17,7 +17,7 @@ _LOOK_SECONDS: Final = 1.0
 Answer = TypeVar("Answer")
 
 
-async def asked(
+async def agent_answer(
     services: ApiServices, topic: str, ask: Callable[[], Awaitable[Callable[[], Answer | None]]], seconds: float
 ) -> Answer | None:
     """The answer, None if there is none within so many seconds, or if the API ends meanwhile.

@@ -24,7 +24,7 @@ from pinfold.api.compute import services as compute_services
 from pinfold.api.compute.flavors import routes as flavors
 from pinfold.api.compute.headers import ComputeHeaders
 from pinfold.api.compute.hypervisors import routes as hypervisors
-from pinfold.api.compute.servers import actions, addresses, answers, create, events, listing, metadata, single, tags
+from pinfold.api.compute.servers import actions, addresses, agent_answers, create, events, listing, metadata, single, tags
 from pinfold.api.cross_site import JsonPosts, LoopbackHosts
 from pinfold.api.dependencies import ApiServices, Wsgi
 from pinfold.api.image import routes as images
@@ -48,7 +48,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     metadata.router,
     addresses.router,
     actions.router,
-    answers.router,
+    agent_answers.router,
     tags.router,
     events.router,
     hypervisors.router,

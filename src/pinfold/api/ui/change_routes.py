@@ -13,7 +13,7 @@ from starlette.concurrency import run_in_threadpool
 
 from pinfold.api.caller import caller_of
 from pinfold.api.dependencies import ApiServices, Services
-from pinfold.api.ui.answers import fields, html, need_extra
+from pinfold.api.ui.page_response import fields, html, need_extra
 from pinfold.api.v1.hosts import find
 from pinfold.core.errors import not_found
 from pinfold.core.identity import GuestId
@@ -115,14 +115,14 @@ def repair_guest(guest_id: GuestId, services: Services) -> Response:
 
 def _confirm(name: str, request: Request, services: ApiServices, *, enable: bool) -> HTMLResponse:
     need_extra()
-    from pinfold.api.ui.actions import confirm_page
+    from pinfold.api.ui.disable import confirm_page
 
     return html(confirm_page(services, caller_of(request), find(services, name), enable=enable))
 
 
 async def _switch(name: str, request: Request, services: ApiServices, *, enable: bool) -> Response:
     need_extra()
-    from pinfold.api.ui.actions import switch
+    from pinfold.api.ui.disable import switch
 
     reason = fields(await request.body(), "reason=WHY").get("reason", "").strip()
     host = await run_in_threadpool(find, services, name)

@@ -18,8 +18,8 @@ from pinfold.api.client_address import address_block, client_of
 from pinfold.api.dependencies import ApiServices, Services
 from pinfold.api.errors import ApiError
 from pinfold.api.password_checks import TooManyAttempts
-from pinfold.api.ui.answers import fields, html, need_extra
 from pinfold.api.ui.headers import HEADERS
+from pinfold.api.ui.page_response import fields, html, need_extra
 from pinfold.api.ui.sessions import COOKIE, SESSION_SECONDS, token_of
 from pinfold.api.v1.hosts import find
 from pinfold.core.identity import GuestId

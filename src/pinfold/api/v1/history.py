@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Query
 from starlette.concurrency import run_in_threadpool
 
-from pinfold.api.asking import asked
+from pinfold.api.agent_answer import agent_answer
 from pinfold.api.dependencies import ApiServices, Services
 from pinfold.api.response_schema import written_as
 from pinfold.api.v1.hosts import find
@@ -51,7 +51,7 @@ async def _asked(services: ApiServices, host: HostRecord, seconds: int) -> str |
         number = await run_in_threadpool(services.fleet.hosts.ask_history, host.id, seconds)
         return lambda: _answered(services, host, number)
 
-    return await asked(services, history.topic(host.id), ask, WAIT_SECONDS)
+    return await agent_answer(services, history.topic(host.id), ask, WAIT_SECONDS)
 
 
 def _answered(services: ApiServices, host: HostRecord, number: int) -> str | None:

@@ -12,7 +12,7 @@ from starlette.concurrency import run_in_threadpool
 from pinfold.api.caller import caller_of, need_admin
 from pinfold.api.compute.headers import Version
 from pinfold.api.compute.links import ROOT
-from pinfold.api.compute.servers.answers import CONSOLE_OUTPUT, console_output
+from pinfold.api.compute.servers.agent_answers import CONSOLE_OUTPUT, console_output
 from pinfold.api.compute.servers.single import requester, server, unlocked
 from pinfold.api.compute.servers.unsupported_actions import UNSUPPORTED_ACTIONS
 from pinfold.api.dependencies import ApiServices, Services

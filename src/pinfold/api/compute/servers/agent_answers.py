@@ -8,7 +8,7 @@ from typing import Any, Final
 from fastapi import APIRouter, Request
 from starlette.concurrency import run_in_threadpool
 
-from pinfold.api.asking import asked
+from pinfold.api.agent_answer import agent_answer
 from pinfold.api.compute.headers import Version
 from pinfold.api.compute.links import ROOT
 from pinfold.api.compute.servers.schemas import DiagnosticsShown, StandardDiagnostics
@@ -86,7 +86,7 @@ async def _answer(services: ApiServices, guest: GuestRecord, about: About, lines
         return lambda: services.fleet.questions.answered(number)
 
     try:
-        answer = await asked(services, guest_questions.topic(host.id), ask, WAIT_SECONDS)
+        answer = await agent_answer(services, guest_questions.topic(host.id), ask, WAIT_SECONDS)
     finally:
         if number:
             await run_in_threadpool(services.fleet.questions.forget, number)
