@@ -42,6 +42,19 @@ COMMANDS = (
     "version",
 )
 
+_EVERY_HELP = """
+import sys
+from pinfold.wiring.command import main
+for words in ((), *((command,) for command in {commands})):
+    sys.argv = ["pinfold", *words, "--help"]
+    try:
+        main()
+    except SystemExit as ended:
+        assert not ended.code, words
+    print(chr(12), end="", flush=True)
+"""
+"""A program that prints the help of pinfold and of each command, with a form feed behind each. One process imports them all once."""
+
 pytestmark = [pytest.mark.installs, pytest.mark.timeout(1200)]
 
 
@@ -61,6 +74,11 @@ class Environment:
         return subprocess.run(
             [self.pinfold, *arguments], capture_output=True, text=True, check=False, cwd=self.folder, env=_around(variables), timeout=300
         )
+
+    def python(self, program: str) -> subprocess.CompletedProcess[str]:
+        """Run a program with its Python, with nothing of this process's own around."""
+        command = [str(self.folder / "venv/bin/python"), "-c", program]
+        return subprocess.run(command, capture_output=True, text=True, check=False, cwd=self.folder, env=_around({}), timeout=300)
 
     def start(self, *arguments: str, **variables: str) -> subprocess.Popen[str]:
         """Start its command in the same way, with its output in a pipe."""
@@ -112,13 +130,14 @@ def _pip(python: str, verb: str, *arguments: str) -> None:
 
 @pytest.mark.parametrize("extra", ["", "watch", "agent", "fleet"])
 def test_help_of_every_command_is_shown(environment: Install, extra: str) -> None:
-    pinfold = environment(extra).run
-    whole = pinfold("--help")
-    assert whole.returncode == 0, whole.stderr
+    ended = environment(extra).python(_EVERY_HELP.format(commands=COMMANDS))
+    assert ended.returncode == 0, ended.stderr
+    whole, *helped = ended.stdout.split("\f")[:-1]
     for command in COMMANDS:
-        assert re.search(rf"\b{command}\b", whole.stdout)
-        helped = pinfold(command, "--help")
-        assert helped.returncode == 0, helped.stderr
+        assert re.search(rf"\b{command}\b", whole)
+    assert len(helped) == len(COMMANDS)
+    for command, text in zip(COMMANDS, helped, strict=True):
+        assert f"Usage: pinfold {command}" in text
 
 
 def test_a_typo_is_answered_with_the_command_that_was_meant(environment: Install) -> None:
