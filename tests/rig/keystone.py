@@ -42,6 +42,12 @@ class Keystone:
             self._admin("PUT", path).raise_for_status()
         return user
 
+    def variables(self, user: str, project: str) -> dict[str, str]:
+        """The variables with which a user works in a project, as an OpenRC file sets them."""
+        given = {"OS_AUTH_URL": self.url, "OS_USERNAME": user, "OS_PROJECT_NAME": project, "OS_IDENTITY_API_VERSION": "3"}
+        given |= {"OS_PASSWORD": self.password if user == ADMIN else user, "OS_REGION_NAME": "RegionOne"}
+        return given | {"OS_USER_DOMAIN_NAME": "Default", "OS_PROJECT_DOMAIN_NAME": "Default"}
+
     def token(self, user: str, project: str | None) -> str:
         """A token of a user for a project by name, None for an unscoped one."""
         password = self.password if user == ADMIN else user

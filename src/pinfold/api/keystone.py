@@ -17,11 +17,11 @@ from typing import Any, Final
 from pinfold.api.accounts import Role
 from pinfold.api.caller import Caller
 from pinfold.api.errors import ApiError
+from pinfold.config.keystone import GROUP
 from pinfold.core.errors import InvalidRequest, Unavailable
 
 _log = logging.getLogger(__name__)
 
-GROUP: Final = "keystone_authtoken"
 _TOKEN: Final = re.compile(r"[A-Za-z0-9_.=+/-]{1,8192}")
 """The characters of fernet and JWS tokens. Anything else is refused without asking Keystone."""
 _THREADS: Final = 8

@@ -17,7 +17,7 @@ from pinfold.cli.session import Parts
 
 PANELS: Final = {
     "On this host": ("guest", "fit", "host", "audit", "repair", "watch", "history", "top", "advise", "simulate", "doctor"),
-    "As a service": ("up", "server", "flavor", "api", "agent", "database"),
+    "As a service": ("up", "server", "flavor", "api", "agent", "database", "keystone"),
     "Beside Nova": ("nova",),
     "More": ("config", "lab", "version"),
 }

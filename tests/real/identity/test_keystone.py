@@ -66,9 +66,7 @@ def test_a_token_without_a_project_or_a_role_is_403_and_says_which(cloud: Cloud)
 
 def openstack(cloud: Cloud, user: str, project: str, *lines: str) -> list[Any]:
     """Commands of the real client as a user types them, with nothing but Keystone's address, name and password."""
-    given = {"OS_AUTH_URL": cloud.keystone.url, "OS_USERNAME": user, "OS_PROJECT_NAME": project, "OS_IDENTITY_API_VERSION": "3"}
-    given |= {"OS_PASSWORD": cloud.keystone.password if user == "admin" else user, "OS_REGION_NAME": "RegionOne"}
-    given |= {"OS_USER_DOMAIN_NAME": "Default", "OS_PROJECT_DOMAIN_NAME": "Default", "OS_COMPUTE_API_VERSION": "2.96"}
+    given = cloud.keystone.variables(user, project) | {"OS_COMPUTE_API_VERSION": "2.96"}
     kept = {key: value for key, value in os.environ.items() if not key.startswith("OS_")} | {"HOME": str(cloud.folder), "COLUMNS": "200"}
     command = [sys.executable, str(Path(shell.__file__))]
     done = subprocess.run(command, input=json.dumps(lines), env=kept | given, capture_output=True, text=True, timeout=600, check=True)
