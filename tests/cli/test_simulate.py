@@ -17,7 +17,7 @@ def test_the_screen_has_a_line_for_each_policy_the_seed_and_a_sentence(pinfold: 
     answer = pinfold(*SMALL)
     assert (answer.status, answer.err) == (0, "")
     said = " ".join(answer.out.split())
-    assert "3 hosts, mix small, strategy spread, seed 1" in said
+    assert "3 hosts, mix small, strategy least-loss, seed 1" in said
     assert "share with 1 pCPU" in said
     assert "2-vCPU guests than isolate on this fleet" in said
 

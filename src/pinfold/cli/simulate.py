@@ -52,8 +52,8 @@ def simulate(
     pool: Pools = "1,2,4,8,16",
     reserve: Annotated[int, typer.Option("--reserve", metavar="N", min=0, help="The pCPUs of each host that are in no pool.")] = 2,
     strategy: Annotated[
-        str, typer.Option("--strategy", metavar="NAME", help="Which host takes a guest: spread, pack or least-loss.")
-    ] = "spread",
+        str, typer.Option("--strategy", metavar="NAME", help="Which host takes a guest: least-loss, pack or spread.")
+    ] = "least-loss",
     churn: Annotated[int, typer.Option("--churn", metavar="N", min=0, help="So many arrivals and departures once the fleet is full.")] = 0,
     load: Annotated[
         float,

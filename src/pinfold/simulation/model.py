@@ -59,7 +59,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     fleet: SimulatedFleet
     mix: GuestMix
     settings: tuple[Setting, ...]
-    strategy: HostStrategy = HostStrategy.SPREAD
+    strategy: HostStrategy = HostStrategy.LEAST_LOSS
     seed: int = 1
     churn: int = 0
     load: float = 0.9
