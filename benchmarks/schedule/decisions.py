@@ -1,5 +1,7 @@
 """Decisions per second on synthetic fleets: filter, fit, rank, choose, and the index brought up to date as after a claim.
 
+The kinds that are asked for are the fleet's common shapes.
+
 Times are the process's own CPU time, which other work on the machine does not lengthen; one process, one thread.
 """
 
@@ -14,10 +16,11 @@ from benchmarks.schedule.fleet import ASKS, Ask, entry, fleet
 from pinfold.core.host import Claim
 from pinfold.scheduler.decide import Conditions, decide
 from pinfold.scheduler.index import Index
+from pinfold.scheduler.loss import shapes_of
 from pinfold.scheduler.model import SchedulerSettings
 
 ANYWHERE = Conditions()
-BUDGET = {1000: 500, 10000: 200}
+BUDGET = {10_000: 4000, 100_000: 1000}
 """The budget: the least decisions per second, by the number of hosts."""
 
 
@@ -53,6 +56,7 @@ def measure(hosts: int, rounds: int) -> tuple[tuple[Decisions, ...], Mixed]:
     began = time.process_time()
     index.put([entry(number, state) for number, state in enumerate(states)])
     load = time.process_time() - began
+    index.weigh(shapes_of([(ask.demand, 1) for ask in ASKS], version=1))
     settings = SchedulerSettings()
     gc.collect()
     gc.freeze()

@@ -18,7 +18,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.schedule.run", description="Time decisions and creates.")
     parser.add_argument("--rounds", type=int, default=200)
     parser.add_argument("--creates", type=int, default=100, help="0 leaves them out")
-    parser.add_argument("--hosts", type=int, nargs="*", default=[100, 1000, 10000])
+    parser.add_argument("--hosts", type=int, nargs="*", default=[1000, 10_000, 100_000])
     parser.add_argument("--folder", type=Path, default=PAGES, help="where the page is written")
     asked = parser.parse_args()
     measured = _creates(asked.creates) if asked.creates else []

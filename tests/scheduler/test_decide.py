@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections import Counter
 
 import pytest
@@ -22,9 +21,10 @@ from pinfold.core.host import Claim, Foreign, HostState, Ledger, Limits, Overhea
 from pinfold.core.pools import Pools
 from pinfold.core.reasons import Kind, Reason, ReasonCode
 from pinfold.core.request.model import EmulatorPolicy, GuestRequest
+from pinfold.scheduler.columns import numbers
 from pinfold.scheduler.decide import Conditions, decide, explain, preview, untrait
 from pinfold.scheduler.filter import need, survivors
-from pinfold.scheduler.index import Entry, Index, numbers
+from pinfold.scheduler.index import Entry, Index
 from pinfold.scheduler.model import HostRefusal, HostStrategy, SchedulerSettings
 from pinfold.scheduler.rank import broken_cores
 from pinfold.store.records import HostMark
@@ -38,7 +38,7 @@ def _state(*, shared: str = "0-1", overhead: bool = True, limits: Limits | None 
 
 
 def _entry(name: str, state: HostState | None = None, **more: object) -> Entry:
-    return dataclasses.replace(Entry(id=f"id-{name}", name=name, counts=count_host(state or _state())), **more)  # type: ignore[arg-type]
+    return structs.replace(Entry(id=f"id-{name}", name=name, counts=count_host(state or _state())), **more)  # type: ignore[arg-type]
 
 
 def _index(*entries: Entry) -> Index:
@@ -65,7 +65,7 @@ def test_the_filter_never_drops_a_host_that_fits_and_drops_most_that_do_not() ->
         request = untrait(asked.request)
         fits = isinstance(fit(request, state, asked.strategy), Fit)
         entry = Entry(id="x", name="x", counts=count_host(state), strategy=asked.strategy)
-        left = bool(_index(entry).look(lambda view, request=request: survivors(need(prepare(request)), view))[0])  # type: ignore[misc]
+        left = bool(_index(entry).look(lambda view, request=request: survivors(need(prepare(request)), view.columns))[0])  # type: ignore[misc]
         assert left or not fits, asked.seed
         outcomes[fits, left] += 1
     refused = outcomes[False, False] + outcomes[False, True]
@@ -84,7 +84,7 @@ def test_a_row_after_claims_and_releases_is_the_row_of_the_same_state_from_nothi
         index.claimed("id-c01", Claim(guest=guest, fit=answer), state.revision)
     state = ledger.release(state, "22222222-2222-2222-2222-000000000001")
     index.released("id-c01", "22222222-2222-2222-2222-000000000001", None, state.revision)
-    row = index.look(lambda view: list(map(int, view.numbers[0])))
+    row = index.look(lambda view: list(map(int, view.columns.numbers[0])))
     assert row == numbers(_entry("c01", state))
     found = index.get("id-c01")
     assert found is not None

@@ -4,11 +4,10 @@ nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-import numpy as np
 from msgspec.structs import replace
 
 from pinfold.core.fit import explain as why
@@ -19,11 +18,12 @@ from pinfold.core.identity import GuestId, HostId
 from pinfold.core.reasons import Kind, Reason, ReasonCode
 from pinfold.core.request.model import GuestRequest
 from pinfold.scheduler.choose import Scored, choose
-from pinfold.scheduler.filter import Mask, Need, need, survivors
+from pinfold.scheduler.guest_kinds import GuestKind
 from pinfold.scheduler.index import Entry, Index, View
 from pinfold.scheduler.loss import shape_key
 from pinfold.scheduler.model import Candidate, HostRefusal, HostStrategy, Preview, SchedulerSettings
-from pinfold.scheduler.rank import least, rough, score
+from pinfold.scheduler.rank import score, turn
+from pinfold.scheduler.rankings import Order
 
 EXPLAINED: Final = 500
 """The most hosts whose reasons a refusal by the fleet gives."""
@@ -75,12 +75,10 @@ class Conditions:
         unwanted = [(ReasonCode.FORBIDDEN_TRAIT, trait) for trait, having in self.forbidden if host in having]
         return tuple(Reason(code=code, kind=Kind.INFEASIBLE, detail=trait) for code, trait in (*missing, *unwanted))
 
-    def mask(self, entries: Sequence[Entry]) -> Mask | None:
-        """For each entry, whether it passes; None if every host does."""
-        if self.hosts is None and not any((self.exclude, self.required, self.forbidden, self.networks, self.aggregates, self.features)):
-            return None
-        passing = (self.considers(entry.id) and not self.reasons(entry) for entry in entries)
-        return np.fromiter(passing, dtype=np.bool_, count=len(entries))
+    @property
+    def anywhere(self) -> bool:
+        """Whether every host passes."""
+        return self.hosts is None and not any((self.exclude, self.required, self.forbidden, self.networks, self.aggregates, self.features))
 
 
 def untrait(request: GuestRequest) -> GuestRequest:
@@ -93,27 +91,23 @@ def untrait(request: GuestRequest) -> GuestRequest:
 def decide(index: Index, guest: GuestId, demand: Demand, conditions: Conditions, settings: SchedulerSettings) -> tuple[Candidate, ...]:
     """The best hosts for a request without traits, in the order in which to try them; empty if no host in this index takes the guest now.
 
-    1. The filter keeps the hosts that may have room; `rough` orders them.
+    1. The ranking has the hosts that may have room, in a rough order.
     2. They are fitted in that order until there are `tried` fits, or until there is one fit and as many hosts have refused.
     3. The fits are scored; one of the top few comes first.
     """
     if decides_by_loss(demand, settings):
         return _least(index, guest, demand, conditions, settings)
-    wanted, strategy = need(demand), preference(settings.strategy, demand)
+    kind = index.kinds.of(demand)
+    order = Order.FULL if preference(settings.strategy, demand) is Strategy.PACK else Order.EMPTY
 
-    def find(limit: int | None) -> list[Entry]:
-        def see(view: View) -> list[Entry]:
-            left = _left(wanted, conditions, view)
-            return [view.entries[row] for row in rough(wanted, view, left, strategy, guest)[:limit]]
+    def find(limit: int) -> list[Entry]:
+        return index.look(lambda view: [view.entries[row] for row in _rows(view, order, guest, kind, conditions, limit)])
 
-        return index.look(see)
-
-    scored: list[Scored] = []
-    refused: set[HostId] = set()
-    _try(find(_FIRST), demand, settings, scored, refused)
-    if not scored:
-        _try([entry for entry in find(None) if entry.id not in refused], demand, settings, scored, refused)
-    return choose(guest, scored, settings.top)
+    tries = _Tries(kind, settings)
+    tries.add(find(_FIRST))
+    if not tries.scored:
+        tries.add([entry for entry in find(len(index)) if entry.id not in tries.refused])
+    return choose(guest, tries.scored, settings.top)
 
 
 def decides_by_loss(demand: Demand, settings: SchedulerSettings) -> bool:
@@ -121,11 +115,14 @@ def decides_by_loss(demand: Demand, settings: SchedulerSettings) -> bool:
     return settings.strategy is HostStrategy.LEAST_LOSS and shape_key(demand) is not None
 
 
-def _left(wanted: Need, conditions: Conditions, view: View) -> Mask:
-    """For each row of the view, whether its host may be considered and is worth a try."""
-    left = survivors(wanted, view)
-    allowed = conditions.mask(view.entries)
-    return left if allowed is None else left & allowed
+def _rows(view: View, order: Order, guest: GuestId, kind: GuestKind, conditions: Conditions, most: int) -> list[int]:
+    """The rows of the hosts that may be considered and are worth a try, at most `most`, the best first."""
+
+    def passes(row: int) -> bool:
+        return conditions.considers(view.entries[row].id) and not conditions.reasons(view.entries[row])
+
+    ranking = view.ranking(kind, order)
+    return ranking.best(most, turn(guest, len(view.entries)), None if conditions.anywhere else passes)
 
 
 def preference(strategy: HostStrategy, demand: Demand) -> Strategy:
@@ -139,12 +136,12 @@ def _least(index: Index, guest: GuestId, demand: Demand, conditions: Conditions,
     """The hosts that lose least, at most `top` of them. The table is exact but for traits and the overhead pool's state, so hardly any
     of them refuses.
     """
-    wanted = need(demand)
+    kind = index.kinds.of(demand)
 
     def find(most: int) -> tuple[int, list[tuple[Entry, int]]]:
         def see(view: View) -> tuple[int, list[tuple[Entry, int]]]:
-            keys, cells = view.losses.find(demand)
-            rows = least(keys[: len(view.entries)], wanted, view, _left(wanted, conditions, view), guest, most)
+            rows = _rows(view, Order.LOSS, guest, kind, conditions, most)
+            cells = view.losses.find(demand)[1]
             return view.losses.version, [(view.entries[row], int(cells[row])) for row in rows]
 
         return index.look(see)
@@ -153,9 +150,9 @@ def _least(index: Index, guest: GuestId, demand: Demand, conditions: Conditions,
         found: list[Candidate] = []
         version, places = find(most)
         for entry, cell in places:
-            fit = search(demand, entry.counts, entry.strategy, cell)
+            fit = kind.search(entry.counts, entry.strategy, cell)
             if fit is not None:
-                found.append(Candidate(host=entry.id, name=entry.name, revision=entry.state.revision, fit=fit, shapes=version))
+                found.append(_candidate(entry, fit, version))
             if len(found) == settings.top:
                 break
         if found:
@@ -163,20 +160,31 @@ def _least(index: Index, guest: GuestId, demand: Demand, conditions: Conditions,
     return ()
 
 
-def _try(entries: Iterable[Entry], demand: Demand, settings: SchedulerSettings, scored: list[Scored], refused: set[HostId]) -> None:
-    for entry in entries:
-        if len(scored) >= settings.tried or (scored and len(scored) + len(refused) >= 2 * settings.tried):
-            return
-        found = search(demand, entry.counts, entry.strategy)
-        if found is None:
-            refused.add(entry.id)
-        else:
-            scored.append(_scored(demand, entry, found, settings))
+def _candidate(entry: Entry, fit: Fit, version: int = 0) -> Candidate:
+    return Candidate(host=entry.id, name=entry.name, revision=entry.state.revision, fit=fit, shapes=version)
 
 
-def _scored(demand: Demand, entry: Entry, found: Fit, settings: SchedulerSettings) -> Scored:
-    candidate = Candidate(host=entry.id, name=entry.name, revision=entry.state.revision, fit=found)
-    return score(demand.request, entry.counts, found, preference(settings.strategy, demand)), candidate
+class _Tries:
+    """The hosts that were fitted for one guest: those that take it with their scores, and those that refused."""
+
+    def __init__(self, kind: GuestKind, settings: SchedulerSettings) -> None:
+        self._kind, self._tried = kind, settings.tried
+        self._prefers = preference(settings.strategy, kind.demand)
+        self.scored: list[Scored] = []
+        self.refused: set[HostId] = set()
+
+    def add(self, entries: Iterable[Entry]) -> None:
+        """Fit these in their order until there are enough."""
+        tried = self._tried
+        for entry in entries:
+            if len(self.scored) >= tried or (self.scored and len(self.scored) + len(self.refused) >= 2 * tried):
+                return
+            found = self._kind.scored(entry.counts, entry.strategy, self._prefers)
+            if found is None:
+                self.refused.add(entry.id)
+            else:
+                fit, rank = found
+                self.scored.append((rank, _candidate(entry, fit)))
 
 
 def explain(index: Index, demand: Demand, conditions: Conditions, known: dict[HostId, HostRefusal]) -> tuple[tuple[HostRefusal, ...], int]:
@@ -255,7 +263,7 @@ def preview(index: Index, demand: Demand, conditions: Conditions, settings: Sche
         if isinstance(answer, NoFit):
             refusals.append(refusal(entry, answer))
         else:
-            (lacks_pool, *others), candidate = _scored(demand, entry, answer, settings)
-            scored.append(((lacks_pool, key, *others), candidate))
+            lacks_pool, *others = score(demand.request, entry.counts, answer, preference(settings.strategy, demand))
+            scored.append(((lacks_pool, key, *others), _candidate(entry, answer)))
     ordered = sorted(scored, key=lambda one: (one[0], one[1].name, one[1].host))
     return Preview(candidates=tuple(found for _, found in ordered), refusals=tuple(refusals))

@@ -10,74 +10,106 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pinfold.core.fit.demand import Demand
-from pinfold.scheduler.index import CELL_FREE, CELL_MEMORY, CELL_PAIRED, CELL_WHOLES, WIDTH, View
+from pinfold.scheduler.columns import CELL_FREE, CELL_MEMORY, CELL_PAIRED, CELL_WHOLES, WIDTH, Columns, Numbers
 
 Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Need:
-    """What a demand needs of any host, as numbers. `pins` and `memory_mib` are per guest cell, each sorted from the largest."""
+    """What a demand needs of any host, as numbers. `pins` and `memory_mib` are per guest cell, each sorted from the largest.
 
-    demand: Demand
+    `small_mib` is the memory of guest cells that take small pages only, `loose_mib` that of a guest without cells; else None. `first` is
+    the column of the fullest host cell's pCPUs, by thread policy. `overhead` is None if the overhead pool does not matter.
+    """
+
+    cells: int
     pins: tuple[int, ...]
     memory_mib: tuple[int, ...]
     taken: int
-    whole_cores: bool
+    wholes: int
+    first: int
+    floating: int
+    disk_gib: int
+    small_mib: int | None
+    loose_mib: int | None
+    overhead: OverheadNeed | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OverheadNeed:
+    """What the overhead threads need. `taking` says for each `PoolState` whether it takes the guest; `booking`, whether the guest books."""
+
+    vcpus: int
+    disks: int
+    nics: int
+    taking: tuple[bool, ...]
+    booking: tuple[bool, ...]
 
 
 def need(demand: Demand) -> Need:
     """Compile a demand for the filter."""
+    request = demand.request
+    whole_cores = demand.isolated_threads and demand.pins > 0
+    taken = demand.pins + demand.own_pcpus
     return Need(
-        demand=demand,
+        cells=len(request.cells),
         pins=tuple(sorted((cell.pins for cell in demand.cells), reverse=True)[:WIDTH]),
         memory_mib=tuple(sorted((cell.memory_mib for cell in demand.cells), reverse=True)[:WIDTH]),
-        taken=demand.pins + demand.own_pcpus,
-        whole_cores=demand.isolated_threads and demand.pins > 0,
+        taken=taken,
+        wholes=taken if whole_cores else 0,
+        first=CELL_WHOLES if whole_cores else CELL_PAIRED if demand.required_threads else CELL_FREE,
+        floating=demand.floating,
+        disk_gib=demand.disk_gib,
+        small_mib=request.memory_mib if request.cells and demand.only_small_pages else None,
+        loose_mib=None if request.cells else request.memory_mib,
+        overhead=_overhead_need(demand) if demand.asks_pool else None,
     )
 
 
-def survivors(wanted: Need, view: View) -> Mask:
-    """For each row of the view, whether a fit there is worth a try."""
-    demand, request = wanted.demand, wanted.demand.request
-    left: Mask = view.column("open") > 0
-    left &= view.column("disk") >= demand.disk_gib
-    if demand.floating:
-        left &= (view.column("vcpu_room") >= demand.floating) & (view.column("shared") > 0)
-    if not request.cells:
-        left &= view.column("floating_mib") >= request.memory_mib
+def _overhead_need(demand: Demand) -> OverheadNeed:
+    request = demand.request
+    taking = tuple(rule.refusal is None and not (demand.all_realtime and rule.realtime_refusal) for rule in demand.rules)
+    booking = tuple(rule.books for rule in demand.rules)
+    return OverheadNeed(vcpus=request.vcpus, disks=request.disks, nics=request.nics, taking=taking, booking=booking)
+
+
+def survivors(wanted: Need, hosts: Columns) -> Mask:
+    """For each row, whether a fit there is worth a try."""
+    left: Mask = hosts.column("open") > 0
+    left &= hosts.column("disk") >= wanted.disk_gib
+    if wanted.floating:
+        left &= (hosts.column("vcpu_room") >= wanted.floating) & (hosts.column("shared") > 0)
+    if wanted.loose_mib is not None:
+        left &= hosts.column("floating_mib") >= wanted.loose_mib
         return left
-    if demand.only_small_pages:
-        left &= view.column("strict_mib") >= request.memory_mib
-    left &= view.column("cells") >= len(request.cells)
-    left &= view.column("free") >= wanted.taken
-    if wanted.whole_cores:
-        left &= view.column("wholes") >= wanted.taken
-    start = CELL_WHOLES if wanted.whole_cores else CELL_PAIRED if demand.required_threads else CELL_FREE
+    if wanted.small_mib is not None:
+        left &= hosts.column("strict_mib") >= wanted.small_mib
+    left &= hosts.column("cells") >= wanted.cells
+    left &= hosts.column("free") >= wanted.taken
+    if wanted.wholes:
+        left &= hosts.column("wholes") >= wanted.wholes
     for position, pins in enumerate(wanted.pins):
         if pins:
-            left &= view.numbers[:, start + position] >= pins
+            left &= hosts.numbers[:, wanted.first + position] >= pins
     for position, memory in enumerate(wanted.memory_mib):
-        left &= view.numbers[:, CELL_MEMORY + position] >= memory
-    if demand.asks_pool:
-        left &= _overhead(wanted, view)
+        left &= hosts.numbers[:, CELL_MEMORY + position] >= memory
+    if wanted.overhead is not None:
+        left &= _overhead(wanted.overhead, hosts)
     return left
 
 
-def _overhead(wanted: Need, view: View) -> Mask:
-    pool = view.column("pool")
-    room = view.column("overhead_room") >= booked(wanted, view)
+def _overhead(wanted: OverheadNeed, hosts: Columns) -> Mask:
+    pool = hosts.column("pool")
+    room = hosts.column("overhead_room") >= booked(wanted, hosts)
     takes = np.zeros(len(pool), dtype=np.bool_)
-    for state, rule in enumerate(wanted.demand.rules):
-        if rule.refusal is None and not (wanted.demand.all_realtime and rule.realtime_refusal):
-            takes |= ((pool == state) & room) if rule.books else pool == state
+    for state, (taken, books) in enumerate(zip(wanted.taking, wanted.booking, strict=True)):
+        if taken:
+            takes |= ((pool == state) & room) if books else pool == state
     return takes
 
 
-def booked(wanted: Need, view: View) -> NDArray[np.int64]:
+def booked(wanted: OverheadNeed, hosts: Columns) -> Numbers:
     """What the guest's overhead would book on each host, in millicpu."""
-    request = wanted.demand.request
-    column = view.column
-    return (
-        column("rate_guest") + column("rate_vcpu") * request.vcpus + column("rate_disk") * request.disks + column("rate_nic") * request.nics
-    )
+    column = hosts.column
+    return column("rate_guest") + column("rate_vcpu") * wanted.vcpus + column("rate_disk") * wanted.disks + column("rate_nic") * wanted.nics

@@ -1,20 +1,19 @@
 """`Index`: the state of every host in memory, and the columns of numbers for `filter` and `rank`. `refresh` reads it from the store.
 
-The index keeps each host's counts. The columns are derived from them and are only necessary conditions: a fit would refuse every host that
-they exclude, and decides about the others. There is one row per host; it is rewritten when the host's state changes.
+The index keeps each host's counts. There is one row of `columns` per host; it is rewritten when the host's state changes. The table of
+losses, the rankings and the remembered fits follow those changes.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final, TypeVar
+from typing import TypeVar
 
 import numpy as np
-from msgspec import structs
-from numpy.typing import NDArray
+from msgspec import Struct, structs
 
 from pinfold.core import ledger
 from pinfold.core.errors import Conflict
@@ -22,47 +21,16 @@ from pinfold.core.fit.answer import Strategy
 from pinfold.core.fit.count import Counts, Frame, count_host
 from pinfold.core.host import Claim, HostState, Ledger
 from pinfold.core.identity import ClaimId, GuestId, HostId
+from pinfold.scheduler.columns import COLUMNS, Columns, Numbers, numbers
+from pinfold.scheduler.guest_kinds import GuestKind, GuestKinds
 from pinfold.scheduler.loss import LossTable, Shapes
+from pinfold.scheduler.rankings import Order, Ranking, Rankings
 from pinfold.store.records import HostLedger, HostMark
 
-WIDTH: Final = 8
-"""How many host cells a row keeps apart, the emptiest first; further cells count only in the sums."""
-
-AMPLE: Final = 2**50
-"""The number for "without limit"."""
-
-_NAMES: Final = (
-    "open",
-    "cells",
-    "free",
-    "dedicated",
-    "wholes",
-    "shared",
-    "vcpu_room",
-    "floating_mib",
-    "strict_mib",
-    "disk",
-    "pool",
-    "overhead_room",
-    "overhead_cap",
-    "rate_guest",
-    "rate_vcpu",
-    "rate_disk",
-    "rate_nic",
-)
-COLUMN: Final = {name: position for position, name in enumerate(_NAMES)}
-CELL_FREE: Final = len(_NAMES)
-CELL_PAIRED: Final = CELL_FREE + WIDTH
-CELL_WHOLES: Final = CELL_PAIRED + WIDTH
-CELL_MEMORY: Final = CELL_WHOLES + WIDTH
-_COLUMNS: Final = CELL_MEMORY + WIDTH
-
-Numbers = NDArray[np.int64]
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class Entry(Struct, frozen=True, kw_only=True, eq=False):
     """One host, counted. `state.traits` is empty: when a request names traits, Placement is asked.
 
     With `any_cell` the operator has set no preference among host cells: the table of losses decides before `strategy`.
@@ -93,17 +61,17 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """The index at one moment: `entries[row]` and `numbers[row]`. Change neither."""
+    """The index at one moment: the hosts and their numbers by row. Change neither."""
 
     entries: Sequence[Entry]
-    numbers: Numbers
+    columns: Columns
     losses: LossTable
     """Up to date; for `least-loss`."""
+    rankings: Rankings
 
-    def column(self, name: str) -> Numbers:
-        """One column of `COLUMN`, over all rows."""
-        found: Numbers = self.numbers[:, COLUMN[name]]
-        return found
+    def ranking(self, kind: GuestKind, order: Order) -> Ranking:
+        """All rows in the order in which to try them for such a guest."""
+        return self.rankings.find(kind, order, self.columns, self.losses)
 
 
 class Index:
@@ -113,9 +81,11 @@ class Index:
         self._lock = threading.Lock()
         self._rows: dict[HostId, int] = {}
         self._entries: list[Entry] = []
-        self._numbers: Numbers = np.zeros((0, _COLUMNS), dtype=np.int64, order="F")
+        self._numbers: Numbers = np.zeros((0, COLUMNS), dtype=np.int64, order="F")
         self._losses = LossTable(Shapes(version=0, shapes=()))
         self._changed: set[int] = set()
+        self._rankings = Rankings()
+        self.kinds = GuestKinds()
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -130,6 +100,7 @@ class Index:
         """Use these as the fleet's common shapes from now on."""
         with self._lock:
             self._losses = LossTable(shapes)
+            self._rankings = Rankings()
             self._changed = set(range(len(self._entries)))
 
     def drop(self, hosts: Iterable[HostId]) -> None:
@@ -144,8 +115,8 @@ class Index:
                     self._entries[row] = self._entries[last]
                     self._numbers[row] = self._numbers[last]
                     self._rows[self._entries[row].id] = row
-                    self._changed.add(row)
                 self._entries.pop()
+                self._note(row)
 
     def get(self, host: HostId) -> Entry | None:
         """The entry of one host, or None."""
@@ -177,7 +148,7 @@ class Index:
             if self._changed:
                 self._losses.renew(self._entries, self._changed)
                 self._changed.clear()
-            return see(View(self._entries, self._numbers[: len(self._entries)], self._losses))
+            return see(View(self._entries, Columns(self._numbers[: len(self._entries)]), self._losses, self._rankings))
 
     def stale(self, marks: Iterable[HostMark]) -> tuple[frozenset[HostId], frozenset[HostId]]:
         """Compare with the store's marks of all hosts: returns the hosts to read anew, and those that are gone.
@@ -199,7 +170,7 @@ class Index:
     def _remark(self, entry: Entry, mark: HostMark) -> None:
         if (entry.up, entry.disabled, entry.disabled_reason, entry.fenced) == (mark.up, mark.disabled, mark.disabled_reason, mark.fenced):
             return
-        self._put(replace(entry, up=mark.up, disabled=mark.disabled, disabled_reason=mark.disabled_reason, fenced=mark.fenced))
+        self._put(structs.replace(entry, up=mark.up, disabled=mark.disabled, disabled_reason=mark.disabled_reason, fenced=mark.fenced))
 
     def _change(self, host: HostId, revision: int, step: Callable[[Counts], Counts]) -> None:
         with self._lock:
@@ -213,14 +184,14 @@ class Index:
                 counts = step(entry.counts)
             except Conflict:
                 return
-            self._put(replace(entry, counts=counts))
+            self._put(structs.replace(entry, counts=counts))
 
     def _put(self, entry: Entry) -> None:
         row = self._rows.get(entry.id)
         if row is None:
             row = len(self._entries)
             if row == len(self._numbers):
-                grown: Numbers = np.zeros((max(16, 2 * row), _COLUMNS), dtype=np.int64, order="F")
+                grown: Numbers = np.zeros((max(16, 2 * row), COLUMNS), dtype=np.int64, order="F")
                 grown[:row] = self._numbers
                 self._numbers = grown
             self._entries.append(entry)
@@ -230,7 +201,11 @@ class Index:
         else:
             self._entries[row] = entry
         self._numbers[row] = numbers(entry)
+        self._note(row)
+
+    def _note(self, row: int) -> None:
         self._changed.add(row)
+        self._rankings.changed(row, len(self._entries))
 
 
 def entry(found: HostLedger) -> Entry:
@@ -259,38 +234,3 @@ def counts_of(state: HostState) -> Counts:
 @lru_cache(maxsize=256)
 def _frame(bare: HostState) -> Frame:
     return Frame(bare)
-
-
-def numbers(entry: Entry) -> list[int]:
-    """The row of one host, in the order of the columns."""
-    counts = entry.counts
-    frame = counts.frame
-    pool = frame.pool
-    memory = [cell.small_free_mib + sum(size * free for size, free in cell.huge) // 1024 for cell in counts.cells]
-    row = [
-        int(entry.open),
-        len(counts.cells),
-        counts.free.bit_count(),
-        frame.dedicated.bit_count(),
-        sum(len(cell.wholes) for cell in counts.cells),
-        frame.n_shared,
-        counts.vcpu_room,
-        counts.floating_room_mib,
-        counts.strict_room_mib,
-        AMPLE if counts.disk_room is None else counts.disk_room,
-        int(pool.state),
-        counts.overhead_room if pool.books and pool.enforces else AMPLE,
-        pool.capacity,
-        pool.rates.guest,
-        pool.rates.vcpu,
-        pool.rates.disk,
-        pool.rates.nic,
-    ]
-    for values in (
-        [cell.n_free for cell in counts.cells],
-        [cell.n_paired for cell in counts.cells],
-        [len(cell.wholes) for cell in counts.cells],
-        memory,
-    ):
-        row += sorted(values, reverse=True)[:WIDTH] + [0] * (WIDTH - len(values))
-    return row

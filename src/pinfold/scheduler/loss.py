@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from msgspec import Struct
+from numpy.typing import NDArray
 
 from pinfold.core.fit.demand import Demand
-from pinfold.scheduler.place_losses import NOWHERE, Guests, Numbers, best_places
+from pinfold.scheduler.place_losses import NOWHERE, Guests, Left, Numbers, best_places, left_of
 
 if TYPE_CHECKING:
     from pinfold.scheduler.index import Entry
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 MOST_SHAPES: Final = 32
 MOST_KINDS: Final = 64
 """For more kinds of guests than this the table starts anew."""
+MOST_LEFTS: Final = 8192
+"""For how many different states of hosts the keys are remembered."""
+
+Places = NDArray[np.int16]
 
 
 class ShapeKey(Struct, frozen=True):
@@ -82,7 +87,10 @@ def shapes_of(asked: Iterable[tuple[Demand, int]], version: int) -> Shapes:
 
 
 class LossTable:
-    """The keys of every host for the guests that are asked for, by row of the index. Smaller is better. The index's lock guards it."""
+    """The keys of every host for the guests that are asked for, by row of the index. Smaller is better. The index's lock guards it.
+
+    Hosts with the same left have the same keys, so these are remembered by `Left`.
+    """
 
     def __init__(self, shapes: Shapes) -> None:
         self.version = shapes.version
@@ -91,21 +99,24 @@ class LossTable:
         self._entries: Sequence[Entry] = ()
         self._columns: dict[ShapeKey, int] = {}
         self._demands: list[Demand] = []
-        self._keys: Numbers = np.zeros((0, MOST_KINDS), dtype=np.int64)
-        self._places: Numbers = np.zeros((0, MOST_KINDS), dtype=np.int64)
+        self._keys: list[Numbers] = []
+        self._places: list[Places] = []
+        self._known: dict[Left, tuple[list[int], list[int]]] = {}
 
     def renew(self, entries: Sequence[Entry], changed: Iterable[int]) -> None:
         """Compute the hosts of these rows again; rows beyond the entries are dropped."""
         self._entries = entries
-        if len(self._keys) < len(entries):
-            pads = ((0, max(16, 2 * len(entries)) - len(self._keys)), (0, 0))
-            self._keys = np.pad(self._keys, pads, constant_values=NOWHERE)
-            self._places = np.pad(self._places, pads, constant_values=-1)
+        for column in range(len(self._demands)):
+            missing = len(entries) - len(self._keys[column])
+            if missing > 0:
+                pad = (0, missing + len(entries) // 4 + 16)
+                self._keys[column] = np.pad(self._keys[column], pad, constant_values=NOWHERE)
+                self._places[column] = np.pad(self._places[column], pad, constant_values=-1)
         rows = [row for row in changed if row < len(entries)]
         if self._demands and rows:
-            self._compute(rows, slice(0, len(self._demands)))
+            self._compute(rows)
 
-    def find(self, demand: Demand) -> tuple[Numbers, Numbers]:
+    def find(self, demand: Demand) -> tuple[Numbers, Places]:
         """The keys and the host cells (positions, -1 for guests of several) by row, for a guest that has a `shape_key`.
 
         The columns of a shape that is asked for the first time are computed for every host, and kept from then on.
@@ -115,15 +126,38 @@ class LossTable:
         column = self._columns.get(key)
         if column is None:
             if len(self._demands) >= MOST_KINDS:
-                self._columns.clear()
-                self._demands.clear()
+                for kept in (self._columns, self._demands, self._keys, self._places):
+                    kept.clear()
             column = self._columns[key] = len(self._demands)
             self._demands.append(demand)
-            self._compute(range(len(self._entries)), slice(column, column + 1))
-        return self._keys[:, column], self._places[:, column]
+            self._keys.append(np.full(len(self._entries), NOWHERE, dtype=np.int64))
+            self._places.append(np.full(len(self._entries), -1, dtype=np.int16))
+            self._known.clear()
+            self._fill(range(len(self._entries)), column)
+        return self._keys[column], self._places[column]
 
-    def _compute(self, rows: Sequence[int], columns: slice) -> None:
-        asked = self._demands[columns]
-        found = best_places([self._entries[row] for row in rows], Guests.of(asked, [0.0] * len(asked)), self._shapes)
-        chosen = np.ix_(np.fromiter(rows, dtype=np.intp, count=len(rows)), np.arange(columns.start, columns.stop))
-        self._keys[chosen], self._places[chosen] = found
+    def _fill(self, rows: Sequence[int], column: int) -> None:
+        """Compute one column."""
+        alike: dict[Left, list[int]] = {}
+        for row in rows:
+            alike.setdefault(left_of(self._entries[row]), []).append(row)
+        keys, places = self._best([self._entries[same[0]] for same in alike.values()], self._demands[column : column + 1])
+        for number, same in enumerate(alike.values()):
+            self._keys[column][same], self._places[column][same] = keys[number][0], places[number][0]
+
+    def _compute(self, rows: Sequence[int]) -> None:
+        """Compute every column of these rows."""
+        lefts = [left_of(self._entries[row]) for row in rows]
+        unknown = {left: self._entries[row] for left, row in zip(lefts, rows, strict=True) if left not in self._known}
+        if unknown:
+            keys, places = self._best(list(unknown.values()), self._demands)
+            if len(self._known) + len(unknown) > MOST_LEFTS:
+                self._known = {left: self._known[left] for left in lefts if left in self._known}
+            self._known |= dict(zip(unknown, zip(keys.tolist(), places.tolist(), strict=True), strict=True))
+        for left, row in zip(lefts, rows, strict=True):
+            found = self._known[left]
+            for column, (key, place) in enumerate(zip(*found, strict=True)):
+                self._keys[column][row], self._places[column][row] = key, place
+
+    def _best(self, entries: Sequence[Entry], demands: Sequence[Demand]) -> tuple[Numbers, Numbers]:
+        return best_places(entries, Guests.of(demands, [0.0] * len(demands)), self._shapes)

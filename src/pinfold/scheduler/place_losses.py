@@ -35,6 +35,27 @@ _CHUNK: Final = 2_000_000
 
 Numbers = NDArray[np.int64]
 Mask = NDArray[np.bool_]
+Left = tuple[object, ...]
+"""All that the places of a host depend on, hashable."""
+
+
+def left_of(entry: Entry) -> Left:
+    """What is left on a host, and the operator's preference among its cells."""
+    counts = entry.counts
+    pool = counts.frame.pool
+    return (
+        tuple([(cell.n_free, cell.small_free_mib) for cell in counts.cells]),
+        counts.strict_room_mib,
+        counts.overhead_room if pool.books else 0,
+        pool_kind(pool),
+        entry.strategy is Strategy.PACK,
+        entry.any_cell,
+    )
+
+
+def pool_kind(pool: OverheadPool) -> tuple[object, ...]:
+    """What of an overhead pool decides how much a guest books."""
+    return pool.state.value, pool.books, pool.enforces, pool.rates
 
 
 class Guests(Struct, frozen=True, eq=False):
@@ -101,8 +122,8 @@ class Rooms(Struct, frozen=True, eq=False):
             pool = counts.frame.pool
             for place, cell in enumerate(counts.cells):
                 cells[0, row, place], cells[1, row, place] = cell.n_free, max(0, cell.small_free_mib)
-            alike = (pool.state, pool.books, pool.enforces, pool.rates)
-            lines[:, row] = counts.strict_room_mib, counts.overhead_room, pools.setdefault(alike, (len(pools), pool))[0]
+            position = pools.setdefault(pool_kind(pool), (len(pools), pool))[0]
+            lines[:, row] = counts.strict_room_mib, counts.overhead_room, position
         return cls(
             tuple(pool for _, pool in pools.values()),
             cells[0],

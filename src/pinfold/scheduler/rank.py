@@ -1,4 +1,4 @@
-"""Order hosts: a rough order of all hosts that passed the filter, by their numbers, and an exact order of those that were fitted. Pure.
+"""Order hosts: a rough order of all hosts by their numbers, and an exact order of those that were fitted. Pure.
 
 Both prefer, in this order: an overhead pool for a guest that shares it, free room in that pool, little fragmentation left behind (known
 only after a fit), and a full or an empty host, as the operator configured.
@@ -7,6 +7,7 @@ only after a fit), and a full or an empty host, as the operator configured.
 from __future__ import annotations
 
 from hashlib import blake2b
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,46 +17,34 @@ from pinfold.core.fit.count import Counts
 from pinfold.core.identity import GuestId
 from pinfold.core.overhead.table import PoolState, rules
 from pinfold.core.request.model import GuestRequest
-from pinfold.scheduler.filter import Mask, Need, booked
-from pinfold.scheduler.index import View
-from pinfold.scheduler.place_losses import NOWHERE
+from pinfold.scheduler.columns import Columns, Numbers
+from pinfold.scheduler.filter import Need, booked
 
 STEPS = 10
 """Headroom is compared in tenths of the pool: finer differences are noise that would hide fragmentation."""
 
 
-def rough(wanted: Need, view: View, left: Mask, strategy: Strategy, guest: GuestId) -> NDArray[np.intp]:
-    """The remaining rows, best first by their numbers. Equal rows start at a position that depends on the guest, so that many schedulers
-    deciding at once do not all start with the same host.
-    """
-    rows = np.flatnonzero(left)
-    if not len(rows):
-        return rows
-    room = view.column("vcpu_room" if not wanted.taken else "free")[rows]
-    keys = [(rows + _turn(guest)) % len(view.entries), room if strategy is Strategy.PACK else -room]
-    if wanted.demand.asks_pool:
-        pool = view.column("pool")[rows] == PoolState.ONLINE
-        total = np.maximum(view.column("overhead_cap")[rows], 1)
-        free = view.column("overhead_room")[rows] - booked(wanted, view)[rows]
-        keys += [-np.where(pool, np.clip(free * STEPS // total, -STEPS, STEPS), 0), ~pool]
-    return rows[np.lexsort(keys)]
+_ROOM_BITS: Final = 52
+_MOST_ROOM: Final = (1 << _ROOM_BITS) - 1
 
 
-def least(keys: NDArray[np.int64], wanted: Need, view: View, left: Mask, guest: GuestId, most: int) -> NDArray[np.intp]:
-    """The remaining rows with the smallest keys of a `LossTable`, at most `most`, the best first; a host with an online overhead pool
-    before one without, for a guest that shares it. Equal rows start at a position that depends on the guest.
-    """
-    rows = np.flatnonzero(left & (keys != NOWHERE))
-    if wanted.demand.asks_pool and len(rows):
-        online = view.column("pool")[rows] == PoolState.ONLINE
-        rows = rows[online] if online.any() else rows
-    found = keys[rows]
-    if len(rows) > most:
-        border = np.partition(found, most - 1)[most - 1]
-        kept = found <= border
-        rows, found = rows[kept], found[kept]
-    turned = (rows + _turn(guest)) % max(len(view.entries), 1)
-    return rows[np.lexsort((turned, found))][:most]
+def rough(wanted: Need, hosts: Columns, *, packs: bool) -> Numbers:
+    """A key of each row by its numbers alone; smaller is better."""
+    room = hosts.column("free" if wanted.taken else "vcpu_room")
+    keys: Numbers = np.clip(room if packs else -room, -_MOST_ROOM, _MOST_ROOM) + _MOST_ROOM
+    if wanted.overhead is not None:
+        pool = has_pool(hosts)
+        total = np.maximum(hosts.column("overhead_cap"), 1)
+        free = hosts.column("overhead_room") - booked(wanted.overhead, hosts)
+        headroom = np.where(pool, np.clip(free * STEPS // total, -STEPS, STEPS), 0)
+        keys += (STEPS - headroom + 4 * STEPS * ~pool) << _ROOM_BITS + 1
+    return keys
+
+
+def has_pool(hosts: Columns) -> NDArray[np.bool_]:
+    """Whether each host has an online overhead pool."""
+    found: NDArray[np.bool_] = hosts.column("pool") == PoolState.ONLINE
+    return found
 
 
 def score(request: GuestRequest, counts: Counts, fit: Fit, strategy: Strategy) -> tuple[int, ...]:
@@ -77,11 +66,14 @@ def broken_cores(counts: Counts, fit: Fit) -> int:
     taken = fit.taken.mask
     broken = 0
     for cell in counts.cells:
-        for threads in cell.wholes:
-            used = sum(taken >> pcpu & 1 for pcpu in threads)
-            broken += 0 < used < len(threads)
+        frame, left = cell.frame, taken & cell.frame.mask
+        while left:
+            core = frame.core_of[(left & -left).bit_length() - 1]
+            broken += core & cell.free == core and core & taken != core
+            left &= ~core
     return broken
 
 
-def _turn(guest: GuestId) -> int:
-    return int.from_bytes(blake2b(guest.encode(), digest_size=6).digest(), "big")
+def turn(guest: GuestId, length: int) -> int:
+    """The row at which equal rows start. It depends on the guest, so that schedulers deciding at once do not all start with one host."""
+    return -int.from_bytes(blake2b(guest.encode(), digest_size=6).digest(), "big") % max(length, 1)

@@ -93,7 +93,7 @@ def test_the_kept_counts_and_request_give_the_answer_of_the_state(where: HostSta
 
 
 def told(counts: Counts) -> dict[str, object]:
-    cells = [{name: getattr(cell, name) for name in CellCounts.__slots__ if name != "frame"} for cell in counts.cells]
+    cells = [{name: getattr(cell, name) for name in CellCounts.__slots__ if name not in ("frame", "__weakref__")} for cell in counts.cells]
     derived = ("frame", "state", "cells", "by_id", "_orders")
     return {"cells": cells} | {name: getattr(counts, name) for name in Counts.__slots__ if name not in derived}
 

@@ -6,12 +6,13 @@ recounts only the cells that it changes. `Frame` is the part that many counts sh
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from fractions import Fraction
 from functools import cached_property
 from itertools import chain
 from math import floor
 from operator import attrgetter
+from weakref import WeakValueDictionary
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -37,6 +38,7 @@ class CellFrame:
     __slots__ = (
         "core_of",
         "cores",
+        "counted",
         "huge",
         "id",
         "mask",
@@ -65,6 +67,15 @@ class CellFrame:
         small = cell.pages[0].total - kept.get(self.small_kib, 0) if cell.pages else 0
         self.small_total_kib = small * self.small_kib
         self.huge = tuple((page.size_kib, page.total - kept.get(page.size_kib, 0)) for page in reversed(cell.pages[1:]))
+        self.counted: WeakValueDictionary[object, CellCounts] = WeakValueDictionary()
+
+    def counts(self, free: int, floats: int, small_used_kib: int, huge: tuple[tuple[int, int], ...]) -> CellCounts:
+        """The counts of a cell of this frame: one object for as long as somebody has it, because cells repeat in a fleet."""
+        key = free, floats, small_used_kib, huge
+        found = self.counted.get(key)
+        if found is None:
+            found = self.counted[key] = CellCounts(self, free, floats, small_used_kib, huge)
+        return found
 
 
 class Frame:
@@ -109,6 +120,7 @@ class CellCounts:
     """
 
     __slots__ = (
+        "__weakref__",
         "broken",
         "brokens",
         "floats",
@@ -271,6 +283,11 @@ class Counts:
             kept = self._orders[key] = tuple(sorted(self.cells, key=measure, reverse=strategy is not _PACK))
         return kept
 
+    @property
+    def content(self) -> Hashable:
+        """What a fit depends on, unless the overhead pool is booked by cell. Equal for hosts of one frame that are alike."""
+        return self.frame, self.cells, self.usage, self.foreign_kib
+
 
 def count_host(state: HostState, frame: Frame | None = None) -> Counts:
     """Count a host from nothing. `frame` is its frame, where the caller has it."""
@@ -311,17 +328,17 @@ def _count_cell(cell: CellFrame, free: int, parts: Iterable[FitCell], foreign_pa
         if part.page_kib in used:
             used[part.page_kib] += part.memory_mib * 1024 // part.page_kib
     huge = tuple([(size, total - used[size]) for size, total in cell.huge])
-    return CellCounts(cell, free & cell.mask, floats, used[cell.small_kib] * cell.small_kib, huge)
+    return cell.counts(free & cell.mask, floats, used[cell.small_kib] * cell.small_kib, huge)
 
 
 def _recount(cell: CellCounts, free: int, part: FitCell | None, sign: int) -> CellCounts:
     frame = cell.frame
     if part is None:
-        return CellCounts(frame, free & frame.mask, cell.floats, cell.small_used_kib, cell.huge)
+        return frame.counts(free & frame.mask, cell.floats, cell.small_used_kib, cell.huge)
     small, huge = cell.small_used_kib, cell.huge
     if part.page_kib == frame.small_kib:
         small += sign * part.memory_mib * 1024
     else:
         pages = sign * (part.memory_mib * 1024 // part.page_kib)
         huge = tuple([(size, left - pages if size == part.page_kib else left) for size, left in huge])
-    return CellCounts(frame, free & frame.mask, cell.floats + sign * len(part.float_vcpus), small, huge)
+    return frame.counts(free & frame.mask, cell.floats + sign * len(part.float_vcpus), small, huge)

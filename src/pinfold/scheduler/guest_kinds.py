@@ -1,0 +1,81 @@
+"""`GuestKinds`: the kinds of guests that were asked for last, compiled, each with its fits on the last states of hosts.
+
+Hosts that are alike have the same fit. What a fit depends on is the frame of the host, what its cells have left, and what its claims use
+together (`Counts.content`). A host whose overhead pool is booked by cell is fitted each time, because that depends on every claim.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from typing import Final
+
+from pinfold.core.fit.answer import Fit, Strategy
+from pinfold.core.fit.count import Counts
+from pinfold.core.fit.demand import Demand
+from pinfold.core.fit.engine import search
+from pinfold.scheduler.filter import need
+from pinfold.scheduler.loss import shape_key
+from pinfold.scheduler.rank import score
+
+MOST_KINDS: Final = 64
+MOST_FITS: Final = 256
+"""How many fits of one kind are remembered."""
+
+Ranked = tuple[Fit, tuple[int, ...]]
+
+
+class GuestKind:
+    """A demand, what it needs as numbers, and its place in the table of losses if it has one."""
+
+    def __init__(self, demand: Demand) -> None:
+        self.demand = demand
+        self.need = need(demand)
+        self.shape = shape_key(demand)
+        self._fits: dict[Hashable, Ranked | None] = {}
+
+    def search(self, counts: Counts, strategy: Strategy, first: int = -1) -> Fit | None:
+        """As `core.fit.engine.search`."""
+
+        def make() -> Ranked | None:
+            fit = search(self.demand, counts, strategy, first)
+            return None if fit is None else (fit, ())
+
+        found = self._recall(counts, (counts.content, strategy.value, first), make)
+        return None if found is None else found[0]
+
+    def scored(self, counts: Counts, strategy: Strategy, prefers: Strategy) -> Ranked | None:
+        """The fit, and its score by `rank.score`; None where the guest does not fit."""
+
+        def make() -> Ranked | None:
+            fit = search(self.demand, counts, strategy)
+            return None if fit is None else (fit, score(self.demand.request, counts, fit, prefers))
+
+        return self._recall(counts, (counts.content, strategy.value, prefers.value), make)
+
+    def _recall(self, counts: Counts, key: Hashable, make: Callable[[], Ranked | None]) -> Ranked | None:
+        if counts.frame.pool.prefers_local:
+            return make()
+        try:
+            return self._fits[key]
+        except KeyError:
+            pass
+        if len(self._fits) >= MOST_FITS:
+            self._fits.clear()
+        found = self._fits[key] = make()
+        return found
+
+
+class GuestKinds:
+    """Safe to share between threads: at worst two of them do the same work."""
+
+    def __init__(self) -> None:
+        self._known: dict[Demand, GuestKind] = {}
+
+    def of(self, demand: Demand) -> GuestKind:
+        """The kind of guests with this demand."""
+        found = self._known.get(demand)
+        if found is None:
+            if len(self._known) >= MOST_KINDS:
+                self._known.clear()
+            found = self._known[demand] = GuestKind(demand)
+        return found
