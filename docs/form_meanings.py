@@ -164,6 +164,10 @@ MEANINGS: Final[dict[str, dict[str, str]]] = {
     },
     "GuestHardware": {
         "machine": "QEMU's machine; empty for the default",
+        "uefi": "whether it has UEFI instead of a BIOS",
+        "secure_boot": "whether its firmware boots only what is signed",
+        "tpm": "the version of its emulated TPM; empty for no TPM",
+        "tpm_model": "the model of that TPM",
         "watchdog": "what the watchdog does; empty for no watchdog",
         "random": "whether the guest has a random number device",
         "random_bytes": "how many random bytes it gets in each period; 0 for no limit",

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from pinfold.core.request.guest_hardware import GuestHardware
+from pinfold.core.request.guest_hardware import GuestHardware, SecureBoot
 
 EVERY_HARDWARE = GuestHardware(
     machine="q35",
+    uefi=True,
+    secure_boot=SecureBoot.REQUIRED,
+    tpm="2.0",
+    tpm_model="tpm-crb",
     watchdog="reset",
     random=True,
     random_bytes=2048,

@@ -11,6 +11,7 @@ from tests.rig.client import compute, server_body
 from tests.rig.in_process import Fleet
 
 from pinfold.api.compute.versions import ROOT
+from pinfold.api.image.catalog import image_id
 from pinfold.core import host_features
 
 
@@ -214,3 +215,26 @@ def test_hardware_goes_to_hosts_that_report_it_and_to_no_older_agent(fleet: Flee
     said = {one["host"]: [reason["sentence"] for reason in one["reasons"]] for one in refusals}
     old = "the host lacks an agent that gives guests the hardware that they ask for"
     assert said == {"c1": [old, "the host lacks the cpu controller of cgroups"], "c2": ["the host lacks the cpu controller of cgroups"]}
+
+
+def test_secure_boot_and_tpm_go_to_hosts_that_report_them_and_a_rom_has_no_uefi(fleet: Fleet) -> None:
+    tpm = host_features.tpm("2.0", "tpm-tis")
+    plain = (host_features.HARDWARE, "the machine q35", host_features.UEFI_Q35)
+    for name, features in (("c1", plain), ("c2", (*plain, tpm)), ("c3", (*plain, host_features.SECURE_BOOT, tpm))):
+        fleet.host(name, replace(report(), features=features))
+    fleet.flavor("secure", vcpus=1)
+    specs = {"os:secure_boot": "required", "hw:tpm_version": "2.0"}
+    fleet.ask("POST", "/flavors/secure/os-extra_specs", {"extra_specs": specs}, status=200)
+    (fleet.images / "disk.raw").write_bytes(b"\0" * 512)
+    for image in ("disk", "probe"):
+        (fleet.images / f"{image}.toml").write_text('hw_firmware_type = "uefi"\nhw_machine_type = "q35"\n', encoding="ascii")
+    made = fleet.create("vm", "secure", imageRef=image_id("disk"))
+    assert _host(fleet, made) == "c3", fleet.show(made).get("fault")
+    hardware = fleet.agents["c3"].order(made)["request"]["hardware"]
+    assert (hardware["uefi"], hardware["secure_boot"], hardware["tpm"], hardware["tpm_model"]) == (True, "required", "2.0", "tpm-tis")
+    refusals = fleet.call("POST", "/v1/fits", {"flavor": "secure", "image": "disk"}, status=200).json()["refusals"]
+    said = {one["host"]: [reason["sentence"] for reason in one["reasons"]] for one in refusals}
+    unsafe = "the host lacks UEFI firmware with secure boot"
+    assert said == {"c1": [unsafe, "the host lacks an emulated TPM 2.0 with the model tpm-tis"], "c2": [unsafe]}
+    refused = fleet.ask("POST", "/servers", {"server": server_body("vm", "secure")}, status=400)
+    assert "probe is a ROM, which takes the place of the firmware" in refused.text

@@ -18,7 +18,7 @@ from pinfold.core.errors import InvalidRequest, Unavailable
 from pinfold.core.overhead import PoolState, rules
 from pinfold.core.plural import count
 from pinfold.core.request.model import EmulatorPolicy, Flavor, GuestRequest
-from pinfold.drivers.checkup import Check, Checkup, Health, Needs, Seen, needs_of
+from pinfold.drivers.checkup import Check, Checkup, Health, Seen, needs_of
 
 if TYPE_CHECKING:
     from pinfold.config import Configuration
@@ -156,11 +156,13 @@ def checkups(context: typer.Context, configuration: Configuration) -> tuple[Chec
     """Check everything that the start of a guest needs, in the order in which it needs it."""
     from pinfold.drivers.registry import kind_of
     from pinfold.host.checkups import host_checkups, machine_facts
+    from pinfold.host.checkups.firmware import firmware_checkups
     from pinfold.host.survey import survey
 
     settings = configuration.settings
     kind = kind_of(settings.uri)
-    needs, unreadable = _needs(configuration)
+    requests, unreadable = _requests(configuration)
+    needs = needs_of(requests)
     found = (_configuration(configuration), _kvm(), _qemu_img(), _cpuset(), _state_dir(configuration), *unreadable)
 
     def special(topology: Topology | None) -> tuple[Checkup, ...]:
@@ -170,7 +172,7 @@ def checkups(context: typer.Context, configuration: Configuration) -> tuple[Chec
         with open_session(context, configuration, checks=True) as session:
             seen = survey(session.driver, session.settings)
             of_driver = special(seen.state.topology)  # a socket-activated daemon runs only by now
-            processor = _processor(session.driver)
+            processor = [*_processor(session.driver), *firmware_checkups(session.driver.features(), requests)]
             facts = machine_facts(session.driver, seen)
             of_host = host_checkups(session.driver, session.settings, seen, facts, needs)
     except (Unavailable, InvalidRequest) as error:
@@ -236,26 +238,23 @@ def _state_dir(configuration: Configuration) -> Checkup:
     return Check.STATE_DIR.found(Health.GOOD, f"{folder}" + ("" if nearest == folder else ", made when it is needed"))
 
 
-def _needs(configuration: Configuration) -> tuple[Needs, tuple[Checkup, ...]]:
-    """What the flavors need; with a checkup if the flavors file cannot be read."""
-    try:
-        return needs_of(_requests(configuration)), ()
-    except InvalidRequest as error:
-        return Needs(), (Check.FLAVORS.found(Health.POOR, str(error)),)
-
-
-def _requests(configuration: Configuration) -> list[GuestRequest]:
-    """The flavors of the flavors file as requests. `config check` reports those that are no valid request."""
+def _requests(configuration: Configuration) -> tuple[list[GuestRequest], tuple[Checkup, ...]]:
+    """The flavors of the flavors file as requests, with a checkup if it cannot be read. `config check` reports those that are no valid
+    request.
+    """
     from pinfold.config.flavors import read_flavors
     from pinfold.core.request.compile import compile_request
 
     if not os.path.exists(configuration.flavors_file):
-        return []
+        return [], ()
     found = []
-    for flavor in read_flavors(configuration.flavors_file).values():
-        with suppress(InvalidRequest):
-            found.append(compile_request(flavor))
-    return found
+    try:
+        for flavor in read_flavors(configuration.flavors_file).values():
+            with suppress(InvalidRequest):
+                found.append(compile_request(flavor))
+    except InvalidRequest as error:
+        return [], (Check.FLAVORS.found(Health.POOR, str(error)),)
+    return found, ()
 
 
 def _pools(seen: Survey, facts: PcpuFacts | None) -> list[Checkup]:

@@ -10,17 +10,30 @@ from typing import Annotated, Final
 
 from msgspec import Meta
 
+from pinfold.core.request.guest_hardware import SecureBoot
 from pinfold.core.request.model import GuestRequest
 
 Feature = Annotated[str, Meta(max_length=128)]
 Features = Annotated[tuple[Feature, ...], Meta(max_length=1024)]
 HARDWARE: Final = "an agent that gives guests the hardware that they ask for"
+UEFI: Final = "UEFI firmware"
+UEFI_Q35: Final = "UEFI firmware for the machine q35"
+SECURE_BOOT: Final = "UEFI firmware with secure boot"
 CPU_CONTROLLER: Final = "the cpu controller of cgroups"
 
 
 def machine(name: str) -> str:
     """The feature of a host that has this machine."""
     return f"the machine {name}"
+
+
+def tpm(version: str, model: str) -> str:
+    """The feature of a host that emulates this TPM.
+
+    >>> tpm("2.0", "tpm-crb")
+    'an emulated TPM 2.0 with the model tpm-crb'
+    """
+    return f"an emulated TPM {version} with the model {model}"
 
 
 def needed(request: GuestRequest) -> frozenset[str]:
@@ -35,6 +48,12 @@ def needed(request: GuestRequest) -> frozenset[str]:
     found = {HARDWARE}
     if hardware.machine:
         found.add(machine(hardware.machine))
+    if hardware.uefi:
+        found.add(UEFI_Q35 if hardware.is_q35 else UEFI)
+    if hardware.secure_boot is SecureBoot.REQUIRED:
+        found.add(SECURE_BOOT)
+    if hardware.tpm:
+        found.add(tpm(hardware.tpm, hardware.tpm_model))
     if hardware.limits_cpu:
         found.add(CPU_CONTROLLER)
     return frozenset(found)

@@ -61,6 +61,7 @@ class Check(Enum):
     STATE_DIR = "state-dir"
     HYPERVISOR = "hypervisor"
     GUEST_CPU = "guest-cpu"
+    FIRMWARE = "firmware"
     REALTIME_SCHEDULER = "realtime-scheduler"
     LOCKED_MEMORY = "locked-memory"
     HUGE_PAGES = "huge-pages"
@@ -141,6 +142,11 @@ ABOUT: Final = {
         what="guest processor",
         why="a new guest sees this processor for all its life, and does not start where the host cannot give it",
         sources="`[libvirt] cpu_mode`, `cpu_models` and `cpu_model_extra_flags`, and the hypervisor's answer to them",
+    ),
+    Check.FIRMWARE: About(
+        what="firmware and TPM",
+        why="a guest with hw_firmware_type=uefi, os:secure_boot or hw:tpm_version starts only where libvirt can give them",
+        sources="the hypervisor's answer to what guests can have",
     ),
     Check.REALTIME_SCHEDULER: About(
         what="SCHED_FIFO",

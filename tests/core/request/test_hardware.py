@@ -11,6 +11,7 @@ from pinfold.core.errors import InvalidRequest
 from pinfold.core.request.compile import compile_request
 from pinfold.core.request.guest_hardware import GuestHardware
 from pinfold.core.request.model import EmulatorPolicy, Flavor, GuestCpuTopology, GuestRequest, Image
+from pinfold.core.request.vet import vet_extra_spec
 
 _read = decoder(GuestRequest)
 
@@ -22,6 +23,8 @@ def _asked(flavor: dict[str, str], image: dict[str, str] | None = None, vcpus: i
 
 def test_every_key_is_read() -> None:
     specs = {
+        "os:secure_boot": "required",
+        "hw:tpm_version": "2.0",
         "hw:watchdog_action": "reset",
         "hw:pmu": "no",
         "hw:hide_hypervisor_id": "true",
@@ -31,15 +34,24 @@ def test_every_key_is_read() -> None:
         "quota:cpu_period": "10000",
         "quota:cpu_quota": "5000",
     }
-    request = _asked(specs, {"hw_machine_type": "q35", "hw_rng_model": "virtio"})
+    image = {"hw_machine_type": "q35", "hw_rng_model": "virtio", "hw_firmware_type": "uefi", "hw_tpm_model": "tpm-crb"}
+    request = _asked(specs, image)
     assert request.wants == EVERY_HARDWARE
     assert request.not_acted_upon == ()
-    assert host_features.needed(request) == {host_features.HARDWARE, host_features.CPU_CONTROLLER, "the machine q35"}
+    assert host_features.needed(request) == {
+        host_features.HARDWARE,
+        host_features.CPU_CONTROLLER,
+        host_features.UEFI_Q35,
+        host_features.SECURE_BOOT,
+        "an emulated TPM 2.0 with the model tpm-crb",
+        "the machine q35",
+    }
     assert _read(encode(request), "request") == request
 
 
 def test_a_guest_that_asks_for_nothing_is_written_as_before_and_needs_nothing() -> None:
-    request = _asked({"hw:watchdog_action": "disabled", "hw_rng:allowed": "false"}, {"hw_rng_model": "virtio"})
+    flavor = {"hw:watchdog_action": "disabled", "hw_rng:allowed": "false", "os:secure_boot": "optional"}
+    request = _asked(flavor, {"hw_rng_model": "virtio", "hw_firmware_type": "bios"})
     assert request.wants == GuestHardware()
     assert "hardware" not in encode(request)
     assert host_features.needed(request) == frozenset()
@@ -54,6 +66,13 @@ def test_a_guest_that_asks_for_nothing_is_written_as_before_and_needs_nothing() 
         ({}, {"hw_rng_model": "pseudo"}, "hw_rng_model is 'pseudo'; it must be virtio"),
         ({"hw_rng:allowed": "false", "hw_rng:rate_bytes": "9"}, {}, "hw_rng:rate_bytes is '9', but hw_rng:allowed is 'false'"),
         ({"hw_rng:rate_period": "9"}, {}, "hw_rng:rate_bytes is not set; a period needs an amount"),
+        ({}, {"hw_firmware_type": "coreboot"}, "hw_firmware_type is 'coreboot'; it must be bios or uefi"),
+        ({"hw:tpm_version": "3"}, {}, "hw:tpm_version is '3'; it must be 1.2 or 2.0"),
+        ({"hw:tpm_model": "tpm-crb"}, {}, "hw:tpm_model is 'tpm-crb', but hw:tpm_version is not set; a model needs a version"),
+        ({"hw:tpm_version": "1.2"}, {"hw_tpm_model": "tpm-crb"}, "hw_tpm_model is 'tpm-crb', but hw:tpm_version is '1.2'; tpm-crb needs"),
+        ({"os:secure_boot": "required"}, {"hw_machine_type": "q35"}, "but the image's hw_firmware_type is not uefi; secure boot needs"),
+        ({"os:secure_boot": "required"}, {"hw_firmware_type": "uefi"}, "but the image's hw_machine_type is not q35; secure boot needs"),
+        ({"os:secure_boot": "required"}, {"os_secure_boot": "disabled"}, "they must agree, or only one be set"),
         ({"quota:cpu_shares": "1"}, {}, "quota:cpu_shares is '1'; it must be a whole number from 2 to 262144"),
         ({"quota:cpu_quota": "999"}, {}, "it must be a whole number of microseconds from 1000"),
         ({"quota:cpu_period": "1000001"}, {}, "it must be a whole number of microseconds from 1000 to 1000000"),
@@ -63,6 +82,23 @@ def test_a_value_that_makes_no_sense_is_refused(flavor: dict[str, str], image: d
     with pytest.raises(InvalidRequest) as error:
         _asked(flavor, image)
     assert said in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("flavor", "image", "features"),
+    [
+        ({}, {"hw_firmware_type": "uefi"}, {host_features.UEFI}),
+        ({"os:secure_boot": "optional"}, {"hw_firmware_type": "uefi"}, {host_features.UEFI}),
+        ({"hw:tpm_version": "1.2"}, {}, {"an emulated TPM 1.2 with the model tpm-tis"}),
+    ],
+)
+def test_firmware_and_tpm_need_hosts_that_have_them(flavor: dict[str, str], image: dict[str, str], features: set[str]) -> None:
+    assert host_features.needed(_asked(flavor, image)) == {host_features.HARDWARE, *features}
+
+
+@pytest.mark.parametrize(("key", "value"), [("os:secure_boot", "required"), ("hw:tpm_model", "tpm-crb"), ("hw_rng:rate_period", "9")])
+def test_a_flavor_may_get_a_key_before_the_one_that_it_needs(key: str, value: str) -> None:
+    vet_extra_spec(key, value)
 
 
 # Recorded by reading `_get_possible_cpu_topologies` of Nova 34: fewest threads, then most sockets.

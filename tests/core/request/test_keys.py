@@ -174,7 +174,7 @@ def test_a_slip_has_its_nearest_key(slip: str, meant: str) -> None:
         ("accel:device_profile", "accel:NAME", Disposition.UNSUPPORTED),
         ("quota:cpu_shares", "quota:cpu_shares", Disposition.ACTED_UPON),
         ("quota:disk_total_iops_sec", "quota:NAME", Disposition.UNKEPT),
-        ("os:secure_boot", "os:secure_boot", Disposition.UNKEPT),
+        ("os:secure_boot", "os:secure_boot", Disposition.ACTED_UPON),
         ("hw:vif_multiqueue_enabled", "hw:vif_multiqueue_enabled", Disposition.UNKEPT),
         ("hw_rng:allowed", "hw_rng:allowed", Disposition.ACTED_UPON),
         ("hw_video:ram_max_mb", "hw_video:NAME", Disposition.ACCEPTED),

@@ -107,11 +107,17 @@ def test_a_cpulist_that_cannot_be_read_is_refused() -> None:
         ("<nvram>/var/lib/libvirt/qemu/nvram/n_VARS.fd</nvram>", True),
         ("<nvram>/srv/golden_VARS.fd</nvram>", False),
         ("<nvram>/srv/nn_VARS.fd</nvram>", False),
+        ("<loader readonly='yes' type='pflash'>/srv/CODE.fd</loader>", False),
     ],
-    ids=["none", "made by libvirt", "of a template", "of a guest with a longer name"],
+    ids=["none", "made by libvirt", "of a template", "of a guest with a longer name", "of a loader that a template names"],
 )
 def test_only_firmware_variables_that_libvirt_made_for_the_guest_are_its_own(nvram: str, own: bool) -> None:
     assert hardware.has_own_nvram(ElementTree.tostring(domain(f"<os>{nvram}</os>"), encoding="unicode")) is own
+
+
+def test_the_variables_of_a_firmware_that_libvirt_chooses_are_its_own() -> None:
+    assert hardware.has_own_nvram("<domain><name>n</name><os firmware='efi'><type>hvm</type></os></domain>")
+    assert not hardware.has_own_nvram("<domain><name>n</name><os firmware='efi'><nvram>/srv/golden_VARS.fd</nvram></os></domain>")
 
 
 STATUS = """<!--

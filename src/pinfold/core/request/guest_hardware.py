@@ -1,10 +1,12 @@
-"""The devices and limits of a guest beside its CPUs, memory, disks and networks: machine, watchdog, random numbers, CPU time.
+"""The devices and limits of a guest beside its CPUs, memory, disks and networks: machine, firmware, TPM, watchdog, random
+numbers, CPU time.
 
 `hardware` reads them from flavor and image; a driver writes them into the definition. `core.host_features` says what a host must have.
 """
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import Annotated, Final
 
 from msgspec import Meta, Struct
@@ -13,14 +15,27 @@ MachineName = Annotated[str, Meta(max_length=64)]
 """A machine of QEMU, '' for the driver's default."""
 
 
+class SecureBoot(Enum):
+    """`os:secure_boot`. OPTIONAL is secure boot where the host has it."""
+
+    DISABLED = "disabled"
+    OPTIONAL = "optional"
+    REQUIRED = "required"
+
+
 class GuestHardware(Struct, frozen=True, kw_only=True):
     """What a guest gets; the defaults are what a guest gets that asks for nothing.
 
-    `watchdog` is its action, '' for no watchdog. `random_bytes` in each `random_ms` limit the random numbers, 0 for no limit.
-    `cpu_shares`, `cpu_period_us` and `cpu_quota_us` are the weight and the limit of each vCPU's time, 0 for the hypervisor's default.
+    `uefi` is whether it has UEFI instead of a BIOS. `tpm` is the version of its emulated TPM, '' for none, and `tpm_model` its model.
+    `watchdog` is its action, '' for no watchdog. `random_bytes` in each `random_ms` limit the random numbers, 0 for no limit. `cpu_shares`,
+    `cpu_period_us` and `cpu_quota_us` are the weight and the limit of each vCPU's time, 0 for the hypervisor's default.
     """
 
     machine: MachineName = ""
+    uefi: bool = False
+    secure_boot: SecureBoot = SecureBoot.DISABLED
+    tpm: str = ""
+    tpm_model: str = ""
     watchdog: str = ""
     random: bool = False
     random_bytes: int = 0
@@ -30,6 +45,11 @@ class GuestHardware(Struct, frozen=True, kw_only=True):
     cpu_shares: int = 0
     cpu_period_us: int = 0
     cpu_quota_us: int = 0
+
+    @property
+    def is_q35(self) -> bool:
+        """Whether the machine is one of QEMU's q35. No other machine of x86 has secure boot."""
+        return "q35" in self.machine
 
     @property
     def limits_cpu(self) -> bool:

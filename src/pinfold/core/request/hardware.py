@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, Final, Protocol, TypeVar
 
 from pinfold.core.errors import InvalidRequest
-from pinfold.core.request.guest_hardware import GuestHardware
+from pinfold.core.request.guest_hardware import GuestHardware, SecureBoot
 from pinfold.core.request.values import SpecValue, boolean, not_allowed, whole_number, word
 
 T = TypeVar("T")
@@ -17,6 +17,12 @@ _MOST_PERIOD: Final = 1_000_000
 _MOST_QUOTA: Final = 17_592_186_044_415
 """The bounds of libvirt's `<period>` in microseconds and of its `<quota>`, 2^44 - 1."""
 _MACHINE: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+_FIRMWARE: Final = {"bios": False, "uefi": True}
+_SECURE_BOOT: Final = {policy.value: policy for policy in SecureBoot}
+_TPM_1, _TPM_2 = "1.2", "2.0"
+_TPM_VERSIONS: Final = {version: version for version in (_TPM_1, _TPM_2)}
+_TPM_TIS, _TPM_CRB = "tpm-tis", "tpm-crb"
+_TPM_MODELS: Final = {model: model for model in (_TPM_TIS, _TPM_CRB)}
 _WATCHDOG: Final = {action: action for action in ("none", "pause", "poweroff", "reset", "disabled")}
 
 
@@ -29,9 +35,7 @@ class One(Protocol):
 
 
 def read_hardware(one: One) -> GuestHardware:
-    """The hardware that flavor and image ask for. Raises `InvalidRequest` for a malformed value, and for a limit of random numbers without
-    the device.
-    """
+    """The hardware that flavor and image ask for. Raises `InvalidRequest` for a malformed value."""
 
     def value(key: str, read: Callable[[str, str], T], default: T) -> T:
         found = one(key, read)
@@ -41,13 +45,16 @@ def read_hardware(one: One) -> GuestHardware:
     device, allowed = one("hw_rng_model", _random_model), one("hw_rng:allowed", boolean)
     rate, period = one("hw_rng:rate_bytes", _amount), one("hw_rng:rate_period", _amount)
     random = device is not None and (allowed is None or allowed.value)
-    for limit in (rate, period):
-        if limit is not None and allowed is not None and not allowed.value:
-            raise InvalidRequest(f"{limit.said()}, but {allowed.said()}; a limit needs the device", key=limit.name)
-    if period is not None and rate is None:
-        raise InvalidRequest(f"{period.said()}, but hw_rng:rate_bytes is not set; a period needs an amount", key=period.name)
+    uefi = value("hw_firmware_type", lambda name, text: word(_FIRMWARE, name, text), False)
+    tpm = value("hw:tpm_version", _tpm_version, "")
+    tpm_model = value("hw:tpm_model", _tpm_model, _TPM_TIS)
+    secure_boot = value("os:secure_boot", _secure_boot, SecureBoot.DISABLED)
     return GuestHardware(
         machine=value("hw_machine_type", _machine, ""),
+        uefi=uefi,
+        secure_boot=secure_boot if uefi or secure_boot is SecureBoot.REQUIRED else SecureBoot.DISABLED,
+        tpm=tpm,
+        tpm_model=tpm_model if tpm else "",
         watchdog="" if watchdog == "disabled" else watchdog,
         random=random,
         random_bytes=rate.value if random and rate is not None else 0,
@@ -60,12 +67,45 @@ def read_hardware(one: One) -> GuestHardware:
     )
 
 
+def check_hardware(one: One) -> None:
+    """Raise `InvalidRequest` for a key that needs another one, or that another one excludes."""
+    rate, period, allowed = one("hw_rng:rate_bytes", _amount), one("hw_rng:rate_period", _amount), one("hw_rng:allowed", boolean)
+    for limit in (rate, period):
+        if limit is not None and allowed is not None and not allowed.value:
+            raise InvalidRequest(f"{limit.said()}, but {allowed.said()}; a limit needs the device", key=limit.name)
+    if period is not None and rate is None:
+        raise InvalidRequest(f"{period.said()}, but hw_rng:rate_bytes is not set; a period needs an amount", key=period.name)
+    version, model = one("hw:tpm_version", _tpm_version), one("hw:tpm_model", _tpm_model)
+    if model is not None and version is None:
+        raise InvalidRequest(f"{model.said()}, but hw:tpm_version is not set; a model needs a version", key=model.name)
+    if model is not None and version is not None and model.value == _TPM_CRB and version.value == _TPM_1:
+        raise InvalidRequest(f"{model.said()}, but {version.said()}; {_TPM_CRB} needs {_TPM_2}", key=model.name)
+    boot, wants = one("os:secure_boot", _secure_boot), read_hardware(one)
+    if boot is not None and boot.value is SecureBoot.REQUIRED and not (wants.uefi and wants.is_q35):
+        lacking = "hw_machine_type is not q35" if wants.uefi else "hw_firmware_type is not uefi"
+        raise InvalidRequest(
+            f"{boot.said()}, but the image's {lacking}; secure boot needs hw_firmware_type=uefi and hw_machine_type=q35", key=boot.name
+        )
+
+
 def _given(found: SpecValue[Any] | None) -> Any:
     return None if found is None else found.value
 
 
 def _amount(name: str, text: str) -> int:
     return whole_number(name, text, least=1, most=2**31 - 1)
+
+
+def _secure_boot(name: str, text: str) -> SecureBoot:
+    return word(_SECURE_BOOT, name, text)
+
+
+def _tpm_version(name: str, text: str) -> str:
+    return word(_TPM_VERSIONS, name, text)
+
+
+def _tpm_model(name: str, text: str) -> str:
+    return word(_TPM_MODELS, name, text)
 
 
 def _random_model(name: str, text: str) -> str:

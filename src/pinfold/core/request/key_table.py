@@ -71,7 +71,6 @@ _ANYTHING: Final = "any text"
 _NUMBER: Final = "a whole number"
 _AMOUNT: Final = "a whole number from 1 to 2147483647"
 _OFF: Final = ("false", "no", "off", "f", "n", "0")
-_TPM: Final = "emulated TPM"
 _NO_DEVICES: Final = "devices are not placed with the guest"
 _NO_RESOURCES: Final = "only vCPUs, memory and disk of the flavor are counted, together with the overhead that they cause"
 _NO_GROUPS: Final = "a host is one resource provider, so there are no groups of resources or traits to keep apart"
@@ -196,6 +195,26 @@ ACTED_UPON: Final = (
         image="hw_pmu",
     ),
     Key(
+        name="hw:tpm_version",
+        allowed="1.2 or 2.0",
+        meaning="The version of the guest's emulated TPM; its state is not encrypted on the host, and hosts without swtpm are no "
+        "candidates.",
+        image="hw_tpm_version",
+    ),
+    Key(
+        name="hw:tpm_model",
+        allowed="tpm-tis or tpm-crb",
+        meaning="The model of the emulated TPM, tpm-tis by default; tpm-crb needs version 2.0.",
+        image="hw_tpm_model",
+    ),
+    Key(
+        name="os:secure_boot",
+        allowed="disabled, optional or required",
+        meaning="Whether the guest's firmware boots only what is signed, for images with hw_firmware_type=uefi and hw_machine_type=q35; "
+        "with optional it does where the host can.",
+        image="os_secure_boot",
+    ),
+    Key(
         name="hw:watchdog_action",
         allowed="none, pause, poweroff, reset or disabled",
         meaning="What happens when the guest no longer feeds its watchdog; with disabled, the default, it has none.",
@@ -291,8 +310,6 @@ UNKEPT: Final = (
         "chosen width of addresses",
         "hw_maxphysaddr_mode",
     ),
-    _unkept("hw:tpm_model", "tpm-tis or tpm-crb", "The model of the emulated TPM.", _TPM, "hw_tpm_model"),
-    _unkept("hw:tpm_version", "1.2 or 2.0", "The version of the emulated TPM.", _TPM, "hw_tpm_version"),
     _unkept(
         "hw:vif_multiqueue_enabled",
         _BOOLEAN,
@@ -309,14 +326,6 @@ UNKEPT: Final = (
         disposition=Disposition.UNKEPT,
         reason="host chosen by its capabilities",
         instead="use trait:NAME or the metadata of an aggregate",
-    ),
-    _unkept(
-        "os:secure_boot",
-        "disabled, optional or required",
-        "Whether the guest's firmware checks signatures of what it boots.",
-        "secure boot",
-        "os_secure_boot",
-        ("disabled", "optional"),
     ),
     _unkept("quota:NAME", _ANYTHING, "Any other limit, on memory, disk and network.", "limits on memory, disk and network"),
 )
@@ -353,7 +362,11 @@ ACCEPTED: Final = (
     _accepted("hw:redirected_usb_ports", "a whole number from 0 to 15", "The number of redirected USB ports.", "hw_redirected_usb_ports"),
     _accepted("hw:serial_port_count", _NUMBER, "The number of serial ports; a guest has one.", "hw_serial_port_count"),
     _accepted("hw:sound_model", "sb16, es1370, pcspk, ac97, ich6, ich9, usb or virtio", "The sound device.", "hw_sound_model"),
-    _accepted("hw:tpm_secret_security", "user, host or deployment", "Who may open the secrets of the emulated TPM."),
+    _accepted(
+        "hw:tpm_secret_security",
+        "user, host or deployment",
+        "Who may open the secrets of the emulated TPM; a guest has none, because what its TPM keeps is not encrypted.",
+    ),
     _accepted("hw:usb_model", "none, nec-xhci or qemu-xhci", "The USB controller; a guest has none.", "hw_usb_model"),
     _accepted("hw:virtio_packed_ring", _BOOLEAN, "Lets the guest use packed virtio rings.", "hw_virtio_packed_ring"),
     _accepted(
@@ -375,7 +388,11 @@ IMAGE_ONLY: Final = (
         meaning="The machine that the guest sees, pc by default on x86; hosts without it are no candidates.",
     ),
     Key(name="hw_rng_model", allowed="virtio", meaning="Gives the guest a random number device, unless the flavor forbids it."),
-    _unkept("hw_firmware_type", "bios or uefi", "The firmware that the image boots with.", "UEFI", "", ("bios",)),
+    Key(
+        name="hw_firmware_type",
+        allowed="bios or uefi",
+        meaning="The firmware that the guest boots with, bios by default; hosts without UEFI firmware are no candidates.",
+    ),
     _unkept("hw_firmware_stateless", _BOOLEAN, "Whether the firmware keeps no variables.", "stateless firmware", "", _OFF),
     _unkept("hw_disk_bus", "virtio", "The bus of the guest's disks.", "disk on another bus than virtio", "", ("virtio",)),
     _unkept(

@@ -17,7 +17,7 @@ from pinfold.core.errors import InvalidRequest
 from pinfold.core.request import values
 from pinfold.core.request.aggregate_specs import check_operand
 from pinfold.core.request.guest_hardware import PLAIN, GuestHardware
-from pinfold.core.request.hardware import read_hardware
+from pinfold.core.request.hardware import check_hardware, read_hardware
 from pinfold.core.request.key_table import MAX_CELLS, Disposition, Key
 from pinfold.core.request.keys import cell_index, find, find_image, flavor_spelling, general_name, is_image_only, nearest
 from pinfold.core.request.model import CpuPolicy, EmulatorPolicy, Flavor, Image, PageKind, PageRequest, ThreadPolicy
@@ -76,7 +76,8 @@ def merge(flavor: Flavor, image: Image | None = None) -> EffectiveSpecs:
     """The merged values for a guest with this flavor and image. `flavor.vcpus` must be within its bounds.
 
     A value from only one of them holds. If both give one, they must mean the same. There are two exceptions: an image may name a page
-    size only if the flavor leaves the choice, and an image's realtime mask has no effect without realtime.
+    size only if the flavor leaves the choice, and an image's realtime mask has no effect without realtime. Without an
+    image, the flavor may lack keys that its hardware needs: they may come with the image.
 
     Raises `InvalidRequest` for unknown, unsupported and malformed keys and for conflicts.
 
@@ -89,6 +90,9 @@ def merge(flavor: Flavor, image: Image | None = None) -> EffectiveSpecs:
     mask, mask_idle = _realtime_mask(flavor.vcpus, realtime, ours, theirs)
     count = partial(values.whole_number, least=1, most=MAX_CPU + 1)
     amount = partial(values.whole_number, least=0, most=MAX_CPU + 2)
+    one = partial(_one_of, ours, theirs)
+    if image is not None:
+        check_hardware(one)
     return EffectiveSpecs(
         cpu_policy=_one("hw:cpu_policy", values.cpu_policy, ours, theirs),
         thread_policy=_one("hw:cpu_thread_policy", values.thread_policy, ours, theirs),
@@ -109,7 +113,7 @@ def merge(flavor: Flavor, image: Image | None = None) -> EffectiveSpecs:
         max_sockets=_most("hw:cpu_max_sockets", count, ours, theirs),
         max_cores=_most("hw:cpu_max_cores", count, ours, theirs),
         max_threads=_most("hw:cpu_max_threads", count, ours, theirs),
-        hardware=read_hardware(partial(_one_of, ours, theirs)),
+        hardware=read_hardware(one),
         traits=_traits(ours, theirs),
         not_acted_upon=tuple(sorted({*idle, *image_idle, *mask_idle})),
     )

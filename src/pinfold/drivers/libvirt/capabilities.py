@@ -42,12 +42,13 @@ class Platform(Struct, frozen=True, kw_only=True):
 
 
 class BuildContext(Struct, frozen=True, kw_only=True):
-    """What a definition needs beside the spec: the host's platform, the priority of realtime vCPUs, and the configured processor with what
-    the host can give. Without a host that was asked, guests get QEMU's default processor.
+    """What a definition needs beside the spec: the host's platform, the priority of realtime vCPUs, whether it has secure boot, and the
+    configured processor with what the host can give. Without a host that was asked, guests get QEMU's default processor.
     """
 
     platform: Platform
     realtime_priority: int = 1
+    secure_boot: bool = False
     cpu: CpuModel = CpuModel(mode=CpuMode.NONE)
     host_cpu: HostCpu = HostCpu()
 

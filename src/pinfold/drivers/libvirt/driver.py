@@ -24,10 +24,11 @@ from pinfold.core.identity import GuestId
 from pinfold.core.overhead import masks
 from pinfold.core.plural import count
 from pinfold.core.printable import shell_line
+from pinfold.core.request.guest_hardware import SecureBoot
 from pinfold.core.request.model import GuestRequest
 from pinfold.core.topology import Topology
 from pinfold.drivers.kvm import deadline, process, thread_moves
-from pinfold.drivers.libvirt import capabilities, commands, definition, diagnostics, domain, guest_cpu, guest_memory, pins
+from pinfold.drivers.libvirt import capabilities, commands, definition, diagnostics, domain, firmware, guest_cpu, guest_memory, pins
 from pinfold.drivers.libvirt.address import address
 from pinfold.drivers.libvirt.capabilities import BuildContext, Platform
 from pinfold.drivers.libvirt.connection import Connection, absent_is_fine, libvirt
@@ -115,6 +116,8 @@ class LibvirtDriver:
         make = BuildContext(platform=platform, realtime_priority=self._priority, cpu=self._cpu)
         if not spec.template and self._cpu.mode is not CpuMode.NONE:
             make = replace(make, host_cpu=self._host_cpu(spec.virt_type or platform.best_virt_type, platform))
+        if spec.request.wants.secure_boot is SecureBoot.OPTIONAL:
+            make = replace(make, secure_boot=host_features.SECURE_BOOT in self._firmware(platform))
         return definition.definition(spec, make)
 
     def processor(self) -> str:
@@ -130,8 +133,9 @@ class LibvirtDriver:
         return guest_cpu.words(cpu)
 
     def features(self) -> tuple[str, ...]:
-        """The machines of the emulator, and whether CPU time can be limited. See `Driver.features`."""
-        found = [host_features.HARDWARE, *map(host_features.machine, self._guests.platform().machines)]
+        """The machines of the emulator, its firmware and TPMs, and whether CPU time can be limited. See `Driver.features`."""
+        platform = self._guests.platform()
+        found = [host_features.HARDWARE, *map(host_features.machine, platform.machines), *self._firmware(platform)]
         if self.local and cgroup.has_cpu_controller():
             found.append(host_features.CPU_CONTROLLER)
         return tuple(sorted(found))
@@ -140,10 +144,22 @@ class LibvirtDriver:
         """What processors guests can get here now. Raises `Unavailable`."""
         if virt_type not in platform.virt_types:
             return HostCpu()
-        with self._connection.translated("the processors that guests can have cannot be read"):
-            return guest_cpu.host_cpu(
-                self._connection.live().getDomainCapabilities(platform.emulator or None, platform.arch, None, virt_type)
-            )
+        return guest_cpu.host_cpu(self._domain_capabilities(platform, virt_type))
+
+    def _firmware(self, platform: Platform) -> frozenset[str]:
+        """The firmware and the TPMs that guests can have here now. Raises `Unavailable`."""
+        if not platform.virt_types:
+            return frozenset()
+        found = firmware.of_default_machine(self._domain_capabilities(platform, platform.best_virt_type))
+        if "q35" in platform.machines:
+            found |= firmware.of_q35(self._domain_capabilities(platform, platform.best_virt_type, "q35"))
+        return found
+
+    def _domain_capabilities(self, platform: Platform, virt_type: str, machine: str | None = None) -> str:
+        """What guests of that machine can have, as libvirt's XML. Raises `Unavailable`."""
+        with self._connection.translated("what guests can have cannot be read"):
+            text: str = self._connection.live().getDomainCapabilities(platform.emulator or None, platform.arch, machine, virt_type)
+            return text
 
     def start(self, spec: GuestSpec) -> HostGuest:
         """Define the guest, start it paused, move KVM's own threads. See `Driver.start`."""

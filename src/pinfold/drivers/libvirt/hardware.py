@@ -6,7 +6,7 @@ from typing import Final
 from xml.etree.ElementTree import Element, SubElement
 
 from pinfold.core.bounds import MAX_TEMPLATE
-from pinfold.drivers.libvirt import interfaces, xmltext
+from pinfold.drivers.libvirt import firmware, interfaces, xmltext
 from pinfold.drivers.libvirt.capabilities import BuildContext
 from pinfold.drivers.port import GuestSpec
 
@@ -23,13 +23,15 @@ def identity(spec: GuestSpec) -> tuple[Element, Element]:
 
 def os_(spec: GuestSpec, make: BuildContext) -> Element:
     """`<os>`: the machine, and what it boots."""
-    os, boot = Element("os"), spec.boot
+    os, boot, wants = Element("os"), spec.boot, spec.request.wants
     kind = SubElement(os, "type", {"arch": make.platform.arch})
     kind.text = "hvm"
     if make.platform.arch in X86:
-        kind.set("machine", spec.request.wants.machine or "pc")
-    elif spec.request.wants.machine:
-        kind.set("machine", spec.request.wants.machine)
+        kind.set("machine", wants.machine or "pc")
+    elif wants.machine:
+        kind.set("machine", wants.machine)
+    if wants.uefi:
+        firmware.choose(os, boot, secure=firmware.is_secure(wants, available=make.secure_boot))
     if boot.rom:
         loader = SubElement(os, "loader", {"readonly": "yes", "type": "rom"})
         loader.text = boot.rom
@@ -55,6 +57,8 @@ def features_and_clock(spec: GuestSpec, make: BuildContext, virt_type: str) -> l
     if make.platform.arch in X86:
         SubElement(features, "acpi")
         SubElement(features, "apic")
+        if firmware.is_secure(spec.request.wants, available=make.secure_boot):
+            SubElement(features, "smm", {"state": "on"})
         ioapic = without_kernel_pit(spec, make, virt_type)
         if ioapic is not None:
             features.append(ioapic)
@@ -102,7 +106,7 @@ def _cd_rom(spec: GuestSpec, make: BuildContext) -> dict[str, str]:
 
 
 def _extra_devices(spec: GuestSpec) -> list[Element]:
-    """The random number device and the watchdog, for a guest that asks for them."""
+    """The random number device, the TPM and the watchdog, for a guest that asks for them."""
     wants, devices = spec.request.wants, []
     if wants.random:
         device = Element("rng", {"model": "virtio"})
@@ -110,6 +114,8 @@ def _extra_devices(spec: GuestSpec) -> list[Element]:
             SubElement(device, "rate", {"bytes": str(wants.random_bytes)} | ({"period": str(wants.random_ms)} if wants.random_ms else {}))
         SubElement(device, "backend", {"model": "random"}).text = "/dev/urandom"
         devices.append(device)
+    if wants.tpm:
+        devices.append(firmware.tpm(wants))
     if wants.watchdog:
         devices.append(Element("watchdog", {"model": "i6300esb", "action": wants.watchdog}))
     return devices
@@ -134,9 +140,14 @@ def without_kernel_pit(spec: GuestSpec, make: BuildContext, virt_type: str) -> E
 
 
 def has_own_nvram(text: str) -> bool:
-    """Whether libvirt created and named the domain's firmware variables. A file named by a template must outlive the guest."""
+    """Whether libvirt created and named the domain's firmware variables. A file named by a template must outlive the guest.
+
+    The definition of a stopped guest whose firmware libvirt chooses names no file.
+    """
     domain = xmltext.parsed(text, _WHAT, root="domain")
     name, path = domain.findtext("name", default=""), domain.findtext("os/nvram", default="")
+    if not path and domain.find("os[@firmware='efi']") is not None:
+        return True
     return path.rpartition("/")[2].startswith(f"{name}_VARS.")
 
 

@@ -63,6 +63,9 @@ def _create(body: CreateServer, request: Request, services: ApiServices, version
     count = _count(asked)
     ports = wanted_ports(services.fleet.networks, asked.networks, count)
     compiled = compile_for_server(row.flavor, image.as_image(), disks=_disks(row.flavor, image), nics=len(ports))
+    if compiled.wants.uefi and image.suffix == ".rom":
+        said = f"the image's hw_firmware_type is 'uefi', but {image.name} is a ROM, which takes the place of the firmware; it must be bios"
+        raise InvalidRequest(said, key="hw_firmware_type")
     only_on, zone = _forced_host(services, asked.host or asked.hypervisor_hostname, asked.availability_zone)
     member_of = zone_members(services, zone)
     config = config_of(services, asked, caller, image, ports)

@@ -1,0 +1,29 @@
+"""Which firmware and TPMs `pinfold doctor` finds, beside what the flavors ask for."""
+
+from __future__ import annotations
+
+from pinfold.core import host_features
+from pinfold.core.request.compile import compile_request
+from pinfold.core.request.model import Flavor
+from pinfold.drivers.checkup import Health
+from pinfold.host.checkups.firmware import firmware_checkups
+
+_UEFI = (host_features.HARDWARE, host_features.UEFI)
+_ALL = (*_UEFI, host_features.SECURE_BOOT, host_features.tpm("2.0", "tpm-tis"))
+
+
+def test_a_host_that_has_all_is_good() -> None:
+    (found,) = firmware_checkups(_ALL, ())
+    assert (found.health, found.words) == (Health.GOOD, "guests can have UEFI, secure boot, an emulated TPM")
+
+
+def test_what_is_lacking_is_named_with_its_packages_and_matters_if_a_flavor_asks_for_it() -> None:
+    (found,) = firmware_checkups(_UEFI, ())
+    assert (found.health, found.words) == (Health.UNUSED, "guests cannot have secure boot nor an emulated TPM")
+    assert found.advice == "on Debian, install the packages ovmf swtpm swtpm-tools"
+    asks = compile_request(Flavor(vcpus=1, memory_mib=64, extra_specs=(("hw:tpm_version", "2.0"),)))
+    assert firmware_checkups(_UEFI, (asks,))[0].health is Health.POOR
+
+
+def test_a_driver_that_starts_no_guests_has_no_answer() -> None:
+    assert firmware_checkups((), ()) == []
