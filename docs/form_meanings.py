@@ -208,6 +208,7 @@ MEANINGS: Final[dict[str, dict[str, str]]] = {
     "PagesMap": {"size_kib": "the size of a page", "total": "all pages of that size", "free": "those that are free and not reserved"},
     "CoreMap": {
         "socket": "the socket; null if the host does not report it",
+        "cache": "the last-level cache, as in `lscpu -e`; null if the host does not report it",
         "siblings": "the online pCPUs of the core",
         "pcpus": "the same, each with its use",
     },

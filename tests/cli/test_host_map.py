@@ -103,6 +103,33 @@ def test_every_pcpu_shows_its_pool_and_what_runs_there() -> None:
         assert words in text
 
 
+def test_cores_are_grouped_by_their_last_level_cache_where_a_cell_has_several() -> None:
+    text = drawn(survey("pack:2 core:4 pu:2 far cache:2", "0-1,8-9", "2-7,10-15", [(2, SHARE), (1, ISOLATE)]), 80)
+    assert text.splitlines()[0] == "c07: 2 sockets, 2 cells, 4 last-level caches, 8 cores of 2 threads, 16 pCPUs"
+    assert (
+        "  cache║ 0           ║ 1\n"
+        "  pCPU ║  0  8│  1  9║  2 10│  3 11\n"
+        "  pool ║ SO SO│ SO SO║  D  D│  D  D\n"
+        "  runs ║  e  e│  e  e║ A0 A1│ B0 Be\n"
+    ) in text
+
+
+def test_a_cell_with_one_last_level_cache_is_drawn_as_without() -> None:
+    one, none = (drawn(survey(f"pack:2 core:4 pu:2 far{cache}", "0-1,8-9", "2-7,10-15", [(2, SHARE)]), 80) for cache in (" cache:1", ""))
+    assert "2 last-level caches, " in one
+    assert one.replace("2 last-level caches, ", "") == none
+
+
+@pytest.mark.parametrize("caches", [1, 2, 4, 16])
+def test_512_pcpus_in_caches_of_any_size_stay_within_80_columns(caches: int) -> None:
+    shape = f"pack:2 cell:4 core:32 pu:2 far cache:{caches} mem:65536"
+    text = drawn(survey(shape, "0-1,256-257", "2-255,258-511", [(4, SHARE)] * 40), 80)
+    assert max(map(len, text.splitlines())) <= 80
+    assert sorted(_pcpus_of(text)) == list(range(512))
+    if caches > 1:
+        assert f"  32 cores alike in {caches} last-level caches: pCPUs 128-159,384-415, pool D, runs ·" in text
+
+
 def test_two_pcpus_need_few_lines() -> None:
     text = drawn(survey("core:2", "0", "1", [(1, SHARE)]), 80)
     assert "  pCPU │  0│  1\n  pool │ SO│  D\n  runs │  e│ A0\n" in text
@@ -121,8 +148,8 @@ def test_256_pcpus_stay_within_the_screen(width: int) -> None:
 def _pcpus_of(text: str) -> list[int]:
     """Every pCPU that the map names, in a column of its own or in the line of cores that are alike."""
     lines = text.splitlines()
-    shown = [int(word) for line in lines if line.startswith("  pCPU") for word in line[6:].replace("│", " ").split()]
-    alike = re.findall(r"cores alike: pCPUs ([\d,-]+),", text)
+    shown = [int(word) for line in lines if line.startswith("  pCPU") for word in line[6:].replace("│", " ").replace("║", " ").split()]
+    alike = re.findall(r"cores alike[^:]*: pCPUs ([\d,-]+),", text)
     return [*shown, *(cpu for cpus in alike for cpu in CpuSet.parse(cpus))]
 
 

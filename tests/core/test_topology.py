@@ -82,7 +82,7 @@ def test_offline_pcpus_exist() -> None:
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        pytest.param("cores:4", "'cores:4' is not one of pack", id="an unknown word"),
+        pytest.param("cores:4", "'cores:4' is none of pack", id="an unknown word"),
         pytest.param("core:4 core:2", "'core' is given twice", id="a word twice"),
         pytest.param("step:2 / step:2", "'step' is given twice", id="a host's word in two groups"),
         pytest.param("core:x", "'core:x' is no whole number from 0 to 8192", id="no number"),
@@ -101,7 +101,7 @@ def test_offline_pcpus_exist() -> None:
         pytest.param("mem:2147483648", "is no whole number from 0 to 2147483647", id="too much memory"),
         pytest.param("huge:2048x1,2048x2", "page sizes .* do not ascend", id="a page size twice"),
         pytest.param("core:1 " * 20_000, "host text has 140000 characters, at most 65536 are allowed", id="too long"),
-        pytest.param("x" * 1000, "'x{59}…' is not one of pack", id="a long word"),
+        pytest.param("x" * 1000, "'x{59}…' is none of pack", id="a long word"),
     ],
 )
 def test_a_wrong_text_is_refused(text: str, sentence: str) -> None:

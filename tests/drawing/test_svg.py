@@ -77,6 +77,8 @@ def _of(name: str) -> str:
             return host_svg(_two())
         case "sixteen-pcpus":
             return host_svg(_sixteen())
+        case "caches":
+            return host_svg(_held("pack:2 core:4 pu:2 far cache:2 mem:4096", "0-1,8-9", *_claims(), names={"g1": "web", "g2": "db"}))
         case "drift":
             held, observed, finding = _drifted()
             return host_svg(host_map(held, observed), drift=(finding,), notice="what runs now is not known: the host is silent")
@@ -84,12 +86,17 @@ def _of(name: str) -> str:
             return host_svg(_held("pack:2 cell:4 core:32 pu:2 far mem:65536", "0-1,256-257"))
 
 
-@pytest.mark.parametrize("name", ["two-pcpus", "sixteen-pcpus", "drift"])
+@pytest.mark.parametrize("name", ["two-pcpus", "sixteen-pcpus", "caches", "drift"])
 def test_a_picture_is_the_one_that_was_looked_at(name: str) -> None:
     check(_GOLDEN / f"{name}.svg", _of(name))
 
 
-@pytest.mark.parametrize(("name", "pcpus"), [("two-pcpus", 2), ("sixteen-pcpus", 16), ("drift", 8), ("512-pcpus", 512)])
+def test_the_picture_in_the_documentation_is_one_of_them() -> None:
+    documented = Path(__file__).parents[2] / "docs/how-to/pictures/host-map.svg"
+    assert documented.read_text(encoding="utf-8") == _of("caches")
+
+
+@pytest.mark.parametrize(("name", "pcpus"), [("two-pcpus", 2), ("sixteen-pcpus", 16), ("caches", 16), ("drift", 8), ("512-pcpus", 512)])
 def test_every_pcpu_is_in_the_picture_once_with_a_sentence(name: str, pcpus: int) -> None:
     titles = [found.text or "" for found in ElementTree.fromstring(_of(name)).iter(f"{_SVG}title")]
     assert sorted(int(re.findall(r"^pCPU (\d+), ", title)[0]) for title in titles) == list(range(pcpus))

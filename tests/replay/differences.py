@@ -99,6 +99,13 @@ def _no_networks(value: Any) -> Any:
     return inside(value, _no_networks)
 
 
+def _no_caches(value: Any) -> Any:
+    """The value without the last-level caches of cells and cores. The hosts that were recorded report none."""
+    if isinstance(value, dict):
+        value = {key: one for key, one in value.items() if not ((key == "caches" and one == []) or (key == "cache" and one is None))}
+    return inside(value, _no_caches)
+
+
 def _no_any_cell(value: Any) -> Any:
     """The value without the mark that the operator has no preference among host cells."""
     if isinstance(value, dict):
@@ -365,6 +372,15 @@ DIFFERENCES: tuple[Difference, ...] = (
     *(
         Difference(family=family, cases=cases, reason="a report says whether the operator prefers host cells", undo=_no_any_cell)
         for family, cases in _HOST_REPORTS
+    ),
+    *(
+        Difference(family=family, cases=cases, reason="a host reports the last-level cache of each core", undo=_no_caches)
+        for family, cases in (
+            *_HOST_REPORTS,
+            ("story", "* GET /v1/hosts/*/map"),
+            ("documents", "*: host show*"),
+            ("documents", "*: host map*"),
+        )
     ),
     *(
         Difference(family=family, cases=cases, reason="a guest may be paused, and an agent says why it could not be", undo=_no_pauses)

@@ -79,9 +79,10 @@ class PcpuMap(Struct, frozen=True, kw_only=True):
 
 
 class CoreMap(Struct, frozen=True, kw_only=True):
-    """The online siblings of one core. `socket` is None if the host does not report it."""
+    """The online siblings of one core, and the ids of its socket and last-level cache. They are None if the host does not report them."""
 
     socket: int | None
+    cache: int | None
     siblings: CpuSet
     pcpus: tuple[PcpuMap, ...]
 
@@ -107,6 +108,14 @@ class CellMap(Struct, frozen=True, kw_only=True):
     dedicated: int
     dedicated_free: int
     cores: tuple[CoreMap, ...]
+
+    @property
+    def caches(self) -> tuple[tuple[int | None, tuple[CoreMap, ...]], ...]:
+        """The cores by last-level cache, in the order of their lowest pCPU: `(cache, cores)`."""
+        found: dict[int | None, list[CoreMap]] = {}
+        for core in self.cores:
+            found.setdefault(core.cache, []).append(core)
+        return tuple((cache, tuple(cores)) for cache, cores in found.items())
 
 
 class OverheadBooking(Struct, frozen=True, kw_only=True):
@@ -143,6 +152,11 @@ class HostMap(Struct, frozen=True, kw_only=True):
     def pcpus(self) -> tuple[PcpuMap, ...]:
         """Every pCPU, by cell and core, then those that are offline and held."""
         return (*(pcpu for cell in self.cells for core in cell.cores for pcpu in core.pcpus), *self.offline)
+
+    @property
+    def caches(self) -> frozenset[int]:
+        """The ids of the last-level caches that the host reports."""
+        return frozenset(core.cache for cell in self.cells for core in cell.cores if core.cache is not None)
 
 
 class Stranger(Struct, frozen=True, kw_only=True):
@@ -193,8 +207,13 @@ def host_map(state: HostState, observed: Observed) -> HostMap:
                 dedicated=len(dedicated),
                 dedicated_free=len(dedicated - held),
                 cores=tuple(
-                    CoreMap(socket=socket, siblings=core, pcpus=tuple(map(pcpu.of, core)))
-                    for core, socket in zip(cell.cores, cell.sockets or (None,) * len(cell.cores), strict=True)
+                    CoreMap(socket=socket, cache=cache, siblings=core, pcpus=tuple(map(pcpu.of, core)))
+                    for core, socket, cache in zip(
+                        cell.cores,
+                        cell.sockets or (None,) * len(cell.cores),
+                        cell.caches or (None,) * len(cell.cores),
+                        strict=True,
+                    )
                 ),
             )
         )

@@ -12,8 +12,16 @@ from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import InvalidRequest, InvariantViolation
 from pinfold.core.topology import HostCell, PagePool, Topology, check
 
-_COUNTS: Final = {"pack": 1, "cell": 1, "core": 1, "pu": 1, "mem": 4096, "small": 4}
-_MOST: Final = {"pack": MAX_CELLS, "cell": MAX_CELLS, "core": MAX_CPU + 1, "pu": MAX_CPU + 1, "mem": MAX_AMOUNT, "small": MAX_PAGE_KIB}
+_COUNTS: Final = {"pack": 1, "cell": 1, "core": 1, "pu": 1, "cache": 0, "mem": 4096, "small": 4}
+_MOST: Final = {
+    "pack": MAX_CELLS,
+    "cell": MAX_CELLS,
+    "core": MAX_CPU + 1,
+    "pu": MAX_CPU + 1,
+    "cache": MAX_CPU + 1,
+    "mem": MAX_AMOUNT,
+    "small": MAX_PAGE_KIB,
+}
 _HOST_WORDS: Final = ("far", "step", "offline", "ids")
 
 
@@ -24,6 +32,7 @@ def host(text: str) -> Topology:
 
     - `pack:2 cell:1 core:8 pu:2`: packages (sockets), cells in each, cores in each cell, threads on each core. The default is 1.
       `core:0` makes cells without pCPUs.
+    - `cache:2`: each cell's cores have 2 last-level caches in equal parts. The default is 0: the host does not report them.
     - `mem:16384`: MiB of each cell, huge pages included (default 4096). `mem:0` makes a cell without memory.
     - `huge:2048x512,1048576x4`: 512 pages of 2048 KiB and 4 of 1048576 KiB in each cell. `small:64`: the small page in KiB (4).
 
@@ -40,10 +49,12 @@ def host(text: str) -> Topology:
     [(0, '0-3', 8192), (4, '4', 0)]
     >>> [(page.size_kib, page.total) for page in host("mem:64 huge:2048x16").cells[0].pages]
     [(4, 8192), (2048, 16)]
-    >>> host("core:2 pu:2 threads:2")
+    >>> [cell.caches for cell in host("cell:2 core:4 cache:2").cells]
+    [(0, 0, 1, 1), (2, 2, 3, 3)]
+    >>> host("core:2 smt")
     Traceback (most recent call last):
     ...
-    pinfold.core.errors.InvalidRequest: host text: 'threads:2' is not one of pack, cell, core, pu, mem, small, huge, far, step, offline, ids
+    pinfold.core.errors.InvalidRequest: host text: 'smt' is none of pack, cell, core, pu, cache, mem, small, huge, far, step, offline, ids
     """
     if len(text) > MAX_HOST_TEXT:
         raise InvalidRequest(f"host text has {len(text)} characters, at most {MAX_HOST_TEXT} are allowed")
@@ -77,6 +88,7 @@ class _Cell(Struct, frozen=True, kw_only=True):
     package: int
     cores: range
     threads: int
+    caches: range
     counts: dict[str, int]
     huge: tuple[PagePool, ...]
 
@@ -87,16 +99,25 @@ class _Builder(Struct, kw_only=True):
     plan: list[_Cell] = field(default_factory=list)
     packages: int = 0
     cores: int = 0
+    caches: int = 0
     everything: int = 0
 
     def group(self, group: _Group) -> None:
         for _ in range(group.counts["pack"]):
             for _ in range(group.counts["cell"]):
                 cores = range(self.cores, self.cores + group.counts["core"])
+                caches = range(self.caches, self.caches + group.counts["cache"])
                 self.plan.append(
-                    _Cell(package=self.packages, cores=cores, threads=group.counts["pu"], counts=group.counts, huge=group.huge)
+                    _Cell(
+                        package=self.packages,
+                        cores=cores,
+                        threads=group.counts["pu"],
+                        caches=caches,
+                        counts=group.counts,
+                        huge=group.huge,
+                    )
                 )
-                self.cores = cores.stop
+                self.cores, self.caches = cores.stop, caches.stop
             self.packages += 1
 
     def cells(self, *, far: bool, ids: str | None) -> tuple[HostCell, ...]:
@@ -107,15 +128,18 @@ class _Builder(Struct, kw_only=True):
             raise InvalidRequest(f"host text: {_shown(f'ids:{ids}')} does not name {len(self.plan)} ascending cell ids")
         built = []
         for cell_id, cell in zip(cell_ids, self.plan, strict=True):
-            cores = tuple(
-                sorted((core for position in cell.cores if (core := numbers[position] - self.offline)), key=lambda core: core.first)
+            numbered = sorted(
+                ((core, _cache(cell, position)) for position in cell.cores if (core := numbers[position] - self.offline)),
+                key=lambda one: one[0].first,
             )
+            cores = tuple(core for core, _ in numbered)
             distances = [(other_id, _distance(cell, other)) for other_id, other in zip(cell_ids, self.plan, strict=True)]
             built.append(
                 HostCell(
                     id=cell_id,
                     cores=cores,
                     sockets=(cell.package,) * len(cores),
+                    caches=tuple(cache for _, cache in numbered if cache is not None),
                     memory_mib=cell.counts["mem"],
                     pages=_pages(cell),
                     distances=tuple(distances),
@@ -136,6 +160,11 @@ class _Builder(Struct, kw_only=True):
         return {position: CpuSet.from_mask(mask) for position, mask in masks.items()}
 
 
+def _cache(cell: _Cell, position: int) -> int | None:
+    """The last-level cache of the core at that position."""
+    return cell.caches[(position - cell.cores.start) * len(cell.caches) // len(cell.cores)] if cell.caches else None
+
+
 def _group(text: str, words: dict[str, str]) -> _Group:
     counts = dict(_COUNTS)
     huge: tuple[PagePool, ...] = ()
@@ -154,7 +183,7 @@ def _group(text: str, words: dict[str, str]) -> _Group:
             huge = tuple(sorted((_huge(part) for part in value.split(",")), key=lambda page: page.size_kib))
         else:
             known = ", ".join([*_COUNTS, "huge", *_HOST_WORDS])
-            raise InvalidRequest(f"host text: {_shown(item)} is not one of {known}")
+            raise InvalidRequest(f"host text: {_shown(item)} is none of {known}")
     return _Group(counts=counts, huge=huge)
 
 

@@ -22,8 +22,9 @@ class PagePool(Struct, frozen=True, kw_only=True):
 class HostCell(Struct, frozen=True, kw_only=True):
     """One NUMA node of the host.
 
-    `cores` holds the online siblings of each physical core, ordered by lowest pCPU; `sockets` the socket id of each core, in the same
-    order. `pages` is ordered by size, the small page first; its total excludes memory in huge pages, as in libvirt.
+    `cores` holds the online siblings of each physical core, ordered by lowest pCPU; `sockets` the socket id of each core, and `caches` the
+    id of its last-level cache, in the same order, or nothing if the host does not report them. A cache may reach into other cells.
+    `pages` is ordered by size, the small page first; its total excludes memory in huge pages, as in libvirt.
     `distances` holds `(cell id, distance)` for every cell, this one included; empty if the host does not report them.
     A cell may have no memory or no pCPUs.
     """
@@ -31,6 +32,7 @@ class HostCell(Struct, frozen=True, kw_only=True):
     id: Number
     cores: tuple[CpuSet, ...]
     sockets: tuple[Number, ...] = ()
+    caches: tuple[Number, ...] = ()
     memory_mib: Number = 0
     pages: tuple[PagePool, ...] = ()
     distances: tuple[tuple[Number, Number], ...] = ()
@@ -119,6 +121,7 @@ def _check_cell(cell: HostCell, ids: list[int]) -> None:
     firsts = [core.first for core in cell.cores]
     _demand(firsts == sorted(firsts), f"the cores of cell {cell.id} are not ordered by their lowest pCPU")
     _demand(len(cell.sockets) in (0, len(cell.cores)), f"cell {cell.id} has {len(cell.cores)} cores and {len(cell.sockets)} socket ids")
+    _demand(len(cell.caches) in (0, len(cell.cores)), f"cell {cell.id} has {len(cell.cores)} cores and {len(cell.caches)} cache ids")
     sizes = [page.size_kib for page in cell.pages]
     _demand(all(a < b for a, b in pairwise([0, *sizes])), f"the page sizes {sizes} of cell {cell.id} do not ascend")
     _demand(cell.memory_mib >= 0 and all(page.total >= 0 for page in cell.pages), f"cell {cell.id} has a negative amount of memory")

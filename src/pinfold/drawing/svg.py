@@ -13,7 +13,7 @@ from itertools import groupby
 from typing import Final
 
 from pinfold.core.drift import Finding
-from pinfold.core.host_map import CellMap, HostMap, PcpuMap
+from pinfold.core.host_map import CellMap, CoreMap, HostMap, PcpuMap
 from pinfold.core.load import HostLoad, Load
 from pinfold.core.plural import count
 from pinfold.core.printable import shown
@@ -28,6 +28,9 @@ _MARKS: Final = 10
 """How much higher a tile is with the marks of its load."""
 _GAP: Final = 8
 _LINE: Final = 20
+_FRAME: Final = 6
+"""How far the frame of a last-level cache is from its tiles."""
+_CACHE_HEAD: Final = 17
 _SMALL_ROW: Final = 32
 """pCPUs in a row of a small picture."""
 _LONGEST: Final = 34
@@ -52,6 +55,7 @@ STYLE: Final = """
 .pf .pf-m{fill:#555555;font-size:10px}
 .pf .pf-c{font-family:ui-monospace,"DejaVu Sans Mono",monospace;font-size:11px}
 .pf .pf-box{fill:#f4f4f2;stroke:#8c8c8c}
+.pf .pf-frame{fill:none;stroke:#8c8c8c}
 .pf .pf-g{fill:#1a1a1a;stroke:none}
 .pf .pf-l{fill:none;stroke:#1a1a1a;stroke-width:1.6}
 .pf .pf-D{fill:#0072b2}.pf .pf-S{fill:#009e73}.pf .pf-O{fill:#e69f00}.pf .pf-N{fill:#999999}.pf .pf-R{fill:#cc79a7}
@@ -95,7 +99,8 @@ def host_svg(
     page = _Page()
     page.text(chart.host or "this host", "pf-h")
     cores = sum(len(cell.cores) for cell in chart.cells)
-    page.text(f"{count(len(chart.cells), 'cell')}, {count(cores, 'core')}, {count(len(chart.pcpus), 'pCPU')}; {_free(chart)}")
+    caches = f"{count(len(chart.caches), 'last-level cache')}, " if chart.caches else ""
+    page.text(f"{count(len(chart.cells), 'cell')}, {caches}{count(cores, 'core')}, {count(len(chart.pcpus), 'pCPU')}; {_free(chart)}")
     if notice:
         page.text(notice, "pf-b")
     _overhead(page, chart, load)
@@ -182,20 +187,53 @@ def _cell(page: _Page, cell: CellMap, named: Mapping[str, str], siblings: int, l
     tiles: list[Tile] = []
     parts = [(socket, list(cores)) for socket, cores in groupby(cell.cores, key=lambda core: core.socket)]
     for number, (socket, cores) in enumerate(parts or [(None, [])]):
-        where = f"cell {cell.id}" + ("" if socket is None else f", socket {socket}")
+        where = ("" if socket is None else f"socket {socket}, ") + f"cell {cell.id}"
         page.text(where + (free + memory if number == 0 else ""), "pf-b")
-        tiles += _row(page, [core.pcpus for core in cores], named, siblings, load)
+        if len(cell.caches) > 1:
+            tiles += _caches(page, cores, named, siblings, load)
+        else:
+            tiles += _row(page, [core.pcpus for core in cores], named, siblings, load)
     return tiles
 
 
-def _row(page: _Page, cores: Sequence[Sequence[PcpuMap]], named: Mapping[str, str], siblings: int, load: HostLoad | None) -> list[Tile]:
-    """The cores in rows of equal length; siblings touch each other."""
+def _caches(page: _Page, cores: Sequence[CoreMap], named: Mapping[str, str], siblings: int, load: HostLoad | None) -> list[Tile]:
+    """The cores in a frame for each last-level cache, as many side by side as fit."""
+    groups = [list(found) for _, found in groupby(sorted(cores, key=lambda core: core.cache or 0), key=lambda core: core.cache)]
+    groups.sort(key=lambda found: found[0].siblings.first)
+    step, room = siblings * _TILE + _GAP, WIDTH - 2 * _MARGIN
+    per_row = min(max(map(len, groups)), max(1, (room - 2 * _FRAME + _GAP) // step))
+    width = per_row * step - _GAP + 2 * _FRAME
+    beside = max(1, (room + _GAP) // (width + _GAP))
+    tiles: list[Tile] = []
+    for start in range(0, len(groups), beside):
+        top = bottom = page.y
+        for column, found in enumerate(groups[start : start + beside]):
+            x, page.y = _MARGIN + column * (width + _GAP), top + _CACHE_HEAD
+            tiles += _row(page, [core.pcpus for core in found], named, siblings, load, x=x + _FRAME, per_row=per_row)
+            bottom = max(bottom, page.y)
+            page.add(f'<text class="pf-m" x="{x + _FRAME}" y="{top + 11}">last-level cache {found[0].cache}</text>')
+            page.add(f'<rect class="pf-frame" x="{x}" y="{top}" width="{width}" height="{page.y - top - _GAP}" rx="3"/>')
+        page.y = bottom
+    return tiles
+
+
+def _row(
+    page: _Page,
+    cores: Sequence[Sequence[PcpuMap]],
+    named: Mapping[str, str],
+    siblings: int,
+    load: HostLoad | None,
+    *,
+    x: int = _MARGIN,
+    per_row: int = 0,
+) -> list[Tile]:
+    """The cores from `x` on in rows of equal length, or of `per_row`; siblings touch each other."""
     if not cores:
         page.text("no pCPUs", "pf-m")
         return []
     step = siblings * _TILE + _GAP
     room = max(1, (WIDTH - 2 * _MARGIN + _GAP) // step)
-    per_row = -(-len(cores) // -(-len(cores) // room))
+    per_row = per_row or -(-len(cores) // -(-len(cores) // room))
     height = _HEIGHT + (0 if load is None else _MARKS)
     tiles: list[Tile] = []
     for place, core in enumerate(cores):
@@ -204,7 +242,7 @@ def _row(page: _Page, cores: Sequence[Sequence[PcpuMap]], named: Mapping[str, st
             tile = tile_of(pcpu, named)
             tiles.append(tile)
             measured = None if load is None else load.pcpus.get(tile.pcpu, Load())
-            page.add(_tile(tile, measured, _MARGIN + column * step + number * _TILE, page.y + row * (height + _GAP)))
+            page.add(_tile(tile, measured, x + column * step + number * _TILE, page.y + row * (height + _GAP)))
     page.y += -(-len(cores) // per_row) * (height + _GAP) + 4
     return tiles
 

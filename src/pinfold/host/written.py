@@ -168,6 +168,7 @@ class CellNumbers(Struct, frozen=True, kw_only=True):
     cpus: CpuSet
     cores: tuple[CpuSet, ...]
     sockets: tuple[int, ...]
+    caches: tuple[int, ...]
     memory_mib: int
     memory_free_mib: int
     pages: tuple[PagePool, ...]
@@ -330,6 +331,7 @@ def host(seen: Survey, chart: HostMap, settings: HostSettings) -> HostNumbers:
             cpus=cell.cpus,
             cores=cell.cores,
             sockets=cell.sockets,
+            caches=cell.caches,
             memory_mib=cell.memory_mib,
             memory_free_mib=drawn.memory_free_mib,
             pages=cell.pages,

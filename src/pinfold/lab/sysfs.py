@@ -57,6 +57,7 @@ def _cpu_files(topology: Topology) -> dict[str, str]:
         "cpu/smt/active": str(int(smt)),
         "cpu/smt/control": "on" if smt else "notsupported",
     }
+    found |= _cache_files(topology)
     packages: dict[int, CpuSet] = {}
     cores: list[tuple[int, CpuSet]] = []
     for cell in topology.cells:
@@ -73,6 +74,20 @@ def _cpu_files(topology: Topology) -> dict[str, str]:
                 found[f"cpu/cpu{cpu}/topology/{name}"] = text
     for cpu in topology.offline:
         found[f"cpu/cpu{cpu}/online"] = "0"
+    return found
+
+
+def _cache_files(topology: Topology) -> dict[str, str]:
+    """The last-level cache of each pCPU, if the topology has them."""
+    shared: dict[int, CpuSet] = {}
+    cores = [one for cell in topology.cells for one in zip(cell.cores, cell.caches, strict=False)]
+    for core, cache in cores:
+        shared[cache] = shared.get(cache, CpuSet()) | core
+    found: dict[str, str] = {}
+    for core, cache in cores:
+        texts = {"level": "3", "type": "Unified", "size": "16384K", "id": str(cache), "shared_cpu_map": _hex_words(shared[cache])}
+        for name, text in (texts | {"shared_cpu_list": str(shared[cache])}).items():
+            found |= {f"cpu/cpu{cpu}/cache/index0/{name}": text for cpu in core}
     return found
 
 

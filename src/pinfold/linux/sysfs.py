@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Final
 
 from pinfold.core.cpuset import CpuSet
-from pinfold.core.errors import Unavailable
+from pinfold.core.errors import InvalidRequest, Unavailable
 
 SYS: Final = Path("/sys")
 
 _NODE: Final = re.compile(r"node([0-9]+)\Z")
 _HUGE: Final = re.compile(r"hugepages-([0-9]+)kB\Z")
+_CACHE: Final = re.compile(r"index([0-9]{1,3})\Z")
+_MOST_CACHES: Final = 16
+"""More caches than any pCPU has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +94,33 @@ def core(cpu: int, *, sys: Path = SYS) -> Core:
     folder = sys / f"devices/system/cpu/cpu{cpu}/topology"
     socket = int(_text(folder / "physical_package_id"))
     return Core(siblings=_cpulist(folder / "thread_siblings_list"), socket=0 if socket < 0 else socket)
+
+
+def last_level_cache(cpu: int, *, sys: Path = SYS) -> int | None:
+    """The id of the last-level cache of an online pCPU; None if the host does not tell it, or tells it in a form that is not the kernel's.
+
+    It is the kernel's id if there is one, as in lscpu, else the lowest pCPU of those that share the cache.
+    """
+    folder = sys / f"devices/system/cpu/cpu{cpu}/cache"
+    try:
+        found = [(_bounded(folder / f"index{index}/level"), index) for index in _children(folder, _CACHE)[:_MOST_CACHES]]
+        if not found:
+            return None
+        last = folder / f"index{max(found)[1]}"
+        if (last / "id").exists():
+            return _bounded(last / "id")
+        shared = _cpulist(last / "shared_cpu_list")
+        return shared.first if cpu in shared else None
+    except (InvalidRequest, Unavailable, ValueError):
+        return None
+
+
+def _bounded(path: Path) -> int:
+    """The number that a file holds, of at most 15 digits. Raises `ValueError` for anything else."""
+    text = _text(path)
+    if not (text.isascii() and text.isdigit() and len(text) <= 15):
+        raise ValueError(f"{path} holds {text:.60}, a number is expected")
+    return int(text)
 
 
 def _children(folder: Path, pattern: re.Pattern[str]) -> list[int]:

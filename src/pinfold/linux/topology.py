@@ -1,4 +1,4 @@
-"""Read this machine's topology from sysfs: cells, cores, sockets, memory, huge pages, distances. A hypervisor that tells it is not needed.
+"""Read this machine's topology from sysfs: cells, cores, sockets, caches, memory, huge pages, distances. It needs no hypervisor.
 
 Source: the kernel's ABI of `/sys/devices/system/{cpu,node}`. A kernel without NUMA has no nodes; the machine is then one cell.
 """
@@ -45,10 +45,12 @@ def _cell(
     ordered = sorted(cores, key=lambda core: core.first)
     small_kib = memory_kib - sum(page.size_kib * page.total for page in huge)
     small = (PagePool(size_kib=small_page_kib, total=small_kib // small_page_kib),) if memory_kib else ()
+    caches = [sysfs.last_level_cache(core.first, sys=sys) for core in ordered]
     return HostCell(
         id=number,
         cores=tuple(ordered),
         sockets=tuple(cores[core] for core in ordered),
+        caches=() if None in caches else tuple(cache for cache in caches if cache is not None),
         memory_mib=memory_kib // 1024,
         pages=small + huge,
         distances=distances,

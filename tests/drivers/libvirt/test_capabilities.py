@@ -32,6 +32,7 @@ def shown(topology: Topology) -> str:
         distances = " ".join(f"{other}:{value}" for other, value in cell.distances)
         lines.append(f"cell {cell.id}: {cell.memory_mib} MiB, small {cell.small_memory_mib} MiB")
         lines += [f"  cores {cores}", f"  pages {pages}", f"  distances {distances}"]
+        lines += [f"  last-level caches {' '.join(map(str, cell.caches))}"] if cell.caches else []
     return "\n".join(line.rstrip() for line in lines) + "\n"
 
 
@@ -51,6 +52,25 @@ def test_a_core_keeps_only_its_online_siblings() -> None:
     assert topology.cells[0].cores[1] == CpuSet.of(2)
     assert topology.offline == CpuSet.of(3)
     assert 3 not in topology.online
+
+
+BANKS = "<bank id='{}' level='{}' type='{}' size='16' unit='MiB' cpus='{}'/>"
+
+
+@pytest.mark.parametrize(
+    ("banks", "caches"),
+    [
+        ([(0, 3, "both", "0-3"), (1, 3, "both", "4-7")], (0, 0, 1, 1)),
+        ([(0, 2, "both", "0-7"), (4, 3, "data", "0-7"), (9, 4, "code", "0-7")], (4, 4, 4, 4)),
+        ([(0, 3, "both", "0-3")], ()),
+        ([], ()),
+    ],
+    ids=["two in one cell", "the highest level without code", "not of every core", "none"],
+)
+def test_the_last_level_cache_of_each_core_is_that_of_its_bank(banks: list[tuple[object, ...]], caches: tuple[int, ...]) -> None:
+    text = (HOSTS / "one-cell-smt" / "capabilities.xml").read_text(encoding="utf-8")
+    told = "".join(BANKS.format(*bank) for bank in banks)
+    assert capabilities.topology(text.replace("</host>", f"<cache>{told}</cache></host>", 1)).cells[0].caches == caches
 
 
 def test_a_bare_cpu_element_is_an_offline_pcpu() -> None:

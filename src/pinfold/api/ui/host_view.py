@@ -87,11 +87,20 @@ def host_view(
     }
 
 
-def _tiles(chart: HostMap, named: dict[str, str], load: HostLoad | None) -> list[tuple[str, Tile, str]]:
-    """`(cell, tile, load in words)` of every pCPU, for the table."""
-    online = [(str(cell.id), pcpu) for cell in chart.cells for core in cell.cores for pcpu in core.pcpus]
-    found = [*online, *(("offline", pcpu) for pcpu in chart.offline)]
-    return [(cell, tile_of(pcpu, named), in_words(_of_pcpu(load, pcpu.pcpu))) for cell, pcpu in found]
+def _tiles(chart: HostMap, named: dict[str, str], load: HostLoad | None) -> list[tuple[tuple[str, ...], Tile, str]]:
+    """`(where, tile, load in words)` of every pCPU, for the table; `where` are its socket, cell, last-level cache and siblings."""
+    online = [
+        ((_or_dash(core.socket), str(cell.id), _or_dash(core.cache), str(core.siblings)), pcpu)
+        for cell in chart.cells
+        for core in cell.cores
+        for pcpu in core.pcpus
+    ]
+    found = [*online, *((("-", "offline", "-", str(pcpu.pcpu)), pcpu) for pcpu in chart.offline)]
+    return [(where, tile_of(pcpu, named), in_words(_of_pcpu(load, pcpu.pcpu))) for where, pcpu in found]
+
+
+def _or_dash(number: int | None) -> str:
+    return "-" if number is None else str(number)
 
 
 def _of_pcpu(load: HostLoad | None, pcpu: int) -> Load:

@@ -1,4 +1,4 @@
-"""The map of a host in text: cells, cores with siblings side by side, pools, owners, a legend."""
+"""The map of a host in text: sockets, cells, last-level caches, cores with siblings side by side, pools, owners, a legend."""
 
 from __future__ import annotations
 
@@ -77,7 +77,9 @@ def host_head(seen: Survey, chart: HostMap) -> list[RenderableType]:
     cores = sum(len(cell.cores) for cell in chart.cells)
     smt = f" of {topology.threads_per_core} threads" if topology.threads_per_core > 1 else ""
     parts = [count(len(sockets), "socket")] if sockets else []
-    parts += [count(len(chart.cells), "cell"), count(cores, "core") + smt, count(len(topology.online), "pCPU")]
+    parts += [count(len(chart.cells), "cell")]
+    parts += [count(len(chart.caches), "last-level cache")] if chart.caches else []
+    parts += [count(cores, "core") + smt, count(len(topology.online), "pCPU")]
     head = Text.assemble((chart.host or "this host", "bold"), f": {', '.join(parts)}")
     if topology.offline:
         head.append(f", offline {topology.offline}", style="dim")
@@ -120,8 +122,9 @@ def _cell_head(cell: CellMap) -> Text:
 
 
 class _Rows:
-    """The rows of every cell in one layout: `per_row` cores side by side, every pCPU in a column of the same width.
+    """The rows of every cell in one layout: cores side by side, every pCPU in a column of the same width.
 
+    The cores of a cell with several last-level caches are grouped by cache, and a cache starts in the row of another only if both fit.
     With `fold`, cores in a row that are alike and that no guest holds are one line, if they would need more than one row.
     """
 
@@ -139,13 +142,13 @@ class _Rows:
         lines: list[Text] = []
         for folded, cores in self._parts(cell, room):
             lines += [Text()] if lines else []
-            lines += [self._line_of(cores)] if folded else self._drawn(cores, room, siblings)
+            lines += [self._line_of(cores)] if folded else self._drawn(cores, room, siblings, grouped=len(cell.caches) > 1)
         return lines
 
     def _parts(self, cell: CellMap, room: int) -> list[tuple[bool, list[CoreMap]]]:
         """The cores of a cell in order, cut where one line stands for many: `(in one line, cores)`."""
         parts: list[tuple[bool, list[CoreMap]]] = []
-        for alike, run in groupby(cell.cores, key=self._likeness):
+        for alike, run in groupby((core for _, cores in cell.caches for core in cores), key=self._likeness):
             cores = list(run)
             folded = self._fold and alike is not None and len(cores) > room
             if parts and not folded and not parts[-1][0]:
@@ -163,30 +166,64 @@ class _Rows:
     def _line_of(self, cores: Sequence[CoreMap]) -> Text:
         first = cores[0].pcpus[0]
         cpus = CpuSet(pcpu.pcpu for core in cores for pcpu in core.pcpus)
-        line = Text(f"  {len(cores)} cores alike: pCPUs {cpus}, pool ")
+        caches = len({core.cache for core in cores})
+        where = f" in {caches} last-level caches" if caches > 1 else ""
+        line = Text(f"  {len(cores)} cores alike{where}: pCPUs {cpus}, pool ")
         line.append_text(Text(pool_mark(first).text, style=pool_mark(first).style))
         runs = self._owners[first.pcpu]
         return line.append(", runs ").append(runs.text, style=runs.style) if runs.text else line
 
-    def _drawn(self, drawn: Sequence[CoreMap], room: int, siblings: int) -> list[Text]:
-        per_row = -(-len(drawn) // -(-len(drawn) // room))
+    def _drawn(self, drawn: Sequence[CoreMap], room: int, siblings: int, *, grouped: bool) -> list[Text]:
         lines: list[Text] = []
-        for start in range(0, len(drawn), per_row):
-            cores = drawn[start : start + per_row]
-            lines += [Text()] if start else []
-            lines.append(self._row("pCPU", cores, [[Mark(text=str(pcpu.pcpu)) for pcpu in core.pcpus] for core in cores], siblings))
-            lines.append(self._row("pool", cores, [[pool_mark(pcpu) for pcpu in core.pcpus] for core in cores], siblings))
-            lines.append(self._row("runs", cores, [[self._owners[pcpu.pcpu] for pcpu in core.pcpus] for core in cores], siblings))
+        for caches in _in_rows(drawn, room, grouped=grouped):
+            cores = [core for group in caches for core in group]
+            starts = CpuSet(group[0].siblings.first for group in caches) if grouped else CpuSet()
+            lines += [Text()] if lines else []
+            if grouped:
+                lines.append(self._caches(caches, siblings))
+            for label, marks in (
+                ("pCPU", [[Mark(text=str(pcpu.pcpu)) for pcpu in core.pcpus] for core in cores]),
+                ("pool", [[pool_mark(pcpu) for pcpu in core.pcpus] for core in cores]),
+                ("runs", [[self._owners[pcpu.pcpu] for pcpu in core.pcpus] for core in cores]),
+            ):
+                lines.append(self._row(label, cores, marks, siblings, starts))
         return lines
 
-    def _row(self, label: str, cores: Sequence[CoreMap], marks: Sequence[Sequence[Mark]], siblings: int) -> Text:
+    def _caches(self, caches: Sequence[Sequence[CoreMap]], siblings: int) -> Text:
+        """The ids of the last-level caches, above their first core."""
+        line = Text(f"  {'cache':<{_LABEL - 2}}")
+        for group in caches:
+            room = len(group) * (siblings * self._column + 1) - 1
+            line.append("║", style="dim").append(f" {group[0].cache}"[:room].ljust(room))
+        return line
+
+    def _row(self, label: str, cores: Sequence[CoreMap], marks: Sequence[Sequence[Mark]], siblings: int, starts: CpuSet) -> Text:
+        """One line; a cache starts before the cores whose lowest pCPU is in `starts`."""
         line = Text(f"  {label:<{_LABEL - 2}}")
         for core, group in zip(cores, marks, strict=True):
-            line.append("│", style="dim")
+            line.append("║" if core.siblings.first in starts else "│", style="dim")
             for mark in group:
                 line.append(" " * (self._column - len(mark.text))).append(mark.text, style=mark.style)
             line.append(" " * ((siblings - len(core.pcpus)) * self._column))
         return line
+
+
+def _in_rows(drawn: Sequence[CoreMap], room: int, *, grouped: bool) -> list[list[list[CoreMap]]]:
+    """The cores in rows of at most `room`, each row a list of groups: one group, or those of its last-level caches.
+
+    Caches share a row if all that do fit; one with more cores than a row has takes several rows of equal length.
+    """
+    groups = [list(cores) for _, cores in groupby(drawn, key=lambda core: core.cache)] if grouped else [list(drawn)]
+    together = max(1, room // max(map(len, groups)))
+    rows: list[list[list[CoreMap]]] = []
+    for start in range(0, len(groups), together):
+        caches = groups[start : start + together]
+        if len(caches) > 1 or len(caches[0]) <= room:
+            rows.append(caches)
+            continue
+        per_row = -(-len(caches[0]) // -(-len(caches[0]) // room))
+        rows += [[caches[0][first : first + per_row]] for first in range(0, len(caches[0]), per_row)]
+    return rows
 
 
 def _guests(seen: Survey, marks: Mapping[str, Mark]) -> Columns:

@@ -5,6 +5,7 @@ The format is libvirt's formatcaps. It omits offline pCPUs (some releases list o
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Final
 from xml.etree.ElementTree import Element
@@ -22,6 +23,7 @@ from pinfold.drivers.libvirt.guest_cpu import HostCpu
 
 _WHAT: Final = "capabilities XML"
 _MAX_PAGE_SIZES: Final = 64
+_MAX_CACHE_ID: Final = 10**15 - 1
 
 
 class Platform(Struct, frozen=True, kw_only=True):
@@ -60,7 +62,8 @@ def topology(text: str, *, offline: CpuSet = CpuSet()) -> Topology:
     Cells are ordered by id, cores by lowest pCPU, pages by size. Raises `InvalidRequest` for a text that is not libvirt's.
     """
     host = xmltext.parsed(text, _WHAT, root="capabilities")
-    cells = [_cell(element, offline) for element in xmltext.children(host, "host/topology/cells/cell", MAX_CELLS, _WHAT)]
+    caches = _last_level_caches(host)
+    cells = [_cell(element, offline, caches) for element in xmltext.children(host, "host/topology/cells/cell", MAX_CELLS, _WHAT)]
     if not cells:
         raise InvalidRequest(f"{_WHAT} has no <host><topology><cells>: this hypervisor does not tell its cells", key=_WHAT)
     ordered = _with_whole_distances(sorted(cells, key=lambda cell: cell.id))
@@ -101,7 +104,20 @@ def platform(text: str) -> Platform:
     return Platform(arch=arch, virt_types=kinds, emulator=guest.findtext("emulator", default=""), small_page_kib=small, machines=machines)
 
 
-def _cell(element: Element, offline: CpuSet) -> HostCell:
+def _last_level_caches(host: Element) -> dict[int, int]:
+    """The id of the last-level cache of each pCPU for which libvirt lists one. libvirt lists the third level, and others with resctrl."""
+    found: dict[int, tuple[int, int]] = {}
+    for bank in xmltext.children(host, "host/cache/bank", MAX_CPU + 1, _WHAT):
+        if bank.get("type") == "code":
+            continue
+        level = xmltext.integer(bank, "level", _WHAT)
+        number = xmltext.integer(bank, "id", _WHAT, most=_MAX_CACHE_ID)
+        for cpu in xmltext.cpus(bank, "cpus", _WHAT):
+            found[cpu] = max(found.get(cpu, (0, 0)), (level, number))
+    return {cpu: number for cpu, (_, number) in found.items()}
+
+
+def _cell(element: Element, offline: CpuSet, caches: Mapping[int, int]) -> HostCell:
     cores: dict[CpuSet, int] = {}
     cpus = xmltext.children(element, "cpus/cpu", MAX_CPU + 1, _WHAT)
     listed = CpuSet(xmltext.integer(cpu, "id", _WHAT, most=MAX_CPU) for cpu in cpus) - offline
@@ -117,6 +133,7 @@ def _cell(element: Element, offline: CpuSet) -> HostCell:
         id=xmltext.integer(element, "id", _WHAT, most=MAX_CELL),
         cores=tuple(ordered),
         sockets=tuple(cores[core] for core in ordered),
+        caches=tuple(caches[core.first] for core in ordered) if all(core.first in caches for core in ordered) else (),
         memory_mib=_memory_mib(element),
         pages=_pages(element),
         distances=tuple(
