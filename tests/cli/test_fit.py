@@ -181,3 +181,16 @@ def test_a_wrong_value_is_told_with_its_option(
     answer = pinfold("fit", "--vcpus", "1", "--host-text", "core:4", *argv)
     assert (answer.status, answer.err.count("\n")) == (2, 1)
     assert sentence in answer.err
+
+
+def test_a_flavor_names_a_template_of_the_configured_folder(pinfold: Pinfold, tmp_path: Path) -> None:
+    folder = tmp_path / "templates"
+    folder.mkdir()
+    (folder / "web.xml").write_text("<domain type='kvm'><name>x</name><os><type>hvm</type></os><title>ours</title></domain>")
+    (tmp_path / "c.conf").write_text(f"[pinfold]\nstate_dir = {tmp_path}\n")
+    asked = ("--vcpus", "1", "--ram", "64", "--host-text", "core:2", "--shared", "0-1", "--config", str(tmp_path / "c.conf"))
+    named = pinfold("fit", *asked, "--xml", "-p", "pinfold:template=web")
+    assert "<title>ours</title>" in named.out, named.err
+    assert "there is no template db in" in pinfold("fit", *asked, "-p", "pinfold:template=db").err
+    both = pinfold("fit", *asked, "-p", "pinfold:template=web", "--template", "db")
+    assert "--template is db, but the flavor or image names template web" in both.err

@@ -238,3 +238,25 @@ def test_secure_boot_and_tpm_go_to_hosts_that_report_them_and_a_rom_has_no_uefi(
     assert said == {"c1": [unsafe, "the host lacks an emulated TPM 2.0 with the model tpm-tis"], "c2": [unsafe]}
     refused = fleet.ask("POST", "/servers", {"server": server_body("vm", "secure")}, status=400)
     assert "probe is a ROM, which takes the place of the firmware" in refused.text
+
+
+def test_a_template_goes_to_hosts_that_have_it_and_excludes_what_it_brings(fleet: Fleet) -> None:
+    has = (host_features.HARDWARE, host_features.template("web"))
+    for name, features in (("c1", (host_features.HARDWARE,)), ("c2", has)):
+        fleet.host(name, replace(report(), features=features))
+    fleet.flavor("webs", vcpus=1, **{"pinfold:template": "web"})
+    made = fleet.create("vm", "webs", imageRef="", networks="auto")
+    assert _host(fleet, made) == "c2", fleet.show(made).get("fault")
+    order = fleet.agents["c2"].order(made)
+    assert (order["image"], order["request"]["hardware"]["template"], order["ports"]) == ("", "web", [])
+    refusals = fleet.call("POST", "/v1/fits", {"flavor": "webs"}, status=200).json()["refusals"]
+    assert [reason["sentence"] for one in refusals for reason in one["reasons"]] == ["the host lacks the template web"]
+    for more, said in (
+        ({"imageRef": image_id("probe")}, "so the image probe would not be used"),
+        ({"imageRef": "", "networks": [{"uuid": "x"}]}, "a template brings its interfaces, so networks must be none"),
+        ({"imageRef": "", "user_data": "aGk="}, "a template brings its disks, so the server gets no config drive"),
+    ):
+        answer = fleet.ask("POST", "/servers", {"server": server_body("vm", "webs", **more)}, status=400)
+        assert said in answer.text
+    (fleet.images / "probe.toml").write_text('"pinfold:template" = "web"\n', encoding="ascii")
+    assert _host(fleet, fleet.create("again", "webs")) == "c2"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import Final
 
 from msgspec.structs import replace
@@ -18,9 +19,9 @@ from pinfold.core.adoption import Takeover
 from pinfold.core.errors import Conflict, InvalidRequest, InvariantViolation, PinfoldError
 from pinfold.core.identity import GuestId
 from pinfold.core.settings import HostSettings
-from pinfold.drivers.port import Driver, GuestSpec, GuestState, HostGuest, Record
+from pinfold.drivers.port import Boot, Driver, GuestSpec, GuestState, HostGuest, Record
 from pinfold.faultpoints import fault_point
-from pinfold.host import disk, serial
+from pinfold.host import disk, serial, templates
 from pinfold.host.adopt import NotAdopted, adopt_as, give_back
 from pinfold.host.amend import NotMoved, amend
 from pinfold.host.start import NotPlaced, finish, restart, start
@@ -125,16 +126,29 @@ class Performer:
         fault_point("agent.start")
         again = ran or order.booted > 0
         try:
-            boot = boot_of(self._settings, self._service, order.image, order.guest)
+            template = self._template(order)
+            boot = Boot() if template else boot_of(self._settings, self._service, order.image, order.guest)
             if order.config_drive:
                 boot = replace(boot, config_drive=str(disk.drive_path(self._settings, order.guest)))
             drive = fetched_drive(self._service, order) if order.config_drive and not again else None
             interfaces = interfaces_of(order.ports, self._settings.networks)
-            spec = GuestSpec(name=f"instance-{order.guest}", request=order.request, record=record, boot=boot, interfaces=interfaces)
+            spec = GuestSpec(
+                name=f"instance-{order.guest}",
+                request=order.request,
+                record=record,
+                boot=boot,
+                template=template,
+                interfaces=interfaces,
+            )
             start(self._driver, self._settings, spec, again=again, drive=drive)
         except _FAILED as error:
             return self._failed(order, error, ran)
         return Outcome(booted=True)
+
+    def _template(self, order: GuestOrder) -> str:
+        """The text of the template that the order names, '' for none."""
+        name = order.request.wants.template
+        return templates.read(Path(self._settings.templates_dir), name) if name else ""
 
     def _boot(self, act: Act, order: GuestOrder, ran: bool) -> Outcome:
         guest = order.guest

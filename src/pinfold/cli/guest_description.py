@@ -34,14 +34,15 @@ def describe_guest(configuration: Configuration, options: GuestOptions, name: st
 
     flavor = _flavor(configuration, options)
     image = Image(properties=pairs("--image-property", options.image_properties or ()), name=options.image or "")
-    template = _template(configuration, options.template)
+    named = compile_request(flavor, image).wants.template
+    template = _template(configuration, options.template, named)
     boot = _boot(configuration, options)
     try:
         devices = kind_of(configuration.settings.uri).device_counts(template) if template else DeviceCounts()
     except InvalidRequest as error:
-        raise InvalidRequest(f"--template {options.template}: {error}", key="--template") from error
+        raise InvalidRequest(f"--template {options.template or named}: {error}", key="--template") from error
     request = compile_request(flavor, image, disks=devices.disks + bool(boot.disk), nics=devices.nics)
-    if template and request.wants != PLAIN:
+    if template and not named and request.wants != PLAIN:
         raise InvalidRequest(
             "a template brings its machine, devices and limits; the flavor or image asks for some as well, so leave those keys out",
             key="--template",
@@ -140,9 +141,15 @@ def _boot(configuration: Configuration, options: GuestOptions) -> Boot:
     )
 
 
-def _template(configuration: Configuration, name: str | None) -> str:
+def _template(configuration: Configuration, name: str | None, named: str) -> str:
+    """The text of the template that the option names, or flavor or image (`named`); '' for none."""
     from pinfold.config.parse import read_text
+    from pinfold.host import templates
 
+    if named and name not in (None, named):
+        raise InvalidRequest(f"--template is {name}, but the flavor or image names template {named}; leave one out", key="--template")
+    if named:
+        return templates.read(Path(configuration.settings.templates_dir), named)
     if name is None:
         return ""
     return read_text(_named(name, configuration.settings.templates_dir, "template", "templates_dir", _TEMPLATE_SUFFIXES), "template")

@@ -36,6 +36,11 @@ def tpm(version: str, model: str) -> str:
     return f"an emulated TPM {version} with the model {model}"
 
 
+def template(name: str) -> str:
+    """The feature of a host that has a template of this name."""
+    return f"the template {name}"
+
+
 def needed(request: GuestRequest) -> frozenset[str]:
     """The features that the guest needs of its host; none for a guest that asks for no hardware.
 
@@ -46,6 +51,8 @@ def needed(request: GuestRequest) -> frozenset[str]:
     if hardware == type(hardware)():
         return frozenset()
     found = {HARDWARE}
+    if hardware.template:
+        found.add(template(hardware.template))
     if hardware.machine:
         found.add(machine(hardware.machine))
     if hardware.uefi:

@@ -22,10 +22,12 @@ from pinfold.agent.pool_file import PoolFile
 from pinfold.agent.wire import PROTOCOL
 from pinfold.config.find import drop_in
 from pinfold.config.fleet import FleetSettings, settings_now
+from pinfold.core import host_features
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.options import Option
 from pinfold.core.pools import PoolConfig
 from pinfold.core.settings import HostSettings
+from pinfold.host import templates
 from pinfold.host.lock import owning, state_folder
 from pinfold.linux import procfs
 from pinfold.store.records import PROTOCOL_FACT
@@ -105,7 +107,7 @@ def host_facts(
         host_boot=_BOOT_ID.read_text(encoding="ascii").strip(),
         disk_gib=disk.f_blocks * disk.f_frsize >> 30,
         networks=settings.networks,
-        features=features,
+        features=_with_templates(features, settings),
         facts=(
             ("agent_version", __version__),
             *([("booted", str(booted))] if booted is not None else []),
@@ -117,6 +119,13 @@ def host_facts(
             (PROTOCOL_FACT, str(PROTOCOL)),
         ),
     )
+
+
+def _with_templates(features: tuple[str, ...], settings: HostSettings) -> tuple[str, ...]:
+    """The features of the driver, and the templates in the host's folder if its driver starts guests."""
+    if host_features.HARDWARE not in features:
+        return features
+    return (*features, *map(host_features.template, templates.names(Path(settings.templates_dir))))
 
 
 def address_towards(url: str) -> str:

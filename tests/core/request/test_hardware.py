@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from tests.build.hardware import EVERY_HARDWARE
 
@@ -140,3 +142,23 @@ def test_an_emulator_policy_of_a_flavor_may_rest_on_the_pins_of_its_image() -> N
     assert request.emulator_policy is EmulatorPolicy.SHARE
     with pytest.raises(InvalidRequest, match="hw:emulator_threads_policy"):
         _asked({"hw:emulator_threads_policy": "share"})
+
+
+def test_a_template_is_named_by_flavor_or_image_and_needs_a_host_that_has_it() -> None:
+    for flavor, image in (({"pinfold:template": "web"}, {}), ({}, {"pinfold:template": "web"})):
+        request = _asked(flavor, image)
+        assert request.wants == GuestHardware(template="web")
+        assert host_features.needed(request) == {host_features.HARDWARE, "the template web"}
+
+
+@pytest.mark.parametrize(
+    ("flavor", "image", "said"),
+    [
+        ({"pinfold:template": "../etc/passwd"}, {}, "it must be the name of a template"),
+        ({"pinfold:template": "web"}, {"pinfold:template": "db"}, "they must agree, or only one be set"),
+        ({"pinfold:template": "web"}, {"hw_machine_type": "q35"}, "a template brings its machine, devices and limits"),
+    ],
+)
+def test_a_template_that_cannot_be_taken_is_refused(flavor: dict[str, str], image: dict[str, str], said: str) -> None:
+    with pytest.raises(InvalidRequest, match=re.escape(said)):
+        _asked(flavor, image)

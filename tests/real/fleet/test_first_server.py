@@ -10,11 +10,12 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 from tests.real.fleet.conftest import UpRig
 from tests.real.patience import until
-from tests.rig.processes import defined, domains
+from tests.rig.processes import defined, domains, virsh
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.lab.witness import LabWitness
@@ -157,3 +158,26 @@ def ours_of(up: UpRig, home: Path) -> dict[str, str]:
 def usage(openstack: Any, provider: str) -> dict[str, int]:
     """What is used of each resource class."""
     return {row["resource_class"]: row["usage"] for row in openstack(f"resource provider usage show {provider} -f json")}
+
+
+def test_a_server_is_made_from_a_template_as_the_page_says(up: UpRig, tmp_path: Path) -> None:
+    page = "how-to/use-your-own-domain-xml.md"
+    environment = {"OS_CLOUD": "pinfold", "OS_CLIENT_CONFIG_FILE": str(up.clouds), "HOME": str(tmp_path)}
+    blocks = r"^```xml\n(.*?)^```$.*^```toml\n(.*?)^```$"
+    ((xml, toml),) = re.findall(blocks, (PAGES / page).read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    templates, images = up.state / "templates", up.state / "images"
+    templates.mkdir(exist_ok=True)
+    (templates / "netboot.xml").write_text(xml if os.path.exists("/dev/kvm") else xml.replace("'kvm'", "'qemu'"), encoding="utf-8")
+    (images / "netboot.img").touch()
+    (images / "netboot.toml").write_text(toml, encoding="utf-8")
+    flavor, server = (line.split() for line in commands_of(page, "openstack flavor create"))
+    openstack = str(Path(sys.executable).with_name("openstack"))
+    run([openstack, *flavor], environment)
+    fits = {"flavor": "plain", "image": "netboot"}
+    until(lambda: up.api.call("POST", "/v1/fits", fits, status=200).json()["candidates"], "the host reports the template")
+    made = run([openstack, *server, "-f", "json"], environment)
+    assert made["status"] == "ACTIVE"
+    domain = ElementTree.fromstring(virsh(up.lab, "dumpxml", f"instance-{made['id']}"))
+    assert [boot.get("dev") for boot in domain.iterfind("os/boot")] == ["network"]
+    assert [one.get("type") for one in domain.iterfind("devices/interface")] == ["user"]
+    assert domain.find("cputune/emulatorpin") is not None

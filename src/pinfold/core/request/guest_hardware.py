@@ -6,6 +6,7 @@ numbers, CPU time.
 
 from __future__ import annotations
 
+import re
 from enum import Enum
 from typing import Annotated, Final
 
@@ -13,6 +14,10 @@ from msgspec import Meta, Struct
 
 MachineName = Annotated[str, Meta(max_length=64)]
 """A machine of QEMU, '' for the driver's default."""
+
+
+TEMPLATE_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", re.ASCII)
+"""The name of a template, which becomes the name of a file."""
 
 
 class SecureBoot(Enum):
@@ -26,12 +31,14 @@ class SecureBoot(Enum):
 class GuestHardware(Struct, frozen=True, kw_only=True):
     """What a guest gets; the defaults are what a guest gets that asks for nothing.
 
-    `uefi` is whether it has UEFI instead of a BIOS. `tpm` is the version of its emulated TPM, '' for none, and `tpm_model` its model.
-    `watchdog` is its action, '' for no watchdog. `random_bytes` in each `random_ms` limit the random numbers, 0 for no limit. `cpu_shares`,
+    `template` names the domain XML that brings everything else, '' for none. `uefi` is whether it has UEFI instead of a BIOS.
+    `tpm` is the version of its emulated TPM, '' for none, and `tpm_model` its model. `watchdog` is its action, '' for no watchdog.
+    `random_bytes` in each `random_ms` limit the random numbers, 0 for no limit. `cpu_shares`,
     `cpu_period_us` and `cpu_quota_us` are the weight and the limit of each vCPU's time, 0 for the hypervisor's default.
     """
 
     machine: MachineName = ""
+    template: str = ""
     uefi: bool = False
     secure_boot: SecureBoot = SecureBoot.DISABLED
     tpm: str = ""

@@ -6,8 +6,10 @@ import re
 from collections.abc import Callable
 from typing import Any, Final, Protocol, TypeVar
 
+from msgspec.structs import replace
+
 from pinfold.core.errors import InvalidRequest
-from pinfold.core.request.guest_hardware import GuestHardware, SecureBoot
+from pinfold.core.request.guest_hardware import PLAIN, TEMPLATE_NAME, GuestHardware, SecureBoot
 from pinfold.core.request.values import SpecValue, boolean, not_allowed, whole_number, word
 
 T = TypeVar("T")
@@ -17,6 +19,7 @@ _MOST_PERIOD: Final = 1_000_000
 _MOST_QUOTA: Final = 17_592_186_044_415
 """The bounds of libvirt's `<period>` in microseconds and of its `<quota>`, 2^44 - 1."""
 _MACHINE: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+_TEMPLATE: Final = "pinfold:template"
 _FIRMWARE: Final = {"bios": False, "uefi": True}
 _SECURE_BOOT: Final = {policy.value: policy for policy in SecureBoot}
 _TPM_1, _TPM_2 = "1.2", "2.0"
@@ -51,6 +54,7 @@ def read_hardware(one: One) -> GuestHardware:
     secure_boot = value("os:secure_boot", _secure_boot, SecureBoot.DISABLED)
     return GuestHardware(
         machine=value("hw_machine_type", _machine, ""),
+        template=value(_TEMPLATE, _template, ""),
         uefi=uefi,
         secure_boot=secure_boot if uefi or secure_boot is SecureBoot.REQUIRED else SecureBoot.DISABLED,
         tpm=tpm,
@@ -80,7 +84,13 @@ def check_hardware(one: One) -> None:
         raise InvalidRequest(f"{model.said()}, but hw:tpm_version is not set; a model needs a version", key=model.name)
     if model is not None and version is not None and model.value == _TPM_CRB and version.value == _TPM_1:
         raise InvalidRequest(f"{model.said()}, but {version.said()}; {_TPM_CRB} needs {_TPM_2}", key=model.name)
-    boot, wants = one("os:secure_boot", _secure_boot), read_hardware(one)
+    boot, template, wants = one("os:secure_boot", _secure_boot), one(_TEMPLATE, _template), read_hardware(one)
+    if template is not None and replace(wants, template="") != PLAIN:
+        raise InvalidRequest(
+            f"{template.said()}, and a template brings its machine, devices and limits; leave out the keys of flavor and image that ask "
+            "for some",
+            key=template.name,
+        )
     if boot is not None and boot.value is SecureBoot.REQUIRED and not (wants.uefi and wants.is_q35):
         lacking = "hw_machine_type is not q35" if wants.uefi else "hw_firmware_type is not uefi"
         raise InvalidRequest(
@@ -94,6 +104,12 @@ def _given(found: SpecValue[Any] | None) -> Any:
 
 def _amount(name: str, text: str) -> int:
     return whole_number(name, text, least=1, most=2**31 - 1)
+
+
+def _template(name: str, text: str) -> str:
+    if not TEMPLATE_NAME.fullmatch(text):
+        raise not_allowed(name, text)
+    return text
 
 
 def _secure_boot(name: str, text: str) -> SecureBoot:

@@ -257,6 +257,13 @@ ACTED_UPON: Final = (
         meaning="Says that all vCPUs are pinned, as hw:cpu_policy=dedicated does; only one of the two is given.",
     ),
     Key(
+        name="pinfold:template",
+        allowed="the name of a template, 1 to 63 letters, digits and any of '._-'",
+        meaning="The domain XML in templates_dir of the host that brings what the guest boots and all its devices; hosts without it are no "
+        "candidates.",
+        image="pinfold:template",
+    ),
+    Key(
         name="trait:NAME",
         allowed="required or forbidden (in an image: required)",
         meaning="A trait that the host has to have or must not have; HW_CPU_HYPERTHREADING also sets the thread policy, to require when "

@@ -15,6 +15,7 @@ from pinfold.api.compute.flavors.view import may_use
 from pinfold.api.compute.headers import Version
 from pinfold.api.compute.links import ROOT, links
 from pinfold.api.compute.servers.bodies import CreateServer, NewServer, refuse_meaningless
+from pinfold.api.compute.servers.boot_source import check_boot, disks, image_of, named_template
 from pinfold.api.compute.servers.config import config_of
 from pinfold.api.compute.servers.networks import wanted_ports
 from pinfold.api.compute.servers.schemas import NewServerReference, ServerCreated, ServersReserved
@@ -22,12 +23,10 @@ from pinfold.api.compute.servers.single import requester
 from pinfold.api.compute.zones import zone_members
 from pinfold.api.dependencies import ApiServices, Services
 from pinfold.api.errors import ApiError
-from pinfold.api.image.catalog import CatalogImage, find_image
 from pinfold.api.microversion import Microversion
 from pinfold.core.config_drive import GuestConfig
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.identity import GuestId
-from pinfold.core.request.model import Flavor
 from pinfold.core.request.promises import compile_for_server
 from pinfold.service.guests.edits import refuse_too_much_metadata
 from pinfold.store import flavors, hosts
@@ -58,17 +57,14 @@ def _create(body: CreateServer, request: Request, services: ApiServices, version
     caller = caller_of(request)
     _need_admin_for_host(request, asked)
     row = _flavor(services, caller, str(asked.flavor))
-    image = _image(services, asked.image or next((device.uuid for device in asked.block_device_mapping_v2), ""))
-    _check_size(row.flavor, image)
+    image = image_of(services, asked, row.flavor)
     count = _count(asked)
-    ports = wanted_ports(services.fleet.networks, asked.networks, count)
-    compiled = compile_for_server(row.flavor, image.as_image(), disks=_disks(row.flavor, image), nics=len(ports))
-    if compiled.wants.uefi and image.suffix == ".rom":
-        said = f"the image's hw_firmware_type is 'uefi', but {image.name} is a ROM, which takes the place of the firmware; it must be bios"
-        raise InvalidRequest(said, key="hw_firmware_type")
+    ports = () if named_template(row.flavor, image) else wanted_ports(services.fleet.networks, asked.networks, count)
+    compiled = compile_for_server(row.flavor, image.as_image(), disks=disks(row.flavor, image), nics=len(ports))
     only_on, zone = _forced_host(services, asked.host or asked.hypervisor_hostname, asked.availability_zone)
     member_of = zone_members(services, zone)
     config = config_of(services, asked, caller, image, ports)
+    check_boot(asked, compiled, image, config)
     reservation = f"r-{uuid.uuid4().hex[:8]}"
     made = []
     for index in range(count):
@@ -147,30 +143,6 @@ def _flavor(services: ApiServices, caller: Caller, reference: str) -> FlavorReco
     if found is None or not may_use(caller, found):
         raise ApiError(400, f"Flavor {flavor_id[:255]} could not be found.")
     return found
-
-
-def _image(services: ApiServices, reference: str) -> CatalogImage:
-    if not reference:
-        raise InvalidRequest("there is nothing to boot: imageRef, or a block device with the uuid of an image, is required", key="imageRef")
-    image_id = reference.rstrip("/").rsplit("/", 1)[-1]
-    found = find_image(services.images, image_id)
-    if found is None:
-        raise ApiError(400, f"Image {image_id[:255]} could not be found.")
-    return found
-
-
-def _check_size(flavor: Flavor, image: CatalogImage) -> None:
-    if flavor.memory_mib < image.min_ram_mib:
-        raise InvalidRequest(f"Flavor's memory is too small for the image: {flavor.memory_mib} MiB, {image.min_ram_mib} MiB needed")
-    if 0 < flavor.disk_gib < image.min_disk_gib:
-        raise InvalidRequest(f"Flavor's disk is too small for the image: {flavor.disk_gib} GiB, {image.min_disk_gib} GiB needed")
-
-
-def _disks(flavor: Flavor, image: CatalogImage) -> int:
-    """How many disks the guest will have: the one of its image, or an empty one if the flavor has a size; none for a ROM or kernel."""
-    if image.suffix in (".raw", ".img", ".qcow2"):
-        return 1
-    return 1 if flavor.disk_gib else 0
 
 
 def _forced_host(services: ApiServices, name: str | None, zone: str | None) -> tuple[str, str]:
