@@ -59,7 +59,7 @@ bench-compare: .venv/pinfold-stamp ## this tree beside another commit in turns, 
 	$(python) -m benchmarks.compare --base $(BASE)
 
 oracle: .venv/pinfold-stamp ## 100,000 random cases against the oracle; writes docs/benchmarks/oracle.md
-	$(python) -m tests.oracle.run --cases 100000 --report docs/benchmarks/oracle.md
+	$(python) -m benchmarks.run oracle --size long
 
 survive: .venv/pinfold-stamp ## a fleet of real processes, each killed at every named point, and 300 creates at once; half an hour
 	$(python) -m pytest -n 0 -rA --durations=0 tests/survive tests/real/fleet/test_survival.py tests/real/fleet/test_clocks.py tests/real/fleet/test_survival_matrix.py tests/real/fleet/test_crowd.py

@@ -1,18 +1,23 @@
-"""Every subject. Those of `COMMANDS` still write their pages themselves, without raw JSON; they move to `SUBJECTS` one after another."""
+"""Every subject. Those of `COMMANDS` still write their pages themselves, without raw JSON."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Final
 
+from benchmarks.agent.page import AGENT
 from benchmarks.consolidation.page import CONSOLIDATION
 from benchmarks.density.page import DENSITY
+from benchmarks.fit.page import FIT
 from benchmarks.latency.page import LATENCY
+from benchmarks.memory.page import MEMORY
+from benchmarks.oracle.page import ORACLE
 from benchmarks.overhead.page import OVERHEAD
 from benchmarks.packing.page import PACKING
 from benchmarks.subject import Size, Subject
+from benchmarks.watch.page import WATCH
 
-SUBJECTS: Final[tuple[Subject, ...]] = (PACKING, DENSITY, LATENCY, OVERHEAD, CONSOLIDATION)
+SUBJECTS: Final[tuple[Subject, ...]] = (PACKING, DENSITY, LATENCY, OVERHEAD, CONSOLIDATION, FIT, MEMORY, AGENT, WATCH, ORACLE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,20 +39,11 @@ class Command:
 
 
 COMMANDS: Final = (
-    Command(name="fit", module="benchmarks.fit.run", small=("--rounds=1", "--every=25", "--limit=5", "--random=500"), report=True),
     Command(
         name="schedule",
         module="benchmarks.schedule.run",
         small=("--rounds=60", "--creates=40"),
         check=("--rounds=3", "--creates=0", "--hosts", "20"),
     ),
-    Command(name="memory", module="benchmarks.memory.run", small=("--hosts=200", "--creates=20")),
-    Command(name="agent", module="benchmarks.agent.run", small=("--guests=30", "--starts=10", "--sweeps=5")),
-    Command(
-        name="watch",
-        module="benchmarks.watch.run",
-        small=("--guests=30", "--sweeps=5", "--rest=20"),
-    ),
     Command(name="pages", module="benchmarks.pages.run", small=("--hosts=100", "--runs=3")),
-    Command(name="oracle", module="tests.oracle.run", small=("--cases=4000",), long=("--cases=100000",), report=True),
 )

@@ -144,9 +144,9 @@ def _commit() -> str:
 
 
 def _versions() -> dict[str, str]:
-    """Python, and what of numpy, libvirt and QEMU is there."""
+    """Python, and what of numpy, libvirt, OR-tools and QEMU is there."""
     found = {platform.python_implementation(): platform.python_version()}
-    for package in ("numpy", "libvirt-python"):
+    for package in ("numpy", "libvirt-python", "ortools"):
         try:
             found[package] = metadata.version(package)
         except metadata.PackageNotFoundError:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import statistics
 import subprocess
 import time
 import uuid
@@ -47,11 +46,6 @@ class Starts:
     ours: list[float] = field(default_factory=list)
     virsh: list[float] = field(default_factory=list)
     steps: dict[str, list[float]] = field(default_factory=dict)
-
-    @property
-    def ratio(self) -> float:
-        """The median of ours as a multiple of virsh's."""
-        return statistics.median(self.ours) / statistics.median(self.virsh)
 
 
 def measure(folder: Path, rom: Path, rounds: int) -> Starts:

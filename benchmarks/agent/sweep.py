@@ -26,7 +26,6 @@ TOPOLOGY = "pack:2 core:64 mem:16384"
 SHARED, DEDICATED = "0-7", "8-127"
 SPECS = {"hw_cpu_policy": "dedicated", "hw_emulator_threads_policy": "share"}
 _PATIENCE_SECONDS = 900.0
-_REST_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,8 +41,8 @@ class Swept:
     rest_percent: float
 
 
-def measure(folder: Path, rom: Path, guests: int, rounds: int) -> Swept:
-    """One API, one agent and so many guests on a synthetic lab host; swept `rounds` times."""
+def measure(folder: Path, rom: Path, guests: int, rounds: int, rest_seconds: float) -> Swept:
+    """One API, one agent and so many guests on a synthetic lab host; swept `rounds` times; watched at rest for so long."""
     write_accounts(folder)
     (folder / "images").mkdir()
     (folder / "images" / "probe.rom").write_bytes(rom.read_bytes())
@@ -53,9 +52,9 @@ def measure(folder: Path, rom: Path, guests: int, rounds: int) -> Swept:
         api = _api(folder, stack)
         agent, config = _agent(folder, lab, api, stack)
         _fill(api, guests)
-        time.sleep(5)
+        time.sleep(min(5.0, rest_seconds))
         before, began = cpu_seconds(agent.pid), time.monotonic()
-        time.sleep(_REST_SECONDS)
+        time.sleep(rest_seconds)
         rest = (cpu_seconds(agent.pid) - before) / (time.monotonic() - began) * 100
         settings = load_fleet([str(config)]).host
         libvirtd = int((lab.run_dir / "libvirtd-lab.pid").read_text())

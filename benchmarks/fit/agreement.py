@@ -22,7 +22,6 @@ class Agreement:
     counts: Counter[str] = field(default_factory=Counter)
     kinds: Counter[tuple[str, str]] = field(default_factory=Counter)
     broken: Counter[str] = field(default_factory=Counter)
-    examples: dict[tuple[str, str], str] = field(default_factory=dict)
 
     def add(self, scenario: Scenario, ours: dict[str, Any], nova: dict[str, Any]) -> None:
         """Count one scenario that both sides answered."""
@@ -34,9 +33,18 @@ class Agreement:
         if not nova_right:
             kind = (scenario.group, "accepts what has no placement" if nova["accepted"] else "refuses what has one")
             self.kinds[kind] += 1
-            self.examples.setdefault(kind, scenario.name)
         if nova["accepted"] and (fault := nova_fault(scenario, nova)):
             self.broken[fault] += 1
+
+    def written(self) -> dict[str, Any]:
+        """The counts as JSON has them."""
+        return {
+            "cases": self.cases,
+            "accepted": self.accepted,
+            "counts": dict(sorted(self.counts.items())),
+            "kinds": sorted([policy, answer, count] for (policy, answer), count in self.kinds.items()),
+            "broken": dict(self.broken.most_common()),
+        }
 
 
 def nova_fault(scenario: Scenario, answer: dict[str, Any]) -> str:

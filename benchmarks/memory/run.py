@@ -1,10 +1,8 @@
-"""`python -m benchmarks.memory.run`: the memory of a real API process; writes docs/benchmarks/memory.md; status 1 on a missed budget."""
+"""A real API process that serves a filled fleet, and its memory after each kind of use."""
 
 from __future__ import annotations
 
-import argparse
 import socket
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -17,38 +15,8 @@ from tests.rig.fleet import ACCOUNT, write_accounts
 from tests.rig.processes import Process, Service
 
 from benchmarks.memory.fill import Filled, fill
-from benchmarks.page import PAGES, Budget, publish, table
 from benchmarks.process import Memory, memory, started
 from pinfold.api.image.catalog import image_id
-
-BOUND_MIB = 300
-"""The budget of an API with an embedded Placement and 1,000 hosts."""
-
-
-def main() -> int:
-    """Fill a fleet, serve it, use it, and write the page."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.memory.run", description="Measure the memory of an API process.")
-    parser.add_argument("--hosts", type=int, default=1000)
-    parser.add_argument("--creates", type=int, default=50)
-    parser.add_argument("--folder", type=Path, default=PAGES, help="where the page is written")
-    asked = parser.parse_args()
-    with filled_api(asked.hosts) as (made, process, _):
-        rows = list(_used(process, made.agents, asked.creates))
-    worst = max(rows, key=lambda row: row[1].rss)[1]
-    budget = Budget(what=f"API with embedded Placement, {asked.hosts} hosts: resident", measured=worst.rss, bound=BOUND_MIB, unit="MiB")
-    body = [
-        *_METHOD.format(hosts=asked.hosts, guests=made.guests, creates=asked.creates).splitlines(),
-        "",
-        *table(("after", "resident MiB", "proportional MiB", "peak MiB"), ((what, one.rss, one.pss, one.peak) for what, one in rows)),
-    ]
-    return publish("memory", "Memory of the API", "make bench-memory", [budget], body, folder=asked.folder)
-
-
-_METHOD = """\
-One `pinfold api` process with Placement embedded, on SQLite, with {hosts} registered hosts of five shapes (64 to 96 pCPUs, empty to four
-tenths full) and {guests} guests, each with its claim and its allocation. It is used as below, one thing after the other; the figures are
-the kernel's after each. Resident counts against the budget: all its pages, shared libraries included. Proportional is less where another
-process shares them."""
 
 
 @contextmanager
@@ -77,7 +45,7 @@ def _api_on(folder: Path, database: str, placement: str) -> Process:
     return Process(("api", "--config", str(folder / "api.conf")), folder, "api")
 
 
-def _used(process: Process, agents: Sequence[tuple[str, int]], creates: int) -> Iterator[tuple[str, Memory]]:
+def used(process: Process, agents: Sequence[tuple[str, int]], creates: int) -> Iterator[tuple[str, Memory]]:
     """The memory after the start and after each kind of use."""
     api = Service(process.told["url"], ACCOUNT)
     yield "the start", memory(process.pid)
@@ -110,7 +78,3 @@ def _polling(url: str, agents: Sequence[tuple[str, int]]) -> Iterator[None]:
             )
             connection.sendall(asked.encode())
         yield
-
-
-if __name__ == "__main__":
-    sys.exit(main())

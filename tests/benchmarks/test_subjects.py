@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,8 @@ from benchmarks.subject import Subject, read, text_of
 
 from benchmarks import summary
 
-UNTAKEN: tuple[str, ...] = ()
-"""Subjects whose figures need a quiet machine and were not taken yet."""
+UNTAKEN = ("fit", "memory", "agent", "watch")
+"""Subjects whose page is older than raw figures: it stays as it is until they are measured again."""
 
 
 def _with_marks(subject: Subject) -> Any:
@@ -34,9 +35,9 @@ def test_a_subject_writes_its_page_its_plots_and_its_raw_figures(subject: Subjec
     page = (tmp_path / f"{subject.name}.md").read_text()
     assert f"# {subject.title}\n" in page
     assert "## What the figures do not show" in page
-    drawn = list((tmp_path / "plots").glob("*.svg"))
-    assert drawn
-    assert all(f"](plots/{path.name})" in page for path in drawn)
+    drawn = {path.name for path in (tmp_path / "plots").glob("*.svg")}
+    assert drawn == set(re.findall(r"\]\(plots/([^)]*)\)", page))
+    assert drawn or subject.name == "oracle"
 
 
 @pytest.mark.parametrize("command", [one for one in COMMANDS if one.check is not None], ids=lambda command: command.name)

@@ -1,12 +1,10 @@
-"""`Tally`: the counts of a run, what they must reach, and the report as Markdown. Running cases does not belong here."""
+"""`Tally`: the counts of a run, and what they must reach."""
 
 from __future__ import annotations
 
 import itertools
-import platform
 from collections import Counter
 from dataclasses import dataclass, field
-from importlib.metadata import version
 
 from tests.oracle.compare import PAIRED, Outcome, possible_pairs
 
@@ -87,66 +85,3 @@ class Tally:
     def share(self, name: str) -> str:
         """A count with its part of all cases."""
         return f"{self.counts[name]} ({self.counts[name] / max(1, self.cases):.1%})"
-
-
-_HEAD = """\
-# The engine against the oracle
-
-Written by `make oracle` (`python -m tests.oracle.run --cases {cases} --seed {seed}`); run that to change it.
-
-The oracle in `tests/oracle` decides what fits a second time, from `docs/design/0001-what-fits.md` alone: by trying every map of
-cells, every choice of pCPUs, pages and emulator carrier on small hosts, and with OR-tools CP-SAT on larger ones. The engine disagrees when
-it accepts what has no placement, refuses what has one, returns a fit that breaks a clause, calls a refusal INFEASIBLE that the empty host
-would take (or the reverse), neglects a preference that the contract fixes, or raises."""
-
-_MEASURE = """\
-A case lies near the boundary when the oracle's answer flips as one pCPU (dedicated or shared) or one page (one MiB of small pages) is
-taken from the host or added to it, one at a time. This is measured on every small host; cases on larger hosts count as not near."""
-
-
-def markdown(tally: Tally, seed: int, seconds: float) -> str:
-    """The report that is committed as `docs/benchmarks/oracle.md`."""
-    pair, count = tally.rarest_pair()
-    rows = [
-        ("cases", str(tally.cases)),
-        ("accepted", tally.share("accepted")),
-        ("refused", tally.share("refused")),
-        ("of these, refused by the empty host too", tally.share("never on this host")),
-        ("within one pCPU or page of the boundary", f"{tally.near} ({tally.near / tally.cases:.1%})"),
-        ("of these accepted / refused", f"{tally.counts['near, accepted']} / {tally.counts['near, refused']}"),
-        ("decided by enumeration", tally.share("by enumeration")),
-        ("decided by CP-SAT", tally.share("by CP-SAT")),
-        ("rarest pair of policies", f"{pair}: {count} ({count / tally.cases:.2%})"),
-        ("**disagreements**", f"**{len(tally.wrong)}**"),
-    ]
-    lines = [
-        *_HEAD.format(cases=tally.cases, seed=seed).splitlines(),
-        "",
-        "| what | count |",
-        "|---|---|",
-        *(f"| {name} | {value} |" for name, value in rows),
-        "",
-        f"Seed {seed}; {platform.python_implementation()} {platform.python_version()}, OR-tools {version('ortools')}; {seconds:.0f} s.",
-        *_MEASURE.splitlines(),
-        "",
-        "## What the cases cover",
-        "",
-        "| | values |",
-        "|---|---|",
-        *_value_rows(tally),
-        "",
-        f"Each of the {len(possible_pairs())} possible pairs among {', '.join(PAIRED)} makes up at least {PAIR_AT_LEAST:.0%} of the cases.",
-        "",
-    ]
-    if tally.wrong:
-        lines += ["## Disagreements", "", *(f"- `{seed_}`: {text}" for seed_, text in tally.wrong[:100]), ""]
-    return "\n".join(lines)
-
-
-def _value_rows(tally: Tally) -> list[str]:
-    names = sorted({name for name, _ in tally.values}, key=lambda name: (name not in PAIRED, name))
-    rows = []
-    for name in names:
-        values = sorted((value, count) for (other, value), count in tally.values.items() if other == name)
-        rows.append(f"| {name} | {', '.join(f'{value} {count / tally.cases:.1%}' for value, count in values)} |")
-    return rows

@@ -1,4 +1,4 @@
-"""`python -m tests.oracle.run`: many cases over all processors, and the report. What a case is belongs to `generate` and `compare`.
+"""`python -m tests.oracle.run`: many cases over all processors. `make oracle` makes a page of such a run.
 
 Exit status: 0 without disagreements and with the coverage reached; 1 with disagreements; 2 when only the coverage falls short.
 """
@@ -9,13 +9,11 @@ import argparse
 import multiprocessing
 import os
 import sys
-import time
 from collections.abc import Iterator
-from pathlib import Path
 
 from tests.oracle.compare import examine, load_engine
 from tests.oracle.generate import case
-from tests.oracle.report import Tally, markdown
+from tests.oracle.report import Tally
 
 BATCH = 250
 
@@ -51,22 +49,18 @@ def _parts(work: list[tuple[int, int, int, bool]], jobs: int) -> Iterator[Tally]
 
 
 def main() -> int:
-    """Run, print, write the report where asked."""
+    """Run and print."""
     parser = argparse.ArgumentParser(prog="python -m tests.oracle.run", description="Put random cases to the engine and to the oracle.")
     parser.add_argument("--cases", type=int, default=5000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)))
-    parser.add_argument("--report", type=Path, help="write the counts as Markdown to this file")
     parser.add_argument("--alone", action="store_true", help="ask the oracle only, for the coverage of the cases")
     parser.add_argument("--stop", action="store_true", help="end soon after the first disagreement")
     options = parser.parse_args()
-    started = time.monotonic()
     tally = tally_of(options.cases, options.seed, jobs=options.jobs, alone=options.alone, stop=options.stop)
     print(tally.summary())
     for seed, text in tally.wrong[:20]:
         print(f"{seed}: {text}")
-    if options.report:
-        options.report.write_text(markdown(tally, options.seed, time.monotonic() - started), encoding="utf-8")
     if tally.wrong:
         return 1
     shortfalls = tally.shortfalls() if not options.stop else []

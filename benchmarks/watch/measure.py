@@ -1,24 +1,17 @@
-"""`python -m benchmarks.watch.run`: measure the watch beside many real guests, write docs/benchmarks/watch.md; status 1 on a missed budget.
-
-The guests are Nova's by their metadata, defined and started with virsh on a synthetic lab host.
-"""
+"""Measure the watch beside many real guests: Nova's by their metadata, defined and started with virsh on a synthetic lab host."""
 
 from __future__ import annotations
 
-import argparse
 import gc
 import os
 import signal
-import statistics
 import subprocess
 import sys
-import tempfile
 import time
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.page import PAGES, Budget, publish, table
 from benchmarks.process import Memory, cpu_seconds, memory
 from pinfold.config import load
 from pinfold.core.hosttext import host
@@ -32,8 +25,6 @@ from pinfold.wiring.host import open_driver
 
 TOPOLOGY = "pack:2 core:64 mem:16384"
 SHARED, DEDICATED = "0-7", range(8, 128)
-SWEEP_BOUND, REST_BOUND, MEMORY_BOUND = 0.08, 1.5, 60
-"""The budgets: CPU seconds of a sweep over 100 guests, per cent of one CPU at rest, MiB resident."""
 
 _DOMAIN = """<domain type='kvm'><name>vm{number}</name><uuid>{id}</uuid><metadata>
 <nova:instance xmlns:nova="http://openstack.org/xmlns/libvirt/nova/1.1"><nova:name>server{number}</nova:name><nova:flavor name="tiny">
@@ -47,37 +38,17 @@ _DOMAIN = """<domain type='kvm'><name>vm{number}</name><uuid>{id}</uuid><metadat
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """CPU in seconds: of the first sweep, a later one (median, and libvirtd's beside it), and the metrics; the process at rest."""
+    """CPU in seconds: of the first sweep, each later one and libvirtd's beside it, and each scrape of the metrics; the process at rest."""
 
     guests: int
     threads: int
     first_cpu: float
-    sweep_cpu: float
-    libvirtd_cpu: float
-    render_cpu: float
+    sweep_cpu: list[float]
+    libvirtd_cpu: list[float]
+    render_cpu: list[float]
     rest_percent: float
     libvirtd_percent: float
     process: Memory
-
-
-def main() -> int:
-    """Measure and write the page."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.watch.run", description="Measure what pinfold watch costs.")
-    parser.add_argument("--guests", type=int, default=100)
-    parser.add_argument("--sweeps", type=int, default=9)
-    parser.add_argument("--rest", type=float, default=60.0, help="seconds at rest")
-    parser.add_argument("--folder", type=Path, default=PAGES, help="where the page is written")
-    asked = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="pf-watch-") as name:
-        folder = Path(name)
-        folder.chmod(0o711)
-        found = measure(folder, asked.guests, asked.sweeps, asked.rest)
-    budgets = [
-        Budget(what=f"sweep over {found.guests} guests, CPU", measured=found.sweep_cpu, bound=SWEEP_BOUND, unit="s"),
-        Budget(what="at rest, of one CPU", measured=found.rest_percent, bound=REST_BOUND, unit="%"),
-        Budget(what="resident", measured=found.process.rss, bound=MEMORY_BOUND, unit="MiB"),
-    ]
-    return publish("watch", "The watch", "make bench-watch", budgets, _body(found), folder=asked.folder)
 
 
 def measure(folder: Path, guests: int, rounds: int, rest_seconds: float) -> Measured:
@@ -113,9 +84,9 @@ def measure(folder: Path, guests: int, rounds: int, rest_seconds: float) -> Meas
                 guests=len(found.snapshot.guests),
                 threads=_threads(usage, found),
                 first_cpu=first,
-                sweep_cpu=statistics.median(spent),
-                libvirtd_cpu=statistics.median(theirs),
-                render_cpu=statistics.median(rendered),
+                sweep_cpu=spent,
+                libvirtd_cpu=theirs,
+                render_cpu=rendered,
                 rest_percent=rest,
                 libvirtd_percent=other,
                 process=used,
@@ -148,7 +119,7 @@ def _at_rest(config: Path, libvirtd: int, seconds: float) -> tuple[float, float,
         try:
             assert process.stdout is not None
             process.stdout.readline()
-            time.sleep(12)
+            time.sleep(min(12.0, seconds))
             own, other, began = cpu_seconds(process.pid), cpu_seconds(libvirtd), time.monotonic()
             time.sleep(seconds)
             passed = time.monotonic() - began
@@ -158,36 +129,3 @@ def _at_rest(config: Path, libvirtd: int, seconds: float) -> tuple[float, float,
             return shares[0], shares[1], used
         finally:
             process.kill()
-
-
-def _body(found: Measured) -> list[str]:
-    return [
-        *_TEXT.format(guests=found.guests, threads=found.threads).splitlines(),
-        "",
-        *table(
-            ("what", "measured"),
-            [
-                ("CPU of one sweep, ms", found.sweep_cpu * 1e3),
-                ("CPU of the first sweep, ms", found.first_cpu * 1e3),
-                ("libvirtd's CPU beside it, ms", found.libvirtd_cpu * 1e3),
-                ("CPU of one scrape, ms", found.render_cpu * 1e3),
-                ("at rest, % of one CPU", found.rest_percent),
-                ("libvirtd beside it, % of one CPU", found.libvirtd_percent),
-                ("resident MiB", found.process.rss),
-                ("proportional MiB", found.process.pss),
-                ("peak MiB", found.process.peak),
-            ],
-        ),
-    ]
-
-
-_TEXT = """\
-{guests} running KVM guests of 8 MiB with Nova's metadata, one pinned vCPU each, policy `share`, on a synthetic lab host of 128 pCPUs;
-{threads} threads. A sweep is the survey, the audit of every thread, the map, and the samples of schedstat. Its CPU is the median of user
-and system time, while nothing changes but the threads' counters. The first sweep reads and judges everything; later ones read every
-thread again, and whatever libvirt's files or events show as changed, and all definitions once a minute. At rest the process sweeps
-every 10 s, with its journal and `--listen`."""
-
-
-if __name__ == "__main__":
-    sys.exit(main())

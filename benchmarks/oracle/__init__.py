@@ -1,0 +1,1 @@
+"""The engine's answers beside those of an independent search."""
