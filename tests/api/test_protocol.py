@@ -89,7 +89,7 @@ def _serve(times: TimeLimits) -> Iterator[Site]:
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", str(len(body)).encode())]})
         await send({"type": "http.response.body", "body": body})
 
-    services = SimpleNamespace(connections=site.connections, proxies=Proxies(), ended=threading.Event())
+    services = SimpleNamespace(connections=site.connections, proxies=Proxies(), ended=threading.Event(), consoles=None)
     server = server_of(SimpleNamespace(app=answer, services=services), ApiSettings(times=times))  # type: ignore[arg-type]
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
     thread.start()

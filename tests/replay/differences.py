@@ -213,11 +213,15 @@ _BESIDE_KEYSTONE = (
 
 
 def _older_options(value: Any) -> Any:
-    """The sample without the newer options (hosts for guests, repairs, networks, processors, Keystone), and with the older help."""
+    """The sample without the newer options (hosts for guests, repairs, networks, processors, Keystone, consoles) and newer help."""
     cpu = (("libvirt", "cpu_mode"), ("libvirt", "cpu_models"), ("libvirt", "cpu_model_extra_flags"))
     new = (("scheduler", "host_strategy"), ("pinfold_agent", "repair"), ("networks", "file"), ("pinfold_api", "auth"), *cpu)
     if isinstance(value, list):
-        value = [one for one in value if not (isinstance(one, dict) and (one.get("group"), one.get("name")) in new)]
+        value = [
+            one
+            for one in value
+            if not (isinstance(one, dict) and (one.get("group") == "serial_console" or (one.get("group"), one.get("name")) in new))
+        ]
     elif isinstance(value, str):
         for added in (
             " An agent takes over changes of the three sets at SIGHUP.",
@@ -415,7 +419,7 @@ DIFFERENCES: tuple[Difference, ...] = (
     Difference(
         family="documents",
         cases="*: config sample --json",
-        reason="an operator chooses hosts for guests, whether an agent repairs, networks, processors and Keystone; pools change at SIGHUP",
+        reason="an operator chooses hosts for guests, repairs by agents, networks, processors, Keystone, consoles; pools change at SIGHUP",
         undo=_older_options,
     ),
     *(

@@ -191,6 +191,7 @@ DELETE PUT /compute/v2.1/os-services/{service_id}
 POST /compute/v2.1/servers
 DELETE PUT /compute/v2.1/servers/{server_id}
 POST /compute/v2.1/servers/{server_id}/action
+POST /compute/v2.1/servers/{server_id}/remote-consoles
 POST PUT /compute/v2.1/servers/{server_id}/metadata
 DELETE PUT /compute/v2.1/servers/{server_id}/metadata/{key}
 DELETE PUT /compute/v2.1/servers/{server_id}/tags

@@ -5,6 +5,7 @@ The messages are in `agent.wire`, the parsing of responses is in `agent.response
 
 from __future__ import annotations
 
+import logging
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,8 @@ from typing import BinaryIO, Final
 from urllib.parse import quote, urlsplit
 
 import httpx
+from websockets.exceptions import InvalidStatus, WebSocketException
+from websockets.sync.client import ClientConnection, connect
 
 from pinfold.agent.responses import MOST_BYTES, ParsedOrders, parse_config, parse_orders, parse_welcome, refusal_message
 from pinfold.agent.wire import PROTOCOL, Absence, GuestReport, Hello, Welcome
@@ -30,6 +33,10 @@ from pinfold.core.repair_question import RepairAnswer
 _WAIT_SLACK: Final = 10.0
 _CHUNK: Final = 1 << 20
 _MOST_TOKEN_BYTES: Final = 1024
+_MOST_TYPED: Final = 1 << 16
+_QUIET: Final = logging.getLogger(f"{__name__}.websockets")
+"""The library logs all headers at DEBUG, and the agent's token is in them. So this logger has warnings only."""
+_QUIET.setLevel(logging.WARNING)
 
 
 def read_token(path: Path) -> str:
@@ -62,17 +69,13 @@ class ServiceClient:
 
         Raises `InvalidRequest` for a plain `http://` address of another machine, unless that is allowed.
         """
-        parts = urlsplit(url)
-        if parts.scheme != "https" and not allow_plain_http and not is_loopback(parts.hostname or ""):
-            raise InvalidRequest(
-                f"[pinfold_agent] api_url is {url}: over plain HTTP anybody on the way could read the agent's token and give this host "
-                "orders; use https://, or set allow_plain_http = true where the network is trusted",
-                key="api_url",
-            )
-        verify = _trust(ca_file, certificate)
+        _refuse_plain(url, "[pinfold_agent] api_url is", allowed=allow_plain_http)
+        self._plain_allowed = allow_plain_http
+        self._authorization = {"Authorization": f"Bearer {token}"}
+        self._verify = _trust(ca_file, certificate)
         # Ask for no compression: a small compressed response could expand to any length.
-        headers = {"Authorization": f"Bearer {token}", "Accept-Encoding": "identity"}
-        self._http = httpx.Client(base_url=url, headers=headers, timeout=timeout, verify=verify)
+        headers = self._authorization | {"Accept-Encoding": "identity"}
+        self._http = httpx.Client(base_url=url, headers=headers, timeout=timeout, verify=self._verify)
         self._timeout = timeout
 
     @property
@@ -103,6 +106,37 @@ class ServiceClient:
     def guest_answer(self, answer: GuestAnswer) -> None:
         """Send what the service asked about a guest."""
         self._send("PUT", "/agent/v1/host/answer", answer)
+
+    @contextmanager
+    def console(self, number: int, url: str = "") -> Iterator[ClientConnection]:
+        """A WebSocket to the process of the service that asked for a console with the question of that number, closed after the block.
+
+        `url` is that process's address, '' for the service's usual one. Raises `InvalidRequest` for a plain address of another machine, as
+        at the start.
+        """
+        url = url or self.url
+        _refuse_plain(url, "the service wants a console at", allowed=self._plain_allowed)
+        address = f"ws{url.rstrip('/').removeprefix('http')}/agent/v1/consoles/{number}"
+        secure = (
+            None if address.startswith("ws:") else self._verify if isinstance(self._verify, ssl.SSLContext) else httpx.create_ssl_context()
+        )
+        try:
+            made = connect(
+                address,
+                ssl=secure,
+                additional_headers=self._authorization,
+                compression=None,
+                max_size=_MOST_TYPED,
+                max_queue=4,
+                logger=_QUIET,
+            )
+        except InvalidStatus as error:
+            why = refusal_message(bytes(error.response.body or b"")) or f"HTTP {error.response.status_code}"
+            raise InvalidRequest(f"the service refused the console: {why}") from error
+        except (OSError, WebSocketException) as error:
+            raise ServiceAway(f"the service at {url} cannot be connected to a console: {type(error).__name__} {error}".rstrip()) from error
+        with made as connection:
+            yield connection
 
     def repaired(self, guest: GuestId, answer: RepairAnswer) -> None:
         """Say what became of a repair that the service asked for."""
@@ -180,6 +214,16 @@ class ServiceClient:
 
     def _translated(self) -> _Translated:
         return _Translated(str(self._http.base_url))
+
+
+def _refuse_plain(url: str, what: str, *, allowed: bool) -> None:
+    parts = urlsplit(url)
+    if parts.scheme != "https" and not allowed and not is_loopback(parts.hostname or ""):
+        raise InvalidRequest(
+            f"{what} {url}: over plain HTTP anybody on the way could read the agent's token and give this host orders; use https://, or "
+            "set allow_plain_http = true where the network is trusted",
+            key="api_url",
+        )
 
 
 def _trust(ca_file: str, certificate: str) -> ssl.SSLContext | bool:

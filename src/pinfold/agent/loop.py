@@ -20,6 +20,7 @@ from pinfold.agent import actions, events
 from pinfold.agent.actions import Action
 from pinfold.agent.answers import answer
 from pinfold.agent.client import ServiceAway, ServiceClient
+from pinfold.agent.consoles import Consoles
 from pinfold.agent.events import Event, HostFacts
 from pinfold.agent.lease import SPEAKS
 from pinfold.agent.memory import read_memory, write_memory
@@ -34,6 +35,7 @@ from pinfold.agent.story import Stories
 from pinfold.agent.story_file import read_stories, stories_path, write_stories
 from pinfold.agent.wire import Hello
 from pinfold.core.errors import InvalidRequest, PinfoldError
+from pinfold.core.guest_questions import About, GuestAnswer, GuestQuestion
 from pinfold.core.history import KEPT_SECONDS, HistoryAnswer
 from pinfold.core.host_map import HostMap
 from pinfold.core.options import Option
@@ -92,6 +94,7 @@ class Agent:
         self._memory_path = Path(settings.state_dir, "agent.memory")
         self._stories_path = stories_path(settings)
         self._performer = Performer(driver, settings, service, owner)
+        self._consoles = Consoles(driver, service, owner)
         self._read_options = read_options
         self._usage: Usage | None = None
         self._readings = Readings(driver, settings)
@@ -230,7 +233,9 @@ class Agent:
         self, action: actions.SendGuest | actions.SendFindings | actions.SendHistory | actions.SendRepair | actions.AnswerQuestion
     ) -> Event:
         if isinstance(action, actions.AnswerQuestion):
-            self._service.guest_answer(answer(self._driver, self._settings, self._owner, action.question))
+            answered = self._answered(action.question)
+            if answered is not None:
+                self._service.guest_answer(answered)
             return events.QuestionAnswered(when=now())
         if isinstance(action, actions.SendRepair):
             self._service.repaired(action.guest, action.answer)
@@ -247,6 +252,12 @@ class Agent:
             return events.FindingsSent(report=action.report, when=now())
         self._service.report(action.guest, action.report)
         return events.Reported(guest=action.guest, report=action.report, when=now())
+
+    def _answered(self, question: GuestQuestion) -> GuestAnswer | None:
+        """The answer to a question about a guest; None for a console that is connected now, which is the answer."""
+        if question.about is About.CONSOLE:
+            return self._consoles.connect(question)
+        return answer(self._driver, self._settings, self._owner, question)
 
     def _save(self, action: actions.SaveMemory | actions.SaveStories) -> Event:
         if isinstance(action, actions.SaveMemory):

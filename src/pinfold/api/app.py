@@ -24,7 +24,8 @@ from pinfold.api.compute import services as compute_services
 from pinfold.api.compute.flavors import routes as flavors
 from pinfold.api.compute.headers import ComputeHeaders
 from pinfold.api.compute.hypervisors import routes as hypervisors
-from pinfold.api.compute.servers import actions, addresses, agent_answers, create, events, listing, metadata, single, tags
+from pinfold.api.compute.servers import actions, addresses, agent_answers, console_urls, create, events, listing, metadata, single, tags
+from pinfold.api.console_sockets import ConsoleSockets
 from pinfold.api.cross_site import JsonPosts, LoopbackHosts
 from pinfold.api.dependencies import ApiServices, Wsgi
 from pinfold.api.image import routes as images
@@ -49,6 +50,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     addresses.router,
     actions.router,
     agent_answers.router,
+    console_urls.router,
     tags.router,
     events.router,
     hypervisors.router,
@@ -107,6 +109,7 @@ def create_app(services: ApiServices) -> FastAPI:
     for layer, options in (
         (Bounds, {}),
         (JsonPosts, {}),
+        (ConsoleSockets, {"services": services}),
         (AgentAuthentication, {"database": services.database}),
         (Authentication, {"checks": services.checks, "tokens": services.tokens, "sessions": services.sessions}),
         (errors.UnexpectedErrors, {}),

@@ -18,7 +18,7 @@ from pinfold.api.password_checks import PasswordChecks
 from pinfold.api.ui.pictures import Pictures
 from pinfold.api.ui.samples import Samples
 from pinfold.api.ui.sessions import Sessions, Streams
-from pinfold.core.settings import DEFAULT_CONNECTIONS
+from pinfold.core.settings import DEFAULT_CONNECTIONS, ConsoleAddresses
 from pinfold.service.fleet import Fleet
 from pinfold.store.database import Database
 
@@ -33,6 +33,7 @@ class ApiServices:
     with `--no-auth`, and without accounts beside Keystone; `tokens` is None without Keystone. `proxies` are trusted to
     forward a client's address. `connections` counts all connections. `sessions`, `streams`, `samples` and `pictures` are the web page's.
     `images` is the directory of images. `lease_seconds` is how long a host counts as up after a heartbeat.
+    `consoles` is None if no consoles are served.
     """
 
     database: Database
@@ -45,6 +46,7 @@ class ApiServices:
     proxies: Proxies = field(default_factory=Proxies)
     connections: Connections = field(default_factory=lambda: Connections(DEFAULT_CONNECTIONS))
     lease_seconds: float = 30.0
+    consoles: ConsoleAddresses | None = None
     sessions: Sessions = field(default_factory=Sessions)
     streams: Streams = field(default_factory=Streams)
     samples: Samples = field(default_factory=Samples)

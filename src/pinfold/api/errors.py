@@ -97,7 +97,7 @@ def install(app: FastAPI, methods: Callable[[Scope], frozenset[str]]) -> None:
             return answer(request, error.status, str(error), error.headers)
         if isinstance(error, UnsupportedVersion):
             return answer(request, 406, str(error), min_version=str(OLDEST), max_version=str(NEWEST))
-        status = _status(error)
+        status = status_of(error)
         if status >= 500:
             _log.error("%s %s: %s", request.method, request.url.path, error, exc_info=status == 500)
         return answer(request, status, str(error))
@@ -150,11 +150,13 @@ async def send_error(scope: Scope, send: Send, status: int, message: str, *heade
     """Send an error from outside the routes."""
     body = error_body(scope["path"], status, message, **more)
     ours = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()), *headers]
-    await send({"type": "http.response.start", "status": status, "headers": ours})
-    await send({"type": "http.response.body", "body": body})
+    kind = "websocket.http.response" if scope["type"] == "websocket" else "http.response"
+    await send({"type": f"{kind}.start", "status": status, "headers": ours})
+    await send({"type": f"{kind}.body", "body": body})
 
 
-def _status(error: Exception) -> int:
+def status_of(error: Exception) -> int:
+    """The HTTP status with which an exception is answered."""
     match error:
         case NotFound():
             return 404

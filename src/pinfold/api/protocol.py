@@ -27,6 +27,7 @@ from uvicorn.server import ServerState
 
 from pinfold.api.connections import CONNECTIONS, MEMBER, Connections, Kind, Member
 from pinfold.api.turns import Turns
+from pinfold.api.websocket import is_console
 from pinfold.core.settings import TimeLimits
 
 MAX_HEAD: Final = 1 << 16
@@ -107,7 +108,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._times = times
         self._turns = turns
         self._head = self._headers = self._chunks = self._unfinished = self._message = 0
-        self._in_body = self._lost = self._deaf = False
+        self._in_body = self._lost = self._deaf = self._upgrades = False
         self._refusal = 400
         self._working: set[asyncio.Task[None]] = set()
         self._dropped = False
@@ -199,7 +200,11 @@ class BoundedProtocol(HttpToolsProtocol):
             if self._in_body and self._message > MAX_UNREAD:
                 raise _BeyondBounds(413)
         except httptools.HttpParserUpgrade:
-            pass  # answer the request without an upgrade: there is nothing to upgrade to
+            if self._upgrades:
+                self.app_state = {MEMBER: self._member, CONNECTIONS: self._connections}
+                self.handle_websocket_upgrade()
+                return
+            # Any other request is answered without an upgrade.
         except httptools.HttpParserError:
             self._refuse(self._refusal)
             return
@@ -234,10 +239,15 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self.scope["state"] = {MEMBER: self._member, CONNECTIONS: self._connections}
         self._connections.works(self._member)
+        self._upgrades = not self._answering and is_console(self.url) and super()._should_upgrade()
         super().on_headers_complete()
         self._in_body = True
         self._head = self._headers = self._chunks = self._unfinished = self._message = 0
         self._since = self.loop.time()
+
+    def _should_upgrade(self) -> bool:
+        """Whether the request becomes a WebSocket: only where there are consoles, and never behind another request of the connection."""
+        return self._upgrades
 
     def on_chunk_header(self) -> None:
         """A chunk begins. uvicorn itself does not use this callback."""

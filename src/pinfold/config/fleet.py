@@ -23,6 +23,7 @@ from pinfold.core.settings import (
     DEFAULT_TIMES,
     AttemptLimits,
     ConnectionLimits,
+    ConsoleAddresses,
     HostSettings,
     RepairScope,
     TimeLimits,
@@ -40,7 +41,7 @@ class ApiAuth(Enum):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiSettings:
     """The API's address, TLS files and callers. `tls_certificate` and `tls_key` are both '' or both set; `accounts_file` may be '' with
-    Keystone.
+    Keystone. `consoles` is None if it serves no consoles.
     """
 
     listen: str = "127.0.0.1"
@@ -56,6 +57,7 @@ class ApiSettings:
     times: TimeLimits = DEFAULT_TIMES
     lease_seconds: float = 30.0
     heal_seconds: float = 60.0
+    consoles: ConsoleAddresses | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,6 +157,15 @@ def _api(values: Values, host: HostSettings) -> ApiSettings:
         ),
         lease_seconds=values.get("pinfold_api", "lease_seconds"),
         heal_seconds=values.get("pinfold_api", "heal_seconds"),
+        consoles=_consoles(values),
+    )
+
+
+def _consoles(values: Values) -> ConsoleAddresses | None:
+    if not values.get("serial_console", "enabled"):
+        return None
+    return ConsoleAddresses(
+        base_url=_url(values, "serial_console", "base_url", ("ws://", "wss://")), agent_url=_url(values, "serial_console", "agent_url")
     )
 
 
@@ -201,8 +212,8 @@ def _networks(values: Values, group: str, name: str) -> tuple[IPv4Network | IPv6
         raise values.refuse(group, name, f"is not allowed: {error}; addresses and networks, such as 10.0.0.5, 10.1.0.0/16, are") from error
 
 
-def _url(values: Values, group: str, name: str) -> str:
+def _url(values: Values, group: str, name: str, schemes: tuple[str, str] = ("http://", "https://")) -> str:
     text = str(values.get(group, name) or "")
-    if text and not text.startswith(("http://", "https://")):
-        raise values.refuse(group, name, "is not allowed; an address that begins with http:// or https:// is")
+    if text and not text.startswith(schemes):
+        raise values.refuse(group, name, f"is not allowed; an address that begins with {' or '.join(schemes)} is")
     return text.rstrip("/")

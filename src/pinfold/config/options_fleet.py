@@ -138,6 +138,33 @@ _API = OptionGroup(
     ),
 )
 
+_CONSOLE = OptionGroup(
+    name="serial_console",
+    title="Consoles to type into: `openstack console url show --serial`.",
+    nova=frozenset({"enabled", "base_url"}),
+    options=(
+        cfg.BoolOpt(
+            "enabled",
+            default=False,
+            help="Let users type into the serial consoles of their servers. An API process connects the user's WebSocket with the server's "
+            "agent. Off, the API answers with a sentence that names this option.",
+        ),
+        cfg.StrOpt(
+            "base_url",
+            metavar="ws:// or wss:// address",
+            sample_default="ws://API/serial",
+            help="The address in the links to consoles, for a proxy that passes it on to the API's path /serial; by default the address at "
+            "which the user asked the API.",
+        ),
+        cfg.StrOpt(
+            "agent_url",
+            metavar="http:// or https:// address",
+            help="Where agents reach this API process itself. Several API processes need one each, since an agent has to reach the process "
+            "that the user is connected to; by default agents use their api_url.",
+        ),
+    ),
+)
+
 _SCHEDULER = OptionGroup(
     name="scheduler",
     title="Which host gets a guest.",
@@ -191,4 +218,4 @@ _AGENT = OptionGroup(
     ),
 )
 
-GROUPS: tuple[OptionGroup, ...] = (_DATABASE, _PLACEMENT, _API, _SCHEDULER, _AGENT)
+GROUPS: tuple[OptionGroup, ...] = (_DATABASE, _PLACEMENT, _API, _CONSOLE, _SCHEDULER, _AGENT)

@@ -1,4 +1,4 @@
-"""What the service asks an agent about one guest, and the answers: the end of its console log, and what its hypervisor counts."""
+"""What the service asks an agent about one guest: the end of its console log, what its hypervisor counts, a connection to its console."""
 
 from __future__ import annotations
 
@@ -22,15 +22,21 @@ class About(Enum):
 
     CONSOLE_LOG = "console-log"
     DIAGNOSTICS = "diagnostics"
+    CONSOLE = "console"
 
 
 class GuestQuestion(Struct, frozen=True, kw_only=True):
-    """A question about a guest. Its number is unique in the service. `lines` is how much of a console log is asked for, 0 for all."""
+    """A question about a guest. Its number is unique in the service. `lines` is how much of a console log is asked for, 0 for all.
+
+    For a console the agent connects the guest's serial console to the service at `url`, '' for the agent's own address of the service. It
+    sends an answer only if it cannot.
+    """
 
     number: Revision
     guest: GuestUuid
     about: About
     lines: Annotated[int, Meta(ge=0, le=MOST_LINES)] = 0
+    url: Annotated[str, Meta(max_length=255, pattern=r"\A(https?://[!-~]+)?\Z")] = ""
 
 
 class DiskUse(Struct, frozen=True, kw_only=True):

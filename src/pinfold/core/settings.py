@@ -78,6 +78,16 @@ class ConnectionLimits(Struct, frozen=True, kw_only=True):
     per_agent: int = 32
 
 
+class ConsoleAddresses(Struct, frozen=True, kw_only=True):
+    """Where the API process serves consoles. `base_url` is for clients: ws:// or wss://, '' for the address that the client used.
+
+    `agent_url` is where agents reach this very process: http:// or https://, '' for the address of the service that they know.
+    """
+
+    base_url: str = ""
+    agent_url: str = ""
+
+
 class TimeLimits(Struct, frozen=True, kw_only=True):
     """How many seconds a client may take: TLS handshake, request head, body, idle between requests, reading a response."""
 

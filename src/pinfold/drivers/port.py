@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import Enum
+from pathlib import Path
 from typing import Annotated, Final, Protocol
 
 from msgspec import Meta, Struct, field
@@ -342,6 +343,10 @@ class Driver(Protocol):
 
     def diagnostics(self, guest: GuestId) -> Diagnostics:
         """What the hypervisor counts of a guest. Raises `InvalidRequest` if there is no such guest or it does not run."""
+        ...
+
+    def console(self, guest: GuestId) -> Path:
+        """The terminal of a guest's serial console on this host. Raises `InvalidRequest` if the guest does not run or has none."""
         ...
 
     def adopt(self, guest: GuestId, record: Record) -> None:

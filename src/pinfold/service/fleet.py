@@ -17,6 +17,7 @@ from pinfold.service.claims.release import Releaser
 from pinfold.service.claims.repin import Repinner
 from pinfold.service.claims.replace import Replacer
 from pinfold.service.flavors import Flavors
+from pinfold.service.guests.consoles import Consoles
 from pinfold.service.guests.edits import Edits
 from pinfold.service.guests.events import Events
 from pinfold.service.guests.lifecycle import Lifecycle
@@ -55,6 +56,7 @@ class Fleet:
     edits: Edits
     events: Events
     questions: Questions
+    consoles: Consoles
     reports: Reports
     repairs: Repairs
     healer: Healer
@@ -92,6 +94,7 @@ def assemble(database: Database, placement: Placement, settings: SchedulerSettin
         edits=edits,
         events=Events(database),
         questions=Questions(database),
+        consoles=Consoles(database),
         reports=Reports(database, releaser, guests, repinner, providers),
         repairs=Repairs(database),
         healer=Healer(

@@ -31,7 +31,7 @@ def topic(host_id: HostId) -> str:
     return f"answer:{host_id}"
 
 
-def ask(connection: sa.Connection, host_id: HostId, guest: GuestId, about: About, lines: int = 0) -> int:
+def ask(connection: sa.Connection, host_id: HostId, guest: GuestId, about: About, *, lines: int = 0, url: str = "") -> int:
     """Ask a host's agent about a guest. Returns the number of the question.
 
     Raises `InvalidRequest` when there is no such host, `Unavailable` when too many questions wait for its agent.
@@ -46,7 +46,7 @@ def ask(connection: sa.Connection, host_id: HostId, guest: GuestId, about: About
     waiting = connection.execute(sa.select(sa.func.count()).where(of_host)).scalar_one()
     if waiting >= MOST_WAITING:
         raise Unavailable(f"{waiting} questions wait for the agent of the server's host, and no more may: try again in a moment")
-    values = {"host": host_id, "guest": guest, "about": about.value, "lines": lines, "asked": EpochNow()}
+    values = {"host": host_id, "guest": guest, "about": about.value, "lines": lines, "url": url, "asked": EpochNow()}
     number = connection.execute(guest_question.insert().values(**values).returning(guest_question.c.number)).scalar_one()
     tell(connection, f"host:{host_id}")
     return int(number)
@@ -54,10 +54,11 @@ def ask(connection: sa.Connection, host_id: HostId, guest: GuestId, about: About
 
 def waiting(connection: sa.Connection, host_id: HostId) -> tuple[GuestQuestion, ...]:
     """The questions that a host's agent has to answer, oldest first."""
-    columns = (guest_question.c.number, guest_question.c.guest, guest_question.c.about, guest_question.c.lines)
-    chosen = sa.select(*columns).where(guest_question.c.host == host_id, guest_question.c.answer.is_(None), _VALID)
+    chosen = sa.select(guest_question).where(guest_question.c.host == host_id, guest_question.c.answer.is_(None), _VALID)
     rows = connection.execute(chosen.order_by(guest_question.c.number))
-    return tuple(GuestQuestion(number=row.number, guest=GuestId(row.guest), about=About(row.about), lines=row.lines) for row in rows)
+    return tuple(
+        GuestQuestion(number=row.number, guest=GuestId(row.guest), about=About(row.about), lines=row.lines, url=row.url) for row in rows
+    )
 
 
 def answer(connection: sa.Connection, host_id: HostId, given: GuestAnswer) -> None:

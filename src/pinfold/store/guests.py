@@ -16,7 +16,7 @@ from pinfold.core.errors import Conflict, InvalidRequest
 from pinfold.core.fit.written import Refusal
 from pinfold.core.identity import GuestId, HostId
 from pinfold.core.request.model import Flavor, GuestRequest
-from pinfold.store import claims, guest_configs, guest_events, hosts, ports
+from pinfold.store import claims, console_tokens, guest_configs, guest_events, hosts, ports
 from pinfold.store.database import EpochNow
 from pinfold.store.records import (
     ADOPTING,
@@ -282,6 +282,7 @@ def remove(connection: sa.Connection, guest_id: GuestId) -> None:
     values = {"deleted": EpochNow(), "desired": unwanted, "observed": unwanted, "task": "", "host": None}
     gone = _change(connection, guest.c.id == guest_id, guest_id, **values)
     guest_events.end(connection, guest_id)
+    console_tokens.forget(connection, guest_id)
     if gone.config_drive:
         guest_configs.forget(connection, guest_id)
     if gone.request.nics:

@@ -280,12 +280,25 @@ guest_question = sa.Table(
     sa.Column("number", sa.Integer, primary_key=True),
     sa.Column("host", _ID, sa.ForeignKey("host.id", ondelete="CASCADE"), nullable=False),
     sa.Column("guest", _ID, nullable=False),
-    sa.Column("about", sa.String(16), nullable=False, comment="console-log, diagnostics"),
+    sa.Column("about", sa.String(16), nullable=False, comment="console-log, diagnostics, console"),
     sa.Column("lines", sa.Integer, nullable=False, comment="how much of a log is asked for; 0 for all"),
+    sa.Column(
+        "url", sa.Text, nullable=False, server_default="", comment="where the agent connects a console to; empty for its own api_url"
+    ),
     sa.Column("asked", _TIME, nullable=False),
     sa.Column("answer", sa.Text, comment="null while there is none"),
     sa.Index("ix_guest_question_host", "host"),
     sqlite_autoincrement=True,
+)
+
+console_token = sa.Table(
+    "console_token",
+    metadata,
+    sa.Column("digest", sa.String(64), primary_key=True),
+    sa.Column("guest", _ID, sa.ForeignKey("guest.id", ondelete="CASCADE"), nullable=False),
+    sa.Column("account", sa.String(255), nullable=False, comment="who asked for it"),
+    sa.Column("made", _TIME, nullable=False),
+    sa.Index("ix_console_token_guest", "guest"),
 )
 
 guest_repair = sa.Table(

@@ -12,6 +12,7 @@ import uvicorn
 from pinfold.api.connections import Connections
 from pinfold.api.listener import Listener
 from pinfold.api.protocol import BoundedProtocol
+from pinfold.api.websocket import MOST_MESSAGE, ConsoleProtocol
 from pinfold.config.fleet import ApiSettings
 from pinfold.core.errors import InvalidRequest
 from pinfold.wiring.service import Service
@@ -24,7 +25,9 @@ def server_of(service: Service, settings: ApiSettings) -> uvicorn.Server:
     config = uvicorn.Config(
         service.app,
         http=BoundedProtocol,
-        ws="none",
+        ws="none" if service.services.consoles is None else ConsoleProtocol,
+        ws_max_size=MOST_MESSAGE,
+        ws_per_message_deflate=False,  # a small compressed message could expand to any length
         log_config=None,
         access_log=False,
         lifespan="off",

@@ -98,6 +98,7 @@ def open_service(
             proxies=Proxies(settings.api.trusted_proxies),
             connections=Connections(fitting(settings.api.connections)),
             lease_seconds=settings.api.lease_seconds,
+            consoles=settings.api.consoles,
         )
         tended = _tended(fleet, settings.api.heal_seconds, prepared=prepared, quiet_seconds=settings.api.lease_seconds)
         stack.enter_context(tended)

@@ -169,7 +169,7 @@ _REFUSED = {
     "server dump create s": "virsh inject-nmi",
     "server restore s": "pinfold has no soft delete",
     "server set --password p s": "pinfold changes nothing inside a running guest",
-    "console url show s": "virsh console",
+    "console url show s": "--serial",
     "server volume list s": "pinfold has no volumes",
     "server group list": "pinfold has no server groups",
     "server group create g": "pinfold has no server groups",

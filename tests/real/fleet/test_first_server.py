@@ -48,7 +48,7 @@ def run(command: list[str], environment: dict[str, str]) -> Any:
 
 def commands_of(page: str, beginning: str) -> list[str]:
     """The `openstack` commands of the first block in a page that begins so, without the client's name."""
-    blocks = re.findall(r"^```(?:bash)?\n(.*?)^```$", (PAGES / page).read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    blocks = re.findall(r"^```\w*\n(.*?)^```$", (PAGES / page).read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
     block = next(block for block in blocks if block.startswith(beginning))
     return [line.removeprefix("openstack ") for line in block.splitlines()]
 

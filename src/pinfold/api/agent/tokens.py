@@ -59,7 +59,7 @@ class AgentAuthentication:
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="pinfold-token")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not scope["path"].startswith(AGENTS):
+        if not scope.get("path", "").startswith(AGENTS):
             await self._app(scope, receive, send)
             return
         given = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
@@ -70,7 +70,7 @@ class AgentAuthentication:
             return
         if host is None:
             await send_error(scope, send, 401, "An agent's token is required; `pinfold host add` makes one.", _CHALLENGE)
-        elif await admitted(scope, send, Kind.AGENT, host):
+        elif await admitted(scope, send, Kind.AGENT, f"{host} consoles" if scope["type"] == "websocket" else host):
             scope.setdefault("state", {})["agent_host"] = host
             await self._app(scope, receive, send)
 

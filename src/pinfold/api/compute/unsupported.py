@@ -93,10 +93,9 @@ _ROUTES: Final = {
         DELETE GET /os-baremetal-nodes/{id} ..2.35
         POST /os-baremetal-nodes/{id}/action ..2.35
         """,
-    "pinfold serves no interactive consoles: run `virsh console` on the server's host.": """
-        GET /os-console-auth-tokens/{id}
-        POST /servers/{server_id}/remote-consoles 2.6..
-        """,
+    "pinfold's hosts have no port for consoles, so there is nothing to show of a token: the API connects a console itself.": (
+        "GET /os-console-auth-tokens/{id}"
+    ),
     "pinfold assigns no floating IPs: give the guest an address of the operator's network.": """
         GET /os-floating-ip-pools ..2.35
         GET POST /os-floating-ips ..2.35

@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, Final
 from xml.etree import ElementTree
 
@@ -28,7 +29,18 @@ from pinfold.core.request.guest_hardware import SecureBoot
 from pinfold.core.request.model import GuestRequest
 from pinfold.core.topology import Topology
 from pinfold.drivers.kvm import deadline, process, thread_moves
-from pinfold.drivers.libvirt import capabilities, commands, definition, diagnostics, domain, firmware, guest_cpu, guest_memory, pins
+from pinfold.drivers.libvirt import (
+    capabilities,
+    commands,
+    definition,
+    diagnostics,
+    domain,
+    firmware,
+    guest_cpu,
+    guest_memory,
+    pins,
+    serial_console,
+)
 from pinfold.drivers.libvirt.address import address
 from pinfold.drivers.libvirt.capabilities import BuildContext, Platform
 from pinfold.drivers.libvirt.connection import Connection, absent_is_fine, libvirt
@@ -243,6 +255,19 @@ class LibvirtDriver:
         counted, text = self._guests.act(guest, "diagnostics", what, _ASK_SECONDS, read)
         age = None if known.pid is None else procfs.age_seconds(known.pid)
         return diagnostics.of(counted, text, known, uptime_seconds=age or 0)
+
+    def console(self, guest: GuestId) -> Path:
+        """The terminal of a guest's serial console. See `Driver.console`."""
+        self._refuse_remote()
+        known = self._guests.one(guest)
+        if not known.active:
+            raise InvalidRequest(f"guest {known.name} is {known.state.value}; only a running guest has a console", key="guest")
+        what = f"the console of guest {known.name} cannot be found"
+        text = self._guests.act(guest, "console", what, _ASK_SECONDS, lambda connection: self._guests.domain(guest, connection).XMLDesc(0))
+        terminal = serial_console.terminal(text)
+        if terminal is None:
+            raise InvalidRequest(f"guest {known.name} has no serial console in a terminal: its definition says otherwise", key="guest")
+        return terminal
 
     def adopt(self, guest: GuestId, record: Record) -> None:
         """Write a record into a guest without one, and its pins into the definition. See `Driver.adopt`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Final, NoReturn
 
 from pinfold.core.cpuset import CpuSet
@@ -93,6 +94,10 @@ class ProcessesDriver:
     def diagnostics(self, guest: GuestId) -> Diagnostics:
         """Refused, always with `InvalidRequest`."""
         refuse(f"nothing counts what guest {guest} does")
+
+    def console(self, guest: GuestId) -> Path:
+        """Refused, always with `InvalidRequest`."""
+        refuse(f"nothing tells the console of guest {guest}")
 
     def adopt(self, guest: GuestId, record: Record) -> None:  # noqa: ARG002  # the port's
         """Refused, always with `InvalidRequest`."""

@@ -14,10 +14,10 @@ class Questions:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def ask(self, host: HostId, guest: GuestId, about: About, lines: int = 0) -> int:
+    def ask(self, host: HostId, guest: GuestId, about: About, *, lines: int = 0, url: str = "") -> int:
         """Ask a host's agent about a guest. Returns the number of the question. Raises `Unavailable` when too many wait for the agent."""
         with self._database.write() as connection:
-            return guest_questions.ask(connection, host, guest, about, lines)
+            return guest_questions.ask(connection, host, guest, about, lines=lines, url=url)
 
     def keep(self, host: HostId, answer: GuestAnswer) -> None:
         """Keep what a host's agent answers."""

@@ -13,6 +13,7 @@ from pinfold.api.caller import caller_of, need_admin
 from pinfold.api.compute.headers import Version
 from pinfold.api.compute.links import ROOT
 from pinfold.api.compute.servers.agent_answers import CONSOLE_OUTPUT, console_output
+from pinfold.api.compute.servers.console_urls import serial_console
 from pinfold.api.compute.servers.single import requester, server, unlocked
 from pinfold.api.compute.servers.unsupported_actions import UNSUPPORTED_ACTIONS
 from pinfold.api.dependencies import ApiServices, Services
@@ -49,10 +50,13 @@ async def act(server_id: GuestId, body: _OneAction, request: Request, services: 
 
     If the host's pools no longer have a stopped server's place, it starts in another place there; 409 with the reasons if there is none.
     `os-getConsoleOutput` answers 200 with the end of the server's console log, which its agent is asked for; 503 while the agent is away.
+    `os-getSerialConsole`, up to microversion 2.5, answers 200 with a link to its console.
     """
     action, argument = next(iter(body.items()))
     if action == "os-getConsoleOutput":
         return JSONResponse(await console_output(server_id, argument, request, services))
+    if action == "os-getSerialConsole":
+        return JSONResponse(await run_in_threadpool(serial_console, server_id, argument, request, services, version))
     return await run_in_threadpool(_act, server_id, action, argument, request, services, version)
 
 

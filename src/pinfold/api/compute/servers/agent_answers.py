@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 from fastapi import APIRouter, Request
@@ -77,12 +78,12 @@ def _lines(argument: object) -> int:
 
 async def _answer(services: ApiServices, guest: GuestRecord, about: About, lines: int = 0) -> GuestAnswer:
     """The agent's answer. Raises `Conflict` for a server without a host or whose agent refuses, `Unavailable` when there is no answer."""
-    host = await run_in_threadpool(_host, services, guest)
+    host = await run_in_threadpool(host_of, services, guest)
     number = 0
 
     async def ask() -> Callable[[], GuestAnswer | None]:
         nonlocal number
-        number = await run_in_threadpool(services.fleet.questions.ask, host.id, guest.id, about, lines)
+        number = await run_in_threadpool(partial(services.fleet.questions.ask, host.id, guest.id, about, lines=lines))
         return lambda: services.fleet.questions.answered(number)
 
     try:
@@ -97,7 +98,8 @@ async def _answer(services: ApiServices, guest: GuestRecord, about: About, lines
     return answer
 
 
-def _host(services: ApiServices, guest: GuestRecord) -> HostRecord:
+def host_of(services: ApiServices, guest: GuestRecord) -> HostRecord:
+    """The guest's host. Raises `Conflict` when it has none, `Unavailable` when its agent is away."""
     if guest.host is None:
         raise Conflict(f"Instance {guest.id} has no host yet")
     with services.database.read() as connection:

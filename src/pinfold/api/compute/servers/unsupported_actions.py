@@ -12,7 +12,7 @@ _SIZES: Final = "pinfold resizes no servers: delete the server, and create it wi
 _SHELVES: Final = "pinfold shelves no servers: stop the server, which keeps its disk and its pCPUs, or delete it to free them."
 _RESCUES: Final = "pinfold has no rescue mode: stop the server, and open its disk on its host with `guestmount`."
 _COPIES: Final = "pinfold makes no images from servers: build the image elsewhere, and put its file into the directory of images."
-_CONSOLES: Final = "pinfold serves no interactive consoles: run `virsh console` on the server's host."
+_CONSOLES: Final = "pinfold's guests have no display, only a serial console: use `openstack console url show --serial`."
 
 _ACTIONS: Final = {
     "addFixedIp": (_NETWORKS, "..2.43"),
@@ -34,7 +34,6 @@ _ACTIONS: Final = {
     "os-migrateLive": (_MOVES, ""),
     "os-getVNCConsole": (_CONSOLES, "..2.5"),
     "os-getSPICEConsole": (_CONSOLES, "..2.5"),
-    "os-getSerialConsole": (_CONSOLES, "..2.5"),
     "os-getRDPConsole": (_CONSOLES, "gone"),
     "rebuild": ("pinfold rebuilds no servers: delete the server, and create it with the other image.", ""),
     "rescue": (_RESCUES, ""),
