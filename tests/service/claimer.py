@@ -25,7 +25,9 @@ SETTINGS = SchedulerSettings(claim_seconds=0.1, refresh_seconds=0, late_seconds=
 
 
 def main(database_url: str, placement_url: str, act: str, *arguments: str) -> None:
-    """`create N VCPUS` guests and print one line for each, `release GUEST`, `start GUEST`, `repin HOST`, `adopt HOST PLAN`, or `heal`."""
+    """`create N VCPUS` (it prints a line for each guest), `create-together N VCPUS`, `release GUEST`, `start GUEST`, `repin HOST`,
+    `adopt HOST PLAN`, or `heal`.
+    """
     database = Database(database_url)
     placement = load(EmbeddedPlacement(url=placement_url)).client
     settings = SchedulerSettings() if act == "create-many" else SETTINGS
@@ -44,6 +46,9 @@ def main(database_url: str, placement_url: str, act: str, *arguments: str) -> No
             else:
                 codes = sorted({reason.code.value for one in outcome.refusals for reason in one.no_fit.reasons})
                 print(json.dumps({"guest": guest, "refused": codes}), flush=True)
+    elif act == "create-together":
+        request = pinned(int(arguments[1]), emulator=EmulatorPolicy.SHARE)
+        fleet.together.create_all([wanted(add_guest(database, request), request) for _ in range(int(arguments[0]))])
     elif act == "release":
         fleet.releaser.release(arguments[0])
     elif act == "start":

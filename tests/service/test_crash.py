@@ -91,6 +91,28 @@ def test_a_claimer_killed_anywhere_leaves_a_whole_claim_or_none(
 
 
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("point", [point for point in POINTS if point.startswith("claim.")])
+def test_a_claimer_of_several_guests_killed_anywhere_leaves_whole_claims_or_none(
+    database: Database, placement: Placement, tmp_path: Path, point: str
+) -> None:
+    fleet = assemble(database, placement, EAGER)
+    known = [add_host(database, name) for name in ("c01", "c02")]
+    for host in known:
+        fleet.providers.sync(host)
+    killed_at(point, tmp_path, database, "create-together", "4", "4")
+    time.sleep(0.15)
+    fleet.healer.heal()
+    healed = fleet.healer.heal()
+    at_rest(database, placement)
+    with database.read() as connection:
+        stored = guests.page(connection)
+        held = [claim.guest for host in known for claim in claims.of_host(connection, host, *ClaimState)]
+    assert len(stored) == 4
+    assert len(held) == (3 if point == "claim.held" else 0)  # a host takes three, and dies with the first host of two
+    assert set(healed.interrupted) == {guest.id for guest in stored} - set(held)
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("point", [point for point in POINTS if point.startswith("release.")])
 def test_a_releaser_killed_anywhere_leaves_nothing_behind(database: Database, placement: Placement, tmp_path: Path, point: str) -> None:
     fleet = assemble(database, placement, EAGER)

@@ -183,21 +183,24 @@ class Placement:
 
         Raises `Conflict` when the consumer has changed since `generation`, `OverCapacity` when a provider lacks room.
         """
-        self._put_allocations(consumer, {provider: {"resources": dict(amounts)} for provider, amounts in shares}, generation)
+        self._call("PUT", f"/allocations/{consumer}", self._allocations(shares, generation))
+
+    def allocate_all(self, wanted: Mapping[str, Shares]) -> None:
+        """Set the allocations of consumers that consume nothing yet, all or none. Raises as `allocate`."""
+        self._call("POST", "/allocations", {consumer: self._allocations(shares, None) for consumer, shares in wanted.items()})
 
     def empty(self, allocation: Allocation) -> None:
         """Remove the consumer's allocation. Raises `Conflict` when it has changed since it was read."""
-        self._put_allocations(allocation.consumer, {}, allocation.generation)
+        self._call("PUT", f"/allocations/{allocation.consumer}", self._allocations((), allocation.generation))
 
-    def _put_allocations(self, consumer: str, providers: Mapping[str, Any], generation: int | None) -> None:
-        body = {
-            "allocations": providers,
+    def _allocations(self, shares: Shares, generation: int | None) -> dict[str, Any]:
+        return {
+            "allocations": {provider: {"resources": dict(amounts)} for provider, amounts in shares},
             "project_id": self._owner.project,
             "user_id": self._owner.user,
             "consumer_generation": generation,
             "consumer_type": CONSUMER_TYPE,
         }
-        self._call("PUT", f"/allocations/{consumer}", body)
 
     def _call(self, method: str, path: str, body: object = None, *, missing: bool = False) -> None:
         """Make a call whose response has no content; `missing` allows 404."""

@@ -4,7 +4,7 @@ nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,13 +14,14 @@ from pinfold.core.fit import explain as why
 from pinfold.core.fit.answer import Fit, NoFit, Strategy
 from pinfold.core.fit.demand import Demand
 from pinfold.core.fit.engine import search
+from pinfold.core.host import Claim
 from pinfold.core.identity import GuestId, HostId
 from pinfold.core.reasons import Kind, Reason, ReasonCode
 from pinfold.core.request.model import GuestRequest
 from pinfold.scheduler.choose import Scored, choose
 from pinfold.scheduler.guest_kinds import GuestKind
 from pinfold.scheduler.index import Entry, Index, View
-from pinfold.scheduler.loss import shape_key
+from pinfold.scheduler.loss import Shapes, shape_key
 from pinfold.scheduler.model import Candidate, HostRefusal, HostStrategy, Preview, SchedulerSettings
 from pinfold.scheduler.rank import score, turn
 from pinfold.scheduler.rankings import Order
@@ -98,7 +99,7 @@ def decide(index: Index, guest: GuestId, demand: Demand, conditions: Conditions,
     if decides_by_loss(demand, settings):
         return _least(index, guest, demand, conditions, settings)
     kind = index.kinds.of(demand)
-    order = Order.FULL if preference(settings.strategy, demand) is Strategy.PACK else Order.EMPTY
+    order = _order(demand, settings)
 
     def find(limit: int) -> list[Entry]:
         return index.look(lambda view: [view.entries[row] for row in _rows(view, order, guest, kind, conditions, limit)])
@@ -108,6 +109,39 @@ def decide(index: Index, guest: GuestId, demand: Demand, conditions: Conditions,
     if not tries.scored:
         tries.add([entry for entry in find(len(index)) if entry.id not in tries.refused])
     return choose(guest, tries.scored, settings.top)
+
+
+def decide_many(
+    index: Index, guests: Sequence[GuestId], demand: Demand, conditions: Conditions, settings: SchedulerSettings
+) -> list[Candidate]:
+    """A host for each of several guests that are alike, decided one after another as if those before were claimed; fewer if room ends.
+
+    A guest changes one host. So as many of the best hosts as there are guests suffice, and they are decided on apart from the index.
+    """
+    order = Order.LOSS if decides_by_loss(demand, settings) else _order(demand, settings)
+    kind, most = index.kinds.of(demand), len(guests) + max(settings.top, settings.tried)
+
+    def see(view: View) -> tuple[Shapes, list[Entry]]:
+        return view.losses.common, [view.entries[row] for row in _rows(view, order, guests[0], kind, conditions, most)]
+
+    shapes, entries = index.look(see)
+    few = Index()
+    few.put(entries)
+    few.weigh(shapes)
+    known = {entry.id: entry.state.revision for entry in entries}
+    chosen: list[Candidate] = []
+    for guest in guests:
+        found = decide(few, guest, demand, Conditions(), settings)
+        if not found:
+            break
+        best = found[0]
+        few.claimed(best.host, Claim(guest=guest, fit=best.fit), best.revision + 1)
+        chosen.append(replace(best, revision=known[best.host]))
+    return chosen
+
+
+def _order(demand: Demand, settings: SchedulerSettings) -> Order:
+    return Order.FULL if preference(settings.strategy, demand) is Strategy.PACK else Order.EMPTY
 
 
 def decides_by_loss(demand: Demand, settings: SchedulerSettings) -> bool:

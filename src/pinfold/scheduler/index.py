@@ -132,6 +132,16 @@ class Index:
 
         self._change(host, revision, step)
 
+    def claimed_all(self, host: HostId, claims: Iterable[Claim], revision: int) -> None:
+        """The same for several claims that were made at once."""
+
+        def step(counts: Counts) -> Counts:
+            for claim in claims:
+                counts = counts.after(claim.fit, ledger.claim(counts.state, claim.guest, claim.fit, claim.id), taken=True)
+            return counts.at(revision)
+
+        self._change(host, revision, step)
+
     def released(self, host: HostId, guest: GuestId, claim: ClaimId | None, revision: int) -> None:
         """Remove the pins of a released claim, under the same condition."""
 

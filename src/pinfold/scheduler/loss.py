@@ -94,6 +94,7 @@ class LossTable:
 
     def __init__(self, shapes: Shapes) -> None:
         self.version = shapes.version
+        self.common = shapes
         kept = [shape for shape in shapes.shapes if shape.weight]
         self._shapes = Guests.of([shape.demand for shape in kept], [shape.weight for shape in kept])
         self._entries: Sequence[Entry] = ()

@@ -16,6 +16,7 @@ from pinfold.service.claims.rebook import Rebooker
 from pinfold.service.claims.release import Releaser
 from pinfold.service.claims.repin import Repinner
 from pinfold.service.claims.replace import Replacer
+from pinfold.service.claims.together import Together
 from pinfold.service.flavors import Flavors
 from pinfold.service.guests.consoles import Consoles
 from pinfold.service.guests.edits import Edits
@@ -39,6 +40,7 @@ class Fleet:
 
     scheduler: Scheduler
     claimer: Claimer
+    together: Together
     releaser: Releaser
     rebooker: Rebooker
     replacer: Replacer
@@ -73,10 +75,12 @@ def assemble(database: Database, placement: Placement, settings: SchedulerSettin
     follower = Follower(database, amender, providers)
     repinner = Repinner(database, scheduler, amender, providers)
     edits = Edits(database)
-    guests = Lifecycle(database, claimer, replacer, providers, edits)
+    together = Together(database, placement, scheduler, claimer)
+    guests = Lifecycle(database, together, replacer, providers, edits)
     return Fleet(
         scheduler=scheduler,
         claimer=claimer,
+        together=together,
         releaser=releaser,
         rebooker=Rebooker(database, placement, scheduler),
         replacer=replacer,

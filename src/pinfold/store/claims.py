@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cache, lru_cache
 from typing import Any, Final
 
 import sqlalchemy as sa
+from msgspec import Struct
 
 from pinfold.core.encoding import decoder, encode
 from pinfold.core.errors import Conflict
@@ -28,6 +29,15 @@ _INTEND: Final = claim.insert().values(
     state=ClaimState.INTENDED.value, revision=0, deadline=EpochNow() + _SECONDS, created=EpochNow(), updated=EpochNow()
 )
 _OWN: Final = pcpu_owner.insert()
+_HOLD_ALL: Final = (
+    claim.update()
+    .where(
+        claim.c.id.in_(sa.bindparam("claim_ids", expanding=True)),
+        claim.c.host == sa.bindparam("of_host"),
+        claim.c.state == ClaimState.INTENDED.value,
+    )
+    .values(updated=EpochNow())
+)
 _AMEND: Final = (
     claim.update()
     .where(claim.c.id == sa.bindparam("claim_id"), claim.c.state == ClaimState.HELD.value, claim.c.revision == sa.bindparam("was"))
@@ -65,6 +75,38 @@ def intend(
         raise Conflict(f"guest {guest} has a claim already, or is not stored") from error
 
 
+class IntendedClaim(Struct, frozen=True, kw_only=True):
+    """A claim to store, by which its guest runs."""
+
+    id: ClaimId
+    guest: GuestId
+    host: HostId
+    amounts: Amounts
+    fit: Fit
+    shapes: int
+
+
+def intend_all(connection: sa.Connection, new: Sequence[IntendedClaim], *, seconds: float) -> None:
+    """Store these claims as `intend` does. Raises `Conflict` for all if one of the guests has such a claim already."""
+    rows = [
+        {
+            "id": one.id,
+            "guest": one.guest,
+            "host": one.host,
+            "amounts": encode(one.amounts),
+            "fit": _fit_text(one.fit),
+            "role": ClaimRole.RUNS.value,
+            "seconds": seconds,
+            "shapes": one.shapes,
+        }
+        for one in new
+    ]
+    try:
+        connection.execute(_INTEND, rows)
+    except sa.exc.IntegrityError as error:
+        raise Conflict("one of the guests has a claim already, or is not stored") from error
+
+
 def redirect(
     connection: sa.Connection, claim_id: ClaimId, *, host: HostId, amounts: Amounts, fit: Fit, seconds: float, shapes: int = 0
 ) -> None:
@@ -89,6 +131,27 @@ def hold(connection: sa.Connection, claim_id: ClaimId, *, guest: GuestId, host: 
     text = _fit_text(fit)
     _step(connection, claim_id, (ClaimState.INTENDED,), state=ClaimState.HELD.value, revision=revision, held=revision, fit=text, host=host)
     _own(connection, claim_id, guest=guest, host=host, fit=fit)
+
+
+class HeldClaim(Struct, frozen=True, kw_only=True):
+    """A claim to hold with the fit that it was intended with."""
+
+    id: ClaimId
+    guest: GuestId
+    fit: Fit
+
+
+def hold_all(connection: sa.Connection, intended: Sequence[HeldClaim], *, host: HostId, revision: int) -> None:
+    """Make these intended claims of one host `held` as `hold` does. Raises `Conflict` if one of them cannot be held; then roll back."""
+    states = {"state": ClaimState.HELD.value, "revision": revision, "held": revision}
+    if connection.execute(_HOLD_ALL, {"claim_ids": [one.id for one in intended], "of_host": host, **states}).rowcount != len(intended):
+        raise Conflict(f"host {host}: one of {len(intended)} claims is not intended any more")
+    rows = [row for one in intended for row in _owned(one.id, guest=one.guest, host=host, fit=one.fit)]
+    try:
+        if rows:
+            connection.execute(_OWN, rows)
+    except sa.exc.IntegrityError as error:
+        raise Conflict(f"host {host}: one of the pCPUs of {len(intended)} claims has an owner already") from error
 
 
 def amend(connection: sa.Connection, was: ClaimRecord, *, fit: Fit, amounts: Amounts, revision: int, moved: bool = False) -> None:
@@ -205,8 +268,12 @@ def owners(connection: sa.Connection, host: HostId) -> dict[int, tuple[str, Role
     return {row["pcpu"]: (row["guest"], Role(row["role"])) for row in rows}
 
 
+def _owned(claim_id: ClaimId, *, guest: GuestId, host: HostId, fit: Fit) -> list[dict[str, Any]]:
+    return [{"host": host, "pcpu": pcpu, "guest": guest, "claim": claim_id, "role": role.value} for pcpu, role, _ in holds(fit)]
+
+
 def _own(connection: sa.Connection, claim_id: ClaimId, *, guest: GuestId, host: HostId, fit: Fit) -> None:
-    rows = [{"host": host, "pcpu": pcpu, "guest": guest, "claim": claim_id, "role": role.value} for pcpu, role, _ in holds(fit)]
+    rows = _owned(claim_id, guest=guest, host=host, fit=fit)
     if not rows:
         return
     try:

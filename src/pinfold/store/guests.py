@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
@@ -86,39 +86,56 @@ _PLACE: Final = (
     .where(guest.c.id == sa.bindparam("guest_id"), guest.c.deleted.is_(None), guest.c.desired != Desired.ABSENT.value)
     .values(task="spawning", fault="", observed=Observed.UNSEEN.value, revision=guest.c.revision + 1, updated=EpochNow())
 )
+_PLACE_ALL: Final = (
+    guest.update()
+    .where(guest.c.id.in_(sa.bindparam("guest_ids", expanding=True)), guest.c.deleted.is_(None), guest.c.desired != Desired.ABSENT.value)
+    .values(task="spawning", fault="", observed=Observed.UNSEEN.value, revision=guest.c.revision + 1, updated=EpochNow())
+)
 _AT_ONCE: Final = 500
 _FIND: Final = sa.select(guest).where(guest.c.id == sa.bindparam("guest_id"))
 
 
 def create(connection: sa.Connection, new: NewGuest) -> GuestRecord:
-    """Store a new guest with its configuration and its ports.
+    """Store a new guest with its configuration and its ports, as `create_all`."""
+    return create_all(connection, (new,))[0]
 
-    It is wanted running, with the task `scheduling`, on no host yet. Raises `Conflict` when the id exists, or an address is taken.
+
+def create_all(connection: sa.Connection, new: Sequence[NewGuest]) -> tuple[GuestRecord, ...]:
+    """Store new guests with their configurations and their ports.
+
+    They are wanted running, with the task `scheduling`, on no host yet. Raises `Conflict` when an id exists, or an address is taken.
     """
     try:
-        values = {
-            "id": new.id,
-            "name": new.name,
-            "project": new.project,
-            "owner": new.owner,
-            "description": new.description,
-            "flavor": _flavor_text(new.flavor),
-            "request": _request_text(new.request),
-            "image": new.image,
-            "properties": encode(new.metadata),
-            "details": encode(new.details),
-            "only_on": new.only_on,
-            "member_of": _text(new.member_of),
-        }
-        made = _record(connection.execute(_CREATE, values).mappings().one())
-        if new.config is not None:
-            guest_configs.keep(connection, new.id, new.config)
-        if new.by is not None:
-            guest_events.begin(connection, new.id, "create", new.by)
+        values = [_new_row(one) for one in new]
+        rows = connection.execute(_CREATE, values if len(new) > 1 else values[0]).mappings().all()
+        for one in new:
+            if one.config is not None:
+                guest_configs.keep(connection, one.id, one.config)
+            if one.by is not None:
+                guest_events.begin(connection, one.id, "create", one.by)
     except sa.exc.IntegrityError as error:
-        raise Conflict(f"guest {new.id} exists already") from error
-    ports.create(connection, new.id, new.ports)
-    return made
+        raise Conflict(f"guest {new[0].id} exists already" if len(new) == 1 else "one of the guests exists already") from error
+    for one in new:
+        ports.create(connection, one.id, one.ports)
+    made = {row["id"]: _record(row) for row in rows}
+    return tuple(made[one.id] for one in new)
+
+
+def _new_row(new: NewGuest) -> dict[str, Any]:
+    return {
+        "id": new.id,
+        "name": new.name,
+        "project": new.project,
+        "owner": new.owner,
+        "description": new.description,
+        "flavor": _flavor_text(new.flavor),
+        "request": _request_text(new.request),
+        "image": new.image,
+        "properties": encode(new.metadata),
+        "details": encode(new.details),
+        "only_on": new.only_on,
+        "member_of": _text(new.member_of),
+    }
 
 
 def create_adopted(connection: sa.Connection, new: NewGuest, desired: Desired, pause: Pause) -> None:
@@ -154,6 +171,12 @@ def place(connection: sa.Connection, guest_id: GuestId, host: HostId) -> None:
     """
     if connection.execute(_PLACE, {"guest_id": guest_id, "host": host}).rowcount != 1:
         raise Conflict(f"guest {guest_id} is gone, or is not wanted any more")
+
+
+def place_all(connection: sa.Connection, ids: Sequence[GuestId], host: HostId) -> None:
+    """Set the host of these guests as `place` does. Raises `Conflict` if one of them is gone or unwanted by now; then roll back."""
+    if connection.execute(_PLACE_ALL, {"guest_ids": list(ids), "host": host}).rowcount != len(ids):
+        raise Conflict(f"one of {len(ids)} guests is gone, or is not wanted any more")
 
 
 def want(

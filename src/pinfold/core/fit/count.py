@@ -7,6 +7,7 @@ recounts only the cells that it changes. `Frame` is the part that many counts sh
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
+from copy import copy
 from fractions import Fraction
 from functools import cached_property
 from itertools import chain
@@ -282,6 +283,12 @@ class Counts:
             measure = _free_pcpus if pins else _shared_room
             kept = self._orders[key] = tuple(sorted(self.cells, key=measure, reverse=strategy is not _PACK))
         return kept
+
+    def at(self, revision: int) -> Counts:
+        """The same counts of the state at that revision."""
+        found = copy(self)
+        found.state = replace(self.state, revision=revision)
+        return found
 
     @property
     def content(self) -> Hashable:

@@ -21,7 +21,7 @@ import threading
 import time
 import uuid
 from collections import defaultdict
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Final
 
 from pinfold.accounting.client import Placement
@@ -29,7 +29,7 @@ from pinfold.accounting.placement_responses import OverCapacity
 from pinfold.accounting.resources import Amounts, Shares, amounts, union
 from pinfold.core.errors import Conflict, InvalidRequest, PinfoldError, Unavailable
 from pinfold.core.fit.answer import Fit, NoFit
-from pinfold.core.fit.demand import Demand, prepare
+from pinfold.core.fit.demand import prepare
 from pinfold.core.host import Claim
 from pinfold.core.host_features import needed
 from pinfold.core.identity import ClaimId, HostId
@@ -40,6 +40,7 @@ from pinfold.scheduler.index import Entry
 from pinfold.scheduler.model import Candidate, HostRefusal, HostSearch
 from pinfold.scheduler.scheduler import Scheduler
 from pinfold.service.claims.amend import TRIES, StaleError
+from pinfold.service.claims.attempt import Attempt
 from pinfold.service.claims.booking import booked_by, settle
 from pinfold.service.claims.outcome import Claimed, Refused
 from pinfold.store import claims, guests, hosts
@@ -52,26 +53,7 @@ _UNSEEN_GENERATION: Final = 0
 """The generation of a consumer that Placement (16.0) keeps after it refused an allocation for a missing provider; a read does not show
 it.
 """
-_OVERTAKEN: Final = frozenset({ReasonCode.STALE, ReasonCode.PLACEMENT})
 _log = logging.getLogger(__name__)
-
-
-@dataclass(slots=True)
-class _Attempt:
-    """One create in progress: what was written so far, and what refused."""
-
-    wanted: HostSearch
-    demand: Demand
-    claim: ClaimId | None = None
-    host: HostId | None = None
-    booked: Amounts = ()
-    shapes: int = 0
-    overtaken: int = 0
-    tried: dict[HostId, HostRefusal] = field(default_factory=dict)
-
-    def ask_again(self) -> None:
-        """Drop the refusals that only say that others were faster: those may have released the host since."""
-        self.tried = {host: told for host, told in self.tried.items() if not {one.code for one in told.no_fit.reasons} <= _OVERTAKEN}
 
 
 class Claimer:
@@ -86,16 +68,16 @@ class Claimer:
         self._shapes = scheduler.shapes
         self._settings = scheduler.settings
         # Threads of one process take turns here, so that only other processes can make their revision stale.
-        self._locks: defaultdict[HostId, threading.Lock] = defaultdict(threading.Lock)
+        self.locks: defaultdict[HostId, threading.Lock] = defaultdict(threading.Lock)
 
-    def create(self, wanted: HostSearch) -> Claimed | Refused:
-        """Find a host and claim it. The guest's row must exist (`store.guests.create`).
+    def create(self, wanted: HostSearch, attempt: Attempt | None = None) -> Claimed | Refused:
+        """Find a host and claim it. The guest's row must exist (`store.guests.create`). `attempt` is what `together` began for the guest.
 
         On success the guest is on its host with the task `spawning`, and the host's agent has been notified. A refusal leaves the guest's
         row as it is; the caller stores the fault. Raises `Conflict` when the guest has a live claim of that role, is gone or is wanted
         absent by now, or when the healer was faster; `Unavailable` when Placement or the database went away (the healer then clears up).
         """
-        attempt = _Attempt(wanted=wanted, demand=prepare(untrait(wanted.request)))
+        attempt = attempt or Attempt(wanted=wanted, demand=prepare(untrait(wanted.request)))
         try:
             self._fresh.look()
             self._shapes.look()
@@ -109,7 +91,7 @@ class Claimer:
                 return claimed
             self._give_up(attempt)
         except PinfoldError:
-            found = self._resolve(attempt)
+            found = self.resolve(attempt)
             if found is not None:
                 return found
             raise
@@ -117,7 +99,7 @@ class Claimer:
         registered = self._index.look(lambda view: len(view.entries))
         return Refused(guest=wanted.guest, refusals=told, considered=considered, registered=registered)
 
-    def _claim_any(self, attempt: _Attempt, conditions: Conditions) -> Claimed | None:
+    def _claim_any(self, attempt: Attempt, conditions: Conditions) -> Claimed | None:
         """Try hosts from the best on, until one is held or the index has no more."""
         while True:
             left = replace(conditions, exclude=conditions.exclude | attempt.tried.keys())
@@ -132,7 +114,7 @@ class Claimer:
                     break
                 attempt.tried[candidate.host] = outcome
 
-    def _claim_on(self, attempt: _Attempt, candidate: Candidate) -> Claimed | HostRefusal | None:
+    def _claim_on(self, attempt: Attempt, candidate: Candidate) -> Claimed | HostRefusal | None:
         """The claim, or why the host refuses; None if it has changed since the decision, which is to be made again."""
         entry = self._index.get(candidate.host)
         if entry is None:
@@ -171,7 +153,7 @@ class Claimer:
         known = self._index.get(host)
         return known if known is not None and known.state.revision > revision else self._fresh.host(host)
 
-    def _waited(self, attempt: _Attempt, host: HostId, attempts: int) -> bool:
+    def _waited(self, attempt: Attempt, host: HostId, attempts: int) -> bool:
         """Placement lacks room that the ledger has. Wait, longer each time, for claims that come or go there to end. Returns False when
         there are none, or when it takes too long.
         """
@@ -181,14 +163,14 @@ class Claimer:
             time.sleep(_SETTLE_SECONDS * 2**attempts)
         return waiting
 
-    def _fit_again(self, attempt: _Attempt, entry: Entry) -> Fit | HostRefusal:
+    def _fit_again(self, attempt: Attempt, entry: Entry) -> Fit | HostRefusal:
         shut = closed(entry, Conditions(networks=attempt.wanted.networks, features=needed(attempt.wanted.request)))
         if shut is not None:
             return shut
         answer = fit_on(entry, attempt.demand)
         return refusal(entry, answer) if isinstance(answer, NoFit) else answer
 
-    def _book(self, attempt: _Attempt, entry: Entry, wanted: Fit, booked: Amounts) -> None:
+    def _book(self, attempt: Attempt, entry: Entry, wanted: Fit, booked: Amounts) -> None:
         """Steps 0 and 1: write the claim row, then the allocation. Raises `OverCapacity`."""
         generation: int | None = None
         if attempt.booked:
@@ -210,7 +192,7 @@ class Claimer:
             return
         raise Conflict(f"guest {attempt.wanted.guest}: its allocation in Placement keeps changing")
 
-    def _intend(self, attempt: _Attempt, host: HostId, wanted: Fit, booked: Amounts, *, alone: bool) -> Shares:
+    def _intend(self, attempt: Attempt, host: HostId, wanted: Fit, booked: Amounts, *, alone: bool) -> Shares:
         """Write the claim row. Returns the allocation that the guest is to have: that of this claim, and unless it is `alone` in Placement,
         of the guest's other claims.
         """
@@ -235,17 +217,17 @@ class Claimer:
         attempt.claim = claim
         return shares
 
-    def _generation(self, attempt: _Attempt) -> int | None:
+    def _generation(self, attempt: Attempt) -> int | None:
         found = self._placement.allocation(attempt.wanted.guest)
         if found is not None and not found.ours:
             raise Conflict(f"guest {attempt.wanted.guest}: Placement has a consumer of that id, of the type {found.consumer_type}")
         return None if found is None else found.generation
 
-    def _hold(self, attempt: _Attempt, entry: Entry, wanted: Fit, revision: int) -> Claimed:
+    def _hold(self, attempt: Attempt, entry: Entry, wanted: Fit, revision: int) -> Claimed:
         """Step 2. Raises `StaleError` when the host's revision has changed."""
         guest, claim = attempt.wanted.guest, attempt.claim
         assert claim is not None
-        with self._locks[entry.id]:
+        with self.locks[entry.id]:
             known = self._index.get(entry.id)
             if known is not None and known.state.revision > revision:
                 raise StaleError
@@ -263,7 +245,7 @@ class Claimer:
         refusals = tuple(attempt.tried.values())
         return Claimed(claim=claim, guest=guest, host=entry.id, name=entry.name, revision=made, fit=wanted, refusals=refusals)
 
-    def _give_up(self, attempt: _Attempt) -> None:
+    def _give_up(self, attempt: Attempt) -> None:
         """Remove everything that the attempt wrote. Every call was answered, so nothing can arrive late."""
         if attempt.claim is None:
             return
@@ -274,9 +256,9 @@ class Claimer:
         with self._database.write() as connection:
             claims.forget(connection, attempt.claim)
 
-    def _resolve(self, attempt: _Attempt) -> Claimed | None:
+    def resolve(self, attempt: Attempt, *, settles: bool = True) -> Claimed | None:
         """After an error, return the claim if it is held after all (the response to a commit was lost); otherwise hand it to the healer at
-        once.
+        once. With `settles`, try to correct Placement before.
         """
         if attempt.claim is None:
             return None
@@ -300,7 +282,8 @@ class Claimer:
             if found.state is ClaimState.INTENDED:
                 with self._database.write() as connection:
                     claims.abandon(connection, attempt.claim, expired=False)
-            settle(self._database, self._placement, attempt.wanted.guest)
+            if settles:
+                settle(self._database, self._placement, attempt.wanted.guest)
         except (Unavailable, Conflict) as error:
             _log.warning("claim %s is left to the healer: %s", attempt.claim, error)
         return None

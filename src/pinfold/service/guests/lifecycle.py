@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 import sqlalchemy as sa
+from msgspec.structs import replace
 
 from pinfold.core.adoption import NOT_ADOPTED
 from pinfold.core.errors import Conflict, InvalidRequest, PinfoldError, Unavailable
@@ -14,9 +15,9 @@ from pinfold.core.identity import GuestId, HostId
 from pinfold.core.quota import Amount, amount_of
 from pinfold.core.request.aggregate_specs import aggregate_specs
 from pinfold.scheduler.model import HostRefusal, HostSearch
-from pinfold.service.claims.claim import Claimer
 from pinfold.service.claims.outcome import Claimed, Refused
 from pinfold.service.claims.replace import Replacer
+from pinfold.service.claims.together import Outcome, Together
 from pinfold.service.guests.edits import PAUSING, Edits
 from pinfold.service.guests.faults import failed_on, nowhere, past_refusals
 from pinfold.service.guests.refusals import Refusals
@@ -58,9 +59,9 @@ class Lifecycle:
     `refusals` counts the guests that no host took.
     """
 
-    def __init__(self, database: Database, claimer: Claimer, replacer: Replacer, providers: Providers, edits: Edits) -> None:
+    def __init__(self, database: Database, together: Together, replacer: Replacer, providers: Providers, edits: Edits) -> None:
         self._database = database
-        self._claimer = claimer
+        self._together = together
         self._replacer = replacer
         self._providers = providers
         self._edits = edits
@@ -79,9 +80,11 @@ class Lifecycle:
         """
         with self._database.write() as connection:
             refuse_excess(connection, new[0].project, Amount().plus(amount_of(new[0].request), len(new)))
-            stored = [guests.create(connection, one) for one in new]
-        for guest in stored:
-            self.place(guest)
+            stored = guests.create_all(connection, new)
+        search = self.search(stored[0])
+        outcomes = self._together.create_all([replace(search, guest=guest.id) for guest in stored])
+        for guest, outcome in zip(stored, outcomes, strict=True):
+            self._placed(guest, outcome)
 
     def search(self, guest: GuestRecord) -> HostSearch:
         """What a stored guest asks of a host."""
@@ -97,22 +100,21 @@ class Lifecycle:
 
     def place(self, guest: GuestRecord) -> None:
         """Find and claim a host for a stored guest that has none. Any failure becomes the guest's fault."""
-        try:
-            answer = self._claimer.create(self.search(guest))
-        except Conflict as error:
-            _log.info("guest %s was not placed: %s", guest.id, error)
+        self._placed(guest, *self._together.create_all([self.search(guest)]))
+
+    def _placed(self, guest: GuestRecord, outcome: Outcome) -> None:
+        if isinstance(outcome, Conflict):
+            _log.info("guest %s was not placed: %s", guest.id, outcome)
             self.remove_if_unwanted(guest.id)
-            return
-        except PinfoldError as error:
-            _log.error("guest %s was not placed: %s", guest.id, error)
-            self.fail(guest, 503 if isinstance(error, Unavailable) else 500, f"The guest could not be placed: {error}")
-            return
-        if isinstance(answer, Refused):
-            self.refusals.count(answer)
-            self.fail(guest, 500, answer.sentence(), answer.refusals)
+        elif isinstance(outcome, PinfoldError):
+            _log.error("guest %s was not placed: %s", guest.id, outcome)
+            self.fail(guest, 503 if isinstance(outcome, Unavailable) else 500, f"The guest could not be placed: {outcome}")
+        elif isinstance(outcome, Refused):
+            self.refusals.count(outcome)
+            self.fail(guest, 500, outcome.sentence(), outcome.refusals)
         else:
-            _log.info("guest %s is claimed on %s at revision %s", guest.id, answer.name, answer.revision)
-            self._keep_refusals(guest, answer)
+            _log.info("guest %s is claimed on %s at revision %s", guest.id, outcome.name, outcome.revision)
+            self._keep_refusals(guest, outcome)
 
     def _networks(self, guest: GuestRecord) -> frozenset[str]:
         if not guest.request.nics:

@@ -1,0 +1,32 @@
+"""`Attempt`: one create in progress."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from pinfold.accounting.resources import Amounts
+from pinfold.core.fit.demand import Demand
+from pinfold.core.identity import ClaimId, HostId
+from pinfold.core.reasons import ReasonCode
+from pinfold.scheduler.model import HostRefusal, HostSearch
+
+_OVERTAKEN: Final = frozenset({ReasonCode.STALE, ReasonCode.PLACEMENT})
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One create in progress: what was written so far, and what refused."""
+
+    wanted: HostSearch
+    demand: Demand
+    claim: ClaimId | None = None
+    host: HostId | None = None
+    booked: Amounts = ()
+    shapes: int = 0
+    overtaken: int = 0
+    tried: dict[HostId, HostRefusal] = field(default_factory=dict)
+
+    def ask_again(self) -> None:
+        """Drop the refusals that only say that others were faster: those may have released the host since."""
+        self.tried = {host: told for host, told in self.tried.items() if not {one.code for one in told.no_fit.reasons} <= _OVERTAKEN}

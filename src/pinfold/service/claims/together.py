@@ -1,0 +1,197 @@
+"""Claim hosts for several guests that are alike, with one write to Placement for all of them and one transaction for each host.
+
+It takes the steps of `claim`, each for all guests at once:
+0. Decide about one guest after another, each as if those before it were claimed. Write all claim rows in one transaction.
+1. Write all allocations in one request, all or nothing. If Placement refuses, write those of each host alone.
+2. For each host one transaction: revision, claims, owners of pCPUs and guests, all of them or none.
+
+What Placement refuses for a host is forgotten, and its guests are left to `claim`, one after another. So are the guests of a host that has
+changed since: `claim` goes on from what is written, redirects the intended claim, and the allocation follows. So every guarantee of `claim`
+holds for each guest, and a process that dies leaves what `claim` leaves.
+"""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from pinfold.accounting.client import Placement
+from pinfold.accounting.placement_responses import OverCapacity
+from pinfold.accounting.resources import amounts, union
+from pinfold.core.errors import Conflict, InvalidRequest, PinfoldError, Unavailable
+from pinfold.core.fit.demand import prepare
+from pinfold.core.host import Claim
+from pinfold.core.identity import ClaimId, GuestId, HostId
+from pinfold.faultpoints import fault_point
+from pinfold.scheduler.decide import decide_many, untrait
+from pinfold.scheduler.index import Entry
+from pinfold.scheduler.model import Candidate, HostSearch
+from pinfold.scheduler.scheduler import Scheduler
+from pinfold.service.claims.attempt import Attempt
+from pinfold.service.claims.claim import Claimer
+from pinfold.service.claims.outcome import Claimed, Refused
+from pinfold.store import claims, guests, hosts
+from pinfold.store.claims import HeldClaim, IntendedClaim
+from pinfold.store.database import Database
+
+MOST: Final = 100
+"""The most guests that are claimed together: their intended claims have one deadline."""
+_log = logging.getLogger(__name__)
+
+Outcome = Claimed | Refused | PinfoldError
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """The guests that are to be on one host, with the decisions about them."""
+
+    entry: Entry
+    chosen: tuple[tuple[Attempt, Candidate], ...]
+
+
+class Together:
+    """Claims hosts for several guests. Safe to share between threads."""
+
+    def __init__(self, database: Database, placement: Placement, scheduler: Scheduler, claimer: Claimer) -> None:
+        self._database = database
+        self._placement = placement
+        self._scheduler = scheduler
+        self._index = scheduler.index
+        self._claimer = claimer
+
+    def create_all(self, wanted: Sequence[HostSearch]) -> list[Outcome]:
+        """What comes of each search, in their order: as `Claimer.create`, with the error where that raises one.
+
+        The searches differ in the guest only, and are about claims by which guests run.
+        """
+        demand = prepare(untrait(wanted[0].request))
+        attempts = [Attempt(wanted=one, demand=demand) for one in wanted]
+        held: dict[GuestId, Outcome] = {}
+        if len(attempts) > 1:
+            for start in range(0, len(attempts), MOST):
+                self._claim(attempts[start : start + MOST], held)
+        return [held.get(one.wanted.guest) or self._alone(one) for one in attempts]
+
+    def _alone(self, attempt: Attempt) -> Outcome:
+        try:
+            return self._claimer.create(attempt.wanted, attempt)
+        except PinfoldError as error:
+            return error
+
+    def _claim(self, attempts: Sequence[Attempt], held: dict[GuestId, Outcome]) -> None:
+        """Claim what can be claimed together. What fails for one of the guests only is left to `_alone`."""
+        try:
+            groups = self._decide(attempts)
+            if sum(len(group.chosen) for group in groups) < 2 or not self._intend(groups):
+                return
+            fault_point("claim.intended")
+            for group in self._book(groups):
+                held |= self._hold(group)
+        except Unavailable as error:
+            _log.warning("guests could not be claimed together: %s", error)
+            for attempt in attempts:
+                if attempt.wanted.guest not in held:
+                    held[attempt.wanted.guest] = self._claimer.resolve(attempt, settles=False) or error
+
+    def _decide(self, attempts: Sequence[Attempt]) -> list[_Group]:
+        self._scheduler.freshness.look()
+        self._scheduler.shapes.look()
+        first = attempts[0]
+        conditions = self._scheduler.sets.conditions(first.wanted)
+        ids = [one.wanted.guest for one in attempts]
+        chosen: dict[HostId, list[tuple[Attempt, Candidate]]] = {}
+        for attempt, candidate in zip(
+            attempts, decide_many(self._index, ids, first.demand, conditions, self._scheduler.settings), strict=False
+        ):
+            chosen.setdefault(candidate.host, []).append((attempt, candidate))
+        groups = []
+        for host, pairs in chosen.items():
+            entry = self._index.get(host)
+            if entry is not None and not self._scheduler.sets.lost(first.wanted, host):
+                groups.append(_Group(entry, tuple(pairs)))
+        return groups
+
+    def _intend(self, groups: Iterable[_Group]) -> bool:
+        """Step 0. False if one of the guests has a claim already, or is gone; then nothing is written."""
+        rows: list[tuple[Attempt, IntendedClaim]] = []
+        for group in groups:
+            for attempt, candidate in group.chosen:
+                claim = IntendedClaim(
+                    id=ClaimId(str(uuid.uuid4())),
+                    guest=attempt.wanted.guest,
+                    host=candidate.host,
+                    amounts=amounts(candidate.fit, group.entry.state),
+                    fit=candidate.fit,
+                    shapes=candidate.shapes,
+                )
+                rows.append((attempt, claim))
+        try:
+            with self._database.write() as connection:
+                claims.intend_all(connection, [row for _, row in rows], seconds=self._scheduler.settings.claim_seconds)
+        except Conflict as error:
+            _log.info("guests are claimed one by one: %s", error)
+            return False
+        for attempt, row in rows:
+            attempt.claim, attempt.shapes = row.id, row.shapes
+        return True
+
+    def _book(self, groups: Sequence[_Group]) -> Iterable[_Group]:
+        """Step 1. The groups whose allocations are written."""
+        if self._allocate(groups):
+            fault_point("claim.allocated")
+            return groups
+        booked = [group for group in groups if len(groups) > 1 and self._allocate((group,))]
+        self._forget(attempt for group in groups if group not in booked for attempt, _ in group.chosen)
+        return booked
+
+    def _forget(self, refused: Iterable[Attempt]) -> None:
+        """Delete the claims of guests whose allocations were refused: nothing of them is in Placement."""
+        with self._database.write() as connection:
+            for attempt in refused:
+                try:
+                    claims.abandon(connection, _id(attempt), expired=False)
+                    claims.forget(connection, _id(attempt))
+                except Conflict:  # the healer was faster, and finishes it
+                    _log.info("guest %s: its claim was abandoned before it was refused", attempt.wanted.guest)
+                attempt.claim = None
+
+    def _allocate(self, groups: Sequence[_Group]) -> bool:
+        wanted = [
+            (attempt, group.entry.id, amounts(candidate.fit, group.entry.state)) for group in groups for attempt, candidate in group.chosen
+        ]
+        try:
+            self._placement.allocate_all({attempt.wanted.guest: union([(host, booked)]) for attempt, host, booked in wanted})
+        except (OverCapacity, Conflict, InvalidRequest) as error:
+            _log.info("Placement refuses %s guests on %s hosts: %s", len(wanted), len(groups), error)
+            return False
+        for attempt, host, booked in wanted:
+            attempt.host, attempt.booked = host, booked
+        return True
+
+    def _hold(self, group: _Group) -> Mapping[GuestId, Claimed]:
+        """Step 2; nothing is held if the host or one of the claims has changed since."""
+        entry, revision = group.entry, group.chosen[0][1].revision
+        rows = [HeldClaim(id=_id(attempt), guest=attempt.wanted.guest, fit=candidate.fit) for attempt, candidate in group.chosen]
+        with self._claimer.locks[entry.id]:
+            try:
+                with self._database.write() as connection:
+                    made = hosts.advance(connection, entry.id, revision)
+                    claims.hold_all(connection, rows, host=entry.id, revision=made)
+                    guests.place_all(connection, [row.guest for row in rows], entry.id)
+                    fault_point("claim.pinned")
+            except Conflict as error:
+                _log.info("%s guests are claimed one by one: %s", len(rows), error)
+                return {}
+            self._index.claimed_all(entry.id, [Claim(guest=row.guest, fit=row.fit, id=row.id) for row in rows], made)
+        fault_point("claim.held")
+        return {
+            row.guest: Claimed(claim=row.id, guest=row.guest, host=entry.id, name=entry.name, revision=made, fit=row.fit) for row in rows
+        }
+
+
+def _id(attempt: Attempt) -> ClaimId:
+    assert attempt.claim is not None
+    return attempt.claim
