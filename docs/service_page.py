@@ -53,8 +53,8 @@ takes a regular expression, as Nova's does, in RE2's syntax.
 While a remote Placement, or the Keystone before it, is away, `/healthz` answers 503 and says since when; reading, starts, stops and
 deletes go on, agents are heard and aggregates changed; creates end in error.
 
-There is no Keystone, so nothing tells the `openstack` client which services there are: `availability zone list` needs `--compute`, and
-`limits show` and `quota show` end in the client. openstacksdk's `compute.get_limits()` is answered.
+Without [Keystone](../how-to/keystone.md) nothing tells the `openstack` client which services there are: `availability zone list` needs
+`--compute`, and `limits show` and `quota show` end in the client. openstacksdk's `compute.get_limits()` is answered.
 
 """
 

@@ -92,3 +92,11 @@ def test_what_a_quota_cannot_be_is_refused(cloud: Cloud) -> None:
     limit(cloud, "navy", status=501, key_pairs=7)
     limit(cloud, "navy", key_pairs=100)
     cloud.ask("a-ops", "GET", "/os-quota-sets/navy?user_id=ben", status=501)
+
+
+def test_the_network_quota_counts_ports_and_is_reset_by_admins_without_effect(cloud: Cloud) -> None:
+    shown = cloud.ask("m-red", "GET", "/quotas/red/details", status=200, root="/network/v2.0")["quota"]
+    assert (shown["port"], shown["network"]) == ({"limit": -1, "used": 0, "reserved": 0}, {"limit": 0, "used": 0, "reserved": 0})
+    for method, path in (("GET", "/quotas/red/details"), ("DELETE", "/quotas/blue")):
+        assert "it needs the role admin" in str(cloud.ask("m-blue", method, path, status=403, root="/network/v2.0"))
+    cloud.ask("a-ops", "DELETE", "/quotas/red", status=204, root="/network/v2.0")

@@ -21,7 +21,10 @@ def run(line: str) -> tuple[int, str, str]:
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         made = shell.OpenStackShell()
         made.stdout, made.stderr = out, err
-        code = made.run(shlex.split(line))
+        try:
+            code = made.run(shlex.split(line))
+        except SystemExit as ended:  # words that the client does not know
+            code = int(ended.code or 0)
     return code, out.getvalue(), err.getvalue()
 
 

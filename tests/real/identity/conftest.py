@@ -18,6 +18,7 @@ from tests.rig.client import COMPUTE, compute
 from tests.rig.databases import placement_file, sqlite_file
 from tests.rig.in_process import ADMIN, Fleet, make_services
 from tests.rig.keystone import Keystone, running_keystone
+from tests.rig.keystone_stand_in import authtoken
 from tests.rig.served import served
 
 from pinfold.accounting.embedded import EmbeddedPlacement, load, unload
@@ -51,13 +52,6 @@ class Cloud:
         return {server["name"] for server in self.ask(token, "GET", f"{COMPUTE}/servers{query}", status=200)["servers"]}
 
 
-def authtoken(keystone: Keystone) -> str:
-    """`[keystone_authtoken]` as in any service of OpenStack."""
-    values = {"auth_type": "password", "auth_url": keystone.url, "username": "pinfold", "password": "pinfold", "project_name": "service"}
-    values |= {"user_domain_name": "Default", "project_domain_name": "Default"}
-    return "\n".join(("[keystone_authtoken]", *(f"{key} = {value}" for key, value in values.items()))) + "\n"
-
-
 @pytest.fixture(scope="module")
 def keystone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keystone]:
     """A Keystone with the projects `red` and `blue`, and the user `pinfold` by whom the service checks tokens."""
@@ -82,7 +76,7 @@ def cloud(keystone: Keystone, tmp_path_factory: pytest.TempPathFactory, sqlite_f
     shutil.copy(placement_file, folder / "placement.db")
     database = Database(f"sqlite:///{folder}/pinfold.db")
     services = make_services(database, load(EmbeddedPlacement(url=f"sqlite:///{folder}/placement.db")), images)
-    (folder / "pinfold.conf").write_text(authtoken(keystone))
+    (folder / "pinfold.conf").write_text(authtoken(keystone.url))
     tokens = KeystoneTokens(keystone_conf([str(folder / "pinfold.conf")]))
     services = dataclasses.replace(services, tokens=tokens)
     with served(create_app(services)) as url, httpx.Client(base_url=url, auth=ADMIN, timeout=180) as http:

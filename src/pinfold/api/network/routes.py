@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Final, TypeVar
+from typing import Annotated, Final, TypeVar, cast
 
-from fastapi import APIRouter, Path, Request
+from fastapi import APIRouter, Path, Request, Response
 
-from pinfold.api.caller import caller_of
+from pinfold.api.caller import caller_of, forbidden, need_everywhere
 from pinfold.api.compute.links import after_marker, base, sized
 from pinfold.api.dependencies import Services
 from pinfold.api.errors import ApiError
@@ -22,7 +22,9 @@ from pinfold.api.network.schemas import (
     PortAnswer,
     PortList,
     PortShown,
+    Quota,
     QuotaAnswer,
+    QuotaInDetail,
     Resources,
     SecurityGroupList,
     SubnetAnswer,
@@ -42,9 +44,22 @@ _EXTENSIONS: Final[Mapping[str, Extension]] = {
         ("net-mtu", "Network MTU", "A network has an MTU."),
         ("provider", "Provider Network", "A network names the bridge or device of its hosts."),
         ("quotas", "Quota management support", "Quotas are shown."),
+        ("quota_details", "Quota details management support", "Quotas are shown with what a project has."),
         ("security-group", "security-group", "There are no security groups."),
     )
 }
+_QUOTA: Final[Quota] = {
+    "floatingip": 0,
+    "network": 0,
+    "port": -1,
+    "rbac_policy": 0,
+    "router": 0,
+    "security_group": 0,
+    "security_group_rule": 0,
+    "subnet": 0,
+    "subnetpool": 0,
+}
+_LIMITS: Final = cast("Mapping[str, int]", _QUOTA)
 _NO_FILTERS: Final = frozenset({"fields", "limit", "marker", "page_reverse", "sort_key", "sort_dir"})
 Shown = TypeVar("Shown", bound=Mapping[str, object])
 
@@ -143,19 +158,24 @@ def show_extension(alias: str) -> ExtensionAnswer:
 @router.get("/v2.0/quotas/{project_id}/default")
 def show_quota(_project: Annotated[str, Path(alias="project_id")]) -> QuotaAnswer:
     """What a project may make here: nothing. Ports come with servers, without limit."""
-    return {
-        "quota": {
-            "floatingip": 0,
-            "network": 0,
-            "port": -1,
-            "rbac_policy": 0,
-            "router": 0,
-            "security_group": 0,
-            "security_group_rule": 0,
-            "subnet": 0,
-            "subnetpool": 0,
-        }
-    }
+    return {"quota": _QUOTA}
+
+
+@router.get("/v2.0/quotas/{project_id}/details")
+def show_quota_in_detail(project_id: str, request: Request, services: Services) -> QuotaInDetail:
+    """The same with what the project has: the ports of its servers."""
+    if not caller_of(request).sees(project_id):
+        raise forbidden("get_quota")
+    ports = sum(found.project == project_id for found in services.fleet.networks.ports())
+    used = {"port": ports}
+    return {"quota": {name: {"limit": limit, "used": used.get(name, 0), "reserved": 0} for name, limit in _LIMITS.items()}}
+
+
+@router.delete("/v2.0/quotas/{project_id}", status_code=204)
+def reset_quota(_project: Annotated[str, Path(alias="project_id")], request: Request) -> Response:
+    """Nothing changes: every project has the default quota. Clients ask this when they delete the quotas of a project."""
+    need_everywhere(request, "delete_quota")
+    return Response(status_code=204)
 
 
 @router.api_route("/v2.0/{rest:path}", methods=["GET", "POST", "PUT", "PATCH", "DELETE"], include_in_schema=False)

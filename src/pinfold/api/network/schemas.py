@@ -231,3 +231,19 @@ class QuotaAnswer(TypedDict):
     """The quota of a project."""
 
     quota: Quota
+
+
+@closed
+class QuotaUse(TypedDict):
+    """A limit, -1 for none, and how much of it a project has."""
+
+    limit: int
+    used: int
+    reserved: int
+
+
+@closed
+class QuotaInDetail(TypedDict):
+    """The quota of a project with what it has, by resource."""
+
+    quota: dict[str, QuotaUse]

@@ -1,0 +1,64 @@
+"""Quotas, limits and usage with the real client, whose token comes from a Keystone: this one is a stand-in at Keystone's HTTP boundary."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.real.clients import shell
+from tests.real.clients.conftest import Rig
+from tests.rig.keystone_stand_in import KeystoneStandIn, authtoken, keystone_stand_in
+from tests.rig.served import served
+
+from pinfold.api.app import create_app
+from pinfold.api.keystone import KeystoneTokens
+from pinfold.config.keystone import keystone_conf
+
+
+@pytest.fixture
+def keystone(rig: Rig, tmp_path: Path) -> Iterator[KeystoneStandIn]:
+    """A Keystone whose catalogue names a service with the fleet of the rig."""
+    with keystone_stand_in({"ada": {"red": "admin"}, "mia": {"red": "member"}}) as made:
+        (tmp_path / "pinfold.conf").write_text(authtoken(made.url))
+        tokens = KeystoneTokens(keystone_conf([str(tmp_path / "pinfold.conf")]))
+        with served(create_app(dataclasses.replace(rig.fleet.services, tokens=tokens))) as url:
+            made.catalogue = url
+            yield made
+        tokens.close()
+
+
+def openstack(keystone: KeystoneStandIn, user: str, *lines: str, home: Path) -> list[tuple[int, str, str]]:
+    """Commands of the real client as a user types them in the project `red`. One process keeps to one user."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("OS_")} | {"HOME": str(home), "COLUMNS": "200"}
+    command, env = [sys.executable, str(Path(shell.__file__))], kept | keystone.variables(user, "red")
+    done = subprocess.run(command, input=json.dumps(lines), env=env, capture_output=True, text=True, timeout=600, check=True)
+    return [(code, out, err) for code, out, err in json.loads(done.stdout)]
+
+
+def test_an_admin_sets_a_quota_and_a_member_meets_it(rig: Rig, keystone: KeystoneStandIn, tmp_path: Path) -> None:
+    rig.fleet.flavor("f.quota", vcpus=1)
+    put, absolute = openstack(
+        keystone, "ada", "quota set --instances 0 --cores 8 --ram 4096 red", "limits show --absolute -f json", home=tmp_path
+    )
+    assert put[0] == 0, put
+    assert {row["Name"]: row["Value"] for row in json.loads(absolute[1])}["max_total_cores"] == 8
+    used, refused, everywhere = openstack(
+        keystone,
+        "mia",
+        "quota show --usage -f json",
+        "server create --flavor f.quota --image probe --no-network q1",
+        "server list --all-projects",
+        home=tmp_path,
+    )
+    counted = {row["Resource"]: (row["Limit"], row["In Use"]) for row in json.loads(used[1])}
+    assert (counted["instances"], counted["cores"], counted["ram"], counted["ports"]) == ((0, 0), (8, 0), (4096, 0), (-1, 0))
+    assert refused[0] == 1 and "Quota exceeded for instances: Requested 1, but already used 0 of 0 instances" in refused[2]
+    assert everywhere[0] == 1 and "Policy doesn't allow os_compute_api:servers:detail:get_all_tenants to be performed" in everywhere[2]
+    rig.fleet.ask("DELETE", "/os-quota-sets/id-red", status=202)
+    rig.fleet.ask("DELETE", "/flavors/f.quota", status=202)
