@@ -9,7 +9,7 @@ import pytest
 from docs.screens import KEPT, PICTURES, VIEWS, picture
 from fastapi.responses import HTMLResponse
 
-from pinfold.api.ui import change_routes, routes
+from pinfold.api.ui import change_routes, routes, sign_in
 
 PAGE = Path("docs/how-to/see-a-fleet.md")
 ALIKE = {"/ui/hosts/{}/enable": "/ui/hosts/{}/disable"}
@@ -21,7 +21,7 @@ def test_every_page_of_the_web_page_has_a_view() -> None:
     named = r"(hosts|guests)/(?!\{\})[^/?]+"
     views = {re.sub(named, r"\1/{}", path).partition("?")[0] for path in VIEWS.values()}
     pages = set()
-    for router in (routes.router, change_routes.router):
+    for router in (routes.router, change_routes.router, sign_in.router):
         for route in router.routes:
             answers = getattr(route, "endpoint").__annotations__["return"]  # noqa: B009 - a route of Starlette has none by its type
             if "GET" in getattr(route, "methods", ()) and answers in (HTMLResponse, "HTMLResponse"):

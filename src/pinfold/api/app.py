@@ -35,6 +35,7 @@ from pinfold.api.response_schema import closed
 from pinfold.api.shared_response import shared
 from pinfold.api.ui import change_routes as ui_changes
 from pinfold.api.ui import routes as ui
+from pinfold.api.ui import sign_in as ui_sign_in
 from pinfold.api.v1 import adoptions, capacity, drift, history, hosts, placements, pools, repin
 from pinfold.api.v1 import quotas as project_quotas
 from pinfold.core.errors import PinfoldError
@@ -75,6 +76,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     project_quotas.router,
     metrics.router,
     ui.router,
+    ui_sign_in.router,
     ui_changes.router,
 )
 _PLACEMENT: Final = "/placement"
@@ -111,7 +113,10 @@ def create_app(services: ApiServices) -> FastAPI:
         (JsonPosts, {}),
         (ConsoleSockets, {"services": services}),
         (AgentAuthentication, {"database": services.database}),
-        (Authentication, {"checks": services.checks, "tokens": services.tokens, "sessions": services.sessions}),
+        (
+            Authentication,
+            {"checks": services.checks, "tokens": services.tokens, "sessions": services.sessions, "cookies": services.cookies},
+        ),
         (errors.UnexpectedErrors, {}),
         (AuditLog, {}),
         (ComputeHeaders, {}),

@@ -21,6 +21,7 @@ from pinfold.api.password_checks import PasswordChecks, TooManyAttempts
 from pinfold.api.policy import QUESTIONS, refusal
 from pinfold.api.rights import while_it_holds
 from pinfold.api.ui.sessions import Sessions, token_of
+from pinfold.api.ui.token_cookies import TokenCookies
 from pinfold.core.errors import Unavailable
 
 OPEN: Final = frozenset(
@@ -63,18 +64,21 @@ class Authentication:
     to the sign-in. Without `checks` and without `tokens`, everybody is let in.
     """
 
-    def __init__(self, app: App, checks: PasswordChecks | None, tokens: Tokens | None, sessions: Sessions) -> None:
+    def __init__(
+        self, app: App, checks: PasswordChecks | None, tokens: Tokens | None, sessions: Sessions, cookies: TokenCookies | None = None
+    ) -> None:
         self._app = app
         self._checks = checks
         self._tokens = tokens
         self._sessions = sessions
+        self._cookies = cookies
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or _open(scope):
             await self._app(scope, receive, send)
         elif self._checks is None and self._tokens is None:
             await self._serve(ANYBODY, None, scope, receive, send)
-        elif self._tokens is not None and (token := _header(scope, b"x-auth-token")):
+        elif self._tokens is not None and (token := _header(scope, b"x-auth-token") or self._page_token(scope)):
             await self._serve_token(self._tokens, token, scope, receive, send)
         elif self._checks is not None:
             await self._serve_account(self._checks, scope, receive, send)
@@ -123,14 +127,21 @@ class Authentication:
 
     async def _refuse_stranger(self, scope: Scope, send: Send) -> None:
         if _is_page(scope) and _accepts_html(scope):
-            headers = [(b"location", b"/ui/sign-in"), (b"content-length", b"0")]
+            ended = b"?ended" if token_of(_header(scope, b"cookie")) else b""
+            headers = [(b"location", b"/ui/sign-in" + ended), (b"content-length", b"0")]
             await send({"type": "http.response.start", "status": 303, "headers": headers})
             await send({"type": "http.response.body", "body": b""})
+        elif _is_page(scope) and token_of(_header(scope, b"cookie")):
+            await send_error(scope, send, 401, "The session has ended; sign in again at /ui/sign-in.")
         elif self._tokens is None:
             await send_error(scope, send, 401, "A name and a password are required.", _CHALLENGE)
         else:
             challenge = (b"www-authenticate", self._tokens.challenge.encode("latin-1", "replace"))
             await send_error(scope, send, 401, "A valid token of Keystone is required, in the header X-Auth-Token.", challenge)
+
+    def _page_token(self, scope: Scope) -> str:
+        """The token in the session's cookie, if the request is for the web page; '' if there is none."""
+        return "" if self._cookies is None or not _is_page(scope) else self._cookies.opened(token_of(_header(scope, b"cookie")))
 
     def _session(self, scope: Scope, checks: PasswordChecks) -> Account | None:
         """The account of the session, if the request is for the web page and the account is unchanged."""

@@ -14,10 +14,12 @@ from pinfold.accounting.client import Placement
 from pinfold.api.caller import Tokens
 from pinfold.api.client_address import Proxies
 from pinfold.api.connections import Connections
+from pinfold.api.keystone_sign_in import KeystoneSignIn
 from pinfold.api.password_checks import PasswordChecks
 from pinfold.api.ui.pictures import Pictures
 from pinfold.api.ui.samples import Samples
 from pinfold.api.ui.sessions import Sessions, Streams
+from pinfold.api.ui.token_cookies import TokenCookies
 from pinfold.core.settings import DEFAULT_CONNECTIONS, ConsoleAddresses
 from pinfold.service.fleet import Fleet
 from pinfold.store.database import Database
@@ -30,7 +32,8 @@ class ApiServices:
     """The parts behind the routes.
 
     `placement_app` is the embedded Placement, None with a remote one. `checks` is None
-    with `--no-auth`, and without accounts beside Keystone; `tokens` is None without Keystone. `proxies` are trusted to
+    with `--no-auth`, and without accounts beside Keystone; `tokens`, and `keystone` and
+    `cookies` for the web page's sign-in, are None without Keystone. `proxies` are trusted to
     forward a client's address. `connections` counts all connections. `sessions`, `streams`, `samples` and `pictures` are the web page's.
     `images` is the directory of images. `lease_seconds` is how long a host counts as up after a heartbeat.
     `consoles` is None if no consoles are served.
@@ -43,6 +46,8 @@ class ApiServices:
     placement_app: Wsgi | None = None
     checks: PasswordChecks | None = None
     tokens: Tokens | None = None
+    keystone: KeystoneSignIn | None = None
+    cookies: TokenCookies | None = None
     proxies: Proxies = field(default_factory=Proxies)
     connections: Connections = field(default_factory=lambda: Connections(DEFAULT_CONNECTIONS))
     lease_seconds: float = 30.0

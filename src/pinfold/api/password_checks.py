@@ -21,7 +21,7 @@ from pinfold.api.doorkeeper import Doorkeeper
 from pinfold.core.settings import DEFAULT_LIMITS, AttemptLimits
 
 _MOST_CONNECTIONS: Final = 4096
-_LONGEST_RETRY: Final = 60
+LONGEST_RETRY: Final = 60
 
 
 class Outcome(Enum):
@@ -148,7 +148,7 @@ class PasswordChecks:
 
     def _refusal(self, seconds: float) -> TooManyAttempts:
         self.outcomes[Outcome.REFUSED] += 1
-        return TooManyAttempts(min(max(1, math.ceil(seconds)), _LONGEST_RETRY), self.limits.refusal_seconds)
+        return TooManyAttempts(min(max(1, math.ceil(seconds)), LONGEST_RETRY), self.limits.refusal_seconds)
 
     def _remember(self, connection: tuple[str, int]) -> None:
         self._opened[connection] = None

@@ -322,3 +322,10 @@ finding_count = sa.Table(
     sa.Column("severity", sa.String(16), primary_key=True),
     sa.Column("count", sa.BigInteger, nullable=False, comment="with those that the report leaves out"),
 )
+
+service_key = sa.Table(
+    "service_key",
+    metadata,
+    sa.Column("name", sa.String(32), primary_key=True, comment="what it is for: web-page-sessions"),
+    sa.Column("value", sa.String(64), nullable=False, comment="32 random bytes, in hexadecimal"),
+)

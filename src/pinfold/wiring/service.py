@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Final
@@ -24,12 +25,16 @@ from pinfold.api.client_address import Proxies
 from pinfold.api.connections import Connections
 from pinfold.api.dependencies import ApiServices
 from pinfold.api.keystone import KeystoneTokens
+from pinfold.api.keystone_sign_in import KeystoneSignIn
 from pinfold.api.password_checks import PasswordChecks
+from pinfold.api.ui.token_cookies import KEY as SESSION_KEY
+from pinfold.api.ui.token_cookies import TokenCookies
 from pinfold.config.fleet import ApiAuth, ApiSettings, FleetSettings
 from pinfold.config.keystone import keystone_conf
 from pinfold.core.errors import InvalidRequest, PinfoldError, Unavailable
 from pinfold.service.fleet import Fleet, assemble
 from pinfold.store.database import Database, upgrade
+from pinfold.store.service_keys import shared_key
 from pinfold.store.sqlite_file import alone, damage, file_of, is_gone, make_private
 from pinfold.wiring.exposure import refuse_exposure
 from pinfold.wiring.hangups import Hangups, listening
@@ -64,10 +69,12 @@ def open_service(
     refuse_exposure(settings.api, no_auth=no_auth)
     accounts = None if no_auth or not settings.api.accounts_file else AccountsFile(Path(settings.api.accounts_file))
     with ExitStack() as stack:
-        tokens = None
+        tokens, keystone = None, None
         if settings.api.auth is ApiAuth.KEYSTONE and not no_auth:
-            tokens = KeystoneTokens(keystone_conf(settings.files))
+            conf = keystone_conf(settings.files)
+            tokens, keystone = KeystoneTokens(conf), KeystoneSignIn(conf, settings.api.attempts)
             stack.callback(tokens.close)
+            stack.callback(keystone.close)
         _check_files(settings)
         file = file_of(settings.database)
         if file is not None:
@@ -95,6 +102,8 @@ def open_service(
             placement_app=placement_app,
             checks=None if accounts is None else PasswordChecks(accounts.doorkeeper, settings.api.attempts),
             tokens=tokens,
+            keystone=keystone,
+            cookies=None if keystone is None else TokenCookies(database.change(partial(shared_key, name=SESSION_KEY))),
             proxies=Proxies(settings.api.trusted_proxies),
             connections=Connections(fitting(settings.api.connections)),
             lease_seconds=settings.api.lease_seconds,

@@ -20,11 +20,6 @@ def render(template: str, **values: Any) -> str:
     return _TEMPLATES.get_template(template).render(**values)
 
 
-def sign_in_page(*, wrong: str = "") -> str:
-    """The form that asks for name and password."""
-    return render("sign-in.html", wrong=wrong, live="", account="")
-
-
 def moment(seconds: float) -> str:
     """A time as the pages show it."""
     return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(seconds))

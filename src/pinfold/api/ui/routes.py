@@ -1,4 +1,4 @@
-"""The routes of the web page. Pages need a session or HTTP Basic; the sign-in and the two static files are for everybody."""
+"""The routes of the web page. Pages need a session or HTTP Basic; the two static files are for everybody."""
 
 from __future__ import annotations
 
@@ -10,17 +10,14 @@ from importlib import resources
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Query, Request, Response
-from fastapi.responses import HTMLResponse, RedirectResponse, StreamingResponse
+from fastapi.responses import HTMLResponse, StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
-from pinfold.api.caller import caller_of
-from pinfold.api.client_address import address_block, client_of
+from pinfold.api.caller import Caller, caller_of
 from pinfold.api.dependencies import ApiServices, Services
 from pinfold.api.errors import ApiError
-from pinfold.api.password_checks import TooManyAttempts
 from pinfold.api.ui.headers import HEADERS
-from pinfold.api.ui.page_response import fields, html, need_extra
-from pinfold.api.ui.sessions import COOKIE, SESSION_SECONDS, token_of
+from pinfold.api.ui.page_response import html, need_extra
 from pinfold.api.v1.hosts import find
 from pinfold.core.identity import GuestId
 from pinfold.drawing.svg import STYLE
@@ -90,7 +87,7 @@ async def follow_fleet(request: Request, services: Services, sort: Sort = "headr
     need_extra()
     from pinfold.api.ui.fleet import FleetQuery, fleet_mark
 
-    return _stream(services, caller_of(request).name, partial(fleet_mark, services, FleetQuery(sort=sort, page=page)))
+    return _stream(services, caller_of(request), partial(fleet_mark, services, FleetQuery(sort=sort, page=page)))
 
 
 @router.get("/hosts/{name}/live")
@@ -100,7 +97,7 @@ async def follow_host(name: str, request: Request, services: Services) -> Respon
     from pinfold.api.ui.host import host_mark
 
     host = await run_in_threadpool(find, services, name)
-    return _stream(services, caller_of(request).name, partial(host_mark, services, host))
+    return _stream(services, caller_of(request), partial(host_mark, services, host))
 
 
 @router.get("/guests/{guest_id}/live")
@@ -110,59 +107,7 @@ async def follow_guest(guest_id: GuestId, request: Request, services: Services) 
     from pinfold.api.ui.guest import guest_mark
 
     await run_in_threadpool(guest_mark, services, guest_id)  # a guest that does not exist is answered before the stream begins
-    return _stream(services, caller_of(request).name, partial(guest_mark, services, guest_id))
-
-
-@router.get("/sign-in")
-async def ask_for_password() -> HTMLResponse:
-    """The form that asks for name and password."""
-    need_extra()
-    from pinfold.api.ui.render import sign_in_page
-
-    return html(sign_in_page())
-
-
-@router.post("/sign-in")
-async def sign_in(request: Request, services: Services) -> Response:
-    """Check name and password, and begin a session. The form must come from a page of this service."""
-    need_extra()
-    from pinfold.api.ui.render import sign_in_page
-
-    if services.checks is None:
-        return RedirectResponse("/ui", 303)
-    name, password = _credentials(await request.body())
-    client = client_of(request.scope)
-    try:
-        account = await services.checks.admit(
-            name, password, address=address_block(client), connection=(client, request.scope["client"][1])
-        )
-    except TooManyAttempts as refusal:
-        await asyncio.sleep(refusal.answer_after_seconds)
-        words = f"Too many password checks; try again in {refusal.retry_seconds} s."
-        return html(sign_in_page(wrong=words), 429, {"Retry-After": str(refusal.retry_seconds)})
-    if account is None:
-        request.scope["state"]["sign_in"] = name
-        return html(sign_in_page(wrong="The name or the password is wrong."), 401)
-    answer = RedirectResponse("/ui", 303)
-    answer.set_cookie(
-        COOKIE,
-        services.sessions.begin(account),
-        max_age=SESSION_SECONDS,
-        path="/ui",
-        httponly=True,
-        samesite="lax",
-        secure=request.url.scheme == "https",
-    )
-    return answer
-
-
-@router.post("/sign-out")
-async def sign_out(request: Request, services: Services) -> Response:
-    """End the session. The form must come from a page of this service."""
-    services.sessions.end(token_of(request.headers.get("cookie", "")))
-    answer = RedirectResponse("/ui/sign-in", 303)
-    answer.delete_cookie(COOKIE, path="/ui")
-    return answer
+    return _stream(services, caller_of(request), partial(guest_mark, services, guest_id))
 
 
 @router.get("/style.css")
@@ -197,16 +142,10 @@ async def changes(services: ApiServices, account: str, look: Callable[[], str]) 
         services.streams.leave(account)
 
 
-def _stream(services: ApiServices, account: str, look: Callable[[], str]) -> Response:
-    if not services.streams.has_room(account):
-        raise ApiError(429, f"The account {account} has too many live pages open; close one.")
-    return StreamingResponse(changes(services, account, look), media_type="text/event-stream", headers={**HEADERS})
-
-
-def _credentials(form: bytes) -> tuple[str, str]:
-    """Name and password of a form. Raises `ApiError` 400 as `_fields` does."""
-    found = fields(form, "name=NAME&password=PASSWORD")
-    return found.get("name", ""), found.get("password", "")
+def _stream(services: ApiServices, caller: Caller, look: Callable[[], str]) -> Response:
+    if not services.streams.has_room(caller.user):
+        raise ApiError(429, f"The account {caller.name} has too many live pages open; close one.")
+    return StreamingResponse(changes(services, caller.user, look), media_type="text/event-stream", headers={**HEADERS})
 
 
 def _static(name: str) -> str:

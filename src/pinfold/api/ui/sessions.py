@@ -86,5 +86,5 @@ def token_of(cookies: str) -> str:
     for cookie in cookies.split(";"):
         name, _, value = cookie.strip().partition("=")
         if name == COOKIE:
-            return value[:128]
+            return value[:4096]
     return ""
