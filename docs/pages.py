@@ -55,6 +55,7 @@ _REASONS = {
     ReasonCode.CELL_COMBINATION: "Each guest cell fits somewhere, but not all of them at once.",
     ReasonCode.MISSING_TRAIT: "`trait:NAME=required`.",
     ReasonCode.FORBIDDEN_TRAIT: "`trait:NAME=forbidden`.",
+    ReasonCode.PROCESSOR: "The host's libvirt cannot give new guests the configured processor; `pinfold doctor` says the same.",
     ReasonCode.MISSING_FEATURE: "The guest asks for hardware that the host does not report; an old agent reports none.",
     ReasonCode.AGGREGATE_METADATA: "The flavor asks for a value that the metadata of the host's aggregates does not have.",
     ReasonCode.MISSING_NETWORK: "The server is to be on a network that the networks file of the host does not name.",
@@ -199,6 +200,7 @@ def _sentence(reason: ReasonCode) -> str:
         ReasonCode.FORBIDDEN_TRAIT: "HW_CPU_HYPERTHREADING",
         ReasonCode.MISSING_NETWORK: "lan",
         ReasonCode.MISSING_FEATURE: "the machine q35",
+        ReasonCode.PROCESSOR: "the host CPU does not provide required features: svm",
         ReasonCode.AGGREGATE_METADATA: "ssd is 'true'",
         ReasonCode.PLACEMENT: "its own words",
     }.get(reason, "")

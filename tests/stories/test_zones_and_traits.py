@@ -13,6 +13,7 @@ from tests.rig.in_process import Fleet
 from pinfold.api.compute.versions import ROOT
 from pinfold.api.image.catalog import image_id
 from pinfold.core import host_features
+from pinfold.store.records import PROCESSOR_REFUSED
 
 
 def _trait(fleet: Fleet, host: str, *traits: str) -> None:
@@ -260,3 +261,17 @@ def test_a_template_goes_to_hosts_that_have_it_and_excludes_what_it_brings(fleet
         assert said in answer.text
     (fleet.images / "probe.toml").write_text('"pinfold:template" = "web"\n', encoding="ascii")
     assert _host(fleet, fleet.create("again", "webs")) == "c2"
+
+
+def test_a_host_that_cannot_give_the_configured_processor_takes_no_server_until_it_can(fleet: Fleet) -> None:
+    said = "this host cannot give new guests the processor EPYC: Host CPU does not provide required features: svm"
+    agent = fleet.host("c1", replace(report(), facts=((PROCESSOR_REFUSED, said),)))
+    fleet.flavor("tiny", vcpus=1)
+    (refused,) = fleet.call("POST", "/v1/fits", {"flavor": "tiny"}, status=200).json()["refusals"]
+    (reason,) = refused["reasons"]
+    assert (reason["code"], reason["sentence"]) == ("processor", f"the configured processor cannot be had on the host: {said}")
+    assert said in fleet.show(fleet.create("no", "tiny"))["fault"]["message"]
+    (host,) = fleet.call("GET", "/v1/capacity?flavor=tiny", status=200).json()["hosts"]
+    assert host["flavors"][0]["slots"] == 0
+    agent.hello(report())
+    assert _host(fleet, fleet.create("vm", "tiny")) == "c1"

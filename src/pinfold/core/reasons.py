@@ -47,6 +47,7 @@ class ReasonCode(Enum):
     FORBIDDEN_TRAIT = "forbidden-trait"
     MISSING_NETWORK = "missing-network"
     MISSING_FEATURE = "missing-feature"
+    PROCESSOR = "processor"
     AGGREGATE = "aggregate"
     AGGREGATE_METADATA = "aggregate-metadata"
     DISK = "disk"
@@ -129,6 +130,7 @@ _SENTENCES = {
     ReasonCode.FORBIDDEN_TRAIT: "the host has the forbidden trait {detail}",
     ReasonCode.MISSING_NETWORK: "the host does not offer the network {detail}",
     ReasonCode.MISSING_FEATURE: "the host lacks {detail}",
+    ReasonCode.PROCESSOR: "the configured processor cannot be had on the host: {detail}",
     ReasonCode.AGGREGATE: "the host has left the aggregates that were asked for",
     ReasonCode.AGGREGATE_METADATA: "the host is in no aggregate whose {detail}",
     ReasonCode.DISK: "the host has {available} GiB of disk {ever}, {needed} needed",

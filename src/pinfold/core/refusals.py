@@ -61,6 +61,7 @@ _CONSTRAINTS: Final = {
         ReasonCode.AGGREGATE,
         ReasonCode.AGGREGATE_METADATA,
         ReasonCode.MISSING_FEATURE,
+        ReasonCode.PROCESSOR,
     ),
     Constraint.DISK: (ReasonCode.DISK,),
     Constraint.POOLS: (

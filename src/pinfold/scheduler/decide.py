@@ -247,6 +247,8 @@ def closed(entry: Entry, conditions: Conditions) -> HostRefusal | None:
     elif entry.disabled:
         detail = f": {entry.disabled_reason}" if entry.disabled_reason else ""
         reasons = (Reason(code=ReasonCode.HOST_DISABLED, kind=Kind.INSUFFICIENT, detail=detail),)
+    elif entry.processor_refused:
+        reasons = (Reason(code=ReasonCode.PROCESSOR, kind=Kind.INFEASIBLE, detail=entry.processor_refused),)
     else:
         reasons = conditions.reasons(entry)
     return refusal(entry, NoFit(reasons=reasons)) if reasons else None

@@ -45,6 +45,7 @@ class Entry(Struct, frozen=True, kw_only=True, eq=False):
     disabled: bool = False
     disabled_reason: str = ""
     fenced: bool = False
+    processor_refused: str = ""
     networks: frozenset[str] = frozenset()
     features: frozenset[str] = frozenset()
 
@@ -56,7 +57,7 @@ class Entry(Struct, frozen=True, kw_only=True, eq=False):
     @property
     def open(self) -> bool:
         """Whether the host takes new guests at all."""
-        return self.up and not self.disabled and not self.fenced
+        return self.up and not self.disabled and not self.fenced and not self.processor_refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,6 +232,7 @@ def entry(found: HostLedger) -> Entry:
         disabled=record.disabled,
         disabled_reason=record.disabled_reason,
         fenced=record.fenced,
+        processor_refused=record.report.processor_refused,
         networks=frozenset(network.name for network in record.report.networks),
         features=frozenset(record.report.features),
     )

@@ -27,7 +27,18 @@ from pinfold.core.sanity import check_host
 from pinfold.core.topology import Topology
 from pinfold.store import claims, findings, history, repairs
 from pinfold.store.database import EpochNow, in_term, tell
-from pinfold.store.records import NOTHING, ClaimRecord, ClaimState, HostLedger, HostMark, HostRecord, HostReport, Pairs, Tombstone
+from pinfold.store.records import (
+    NOTHING,
+    PROCESSOR_REFUSED,
+    ClaimRecord,
+    ClaimState,
+    HostLedger,
+    HostMark,
+    HostRecord,
+    HostReport,
+    Pairs,
+    Tombstone,
+)
 from pinfold.store.schema import host, tombstone
 from pinfold.store.unreadable import log_once, read_or
 
@@ -110,6 +121,9 @@ def report(connection: sa.Connection, host_id: HostId, report: HostReport) -> in
         raise InvalidRequest(f"host {host_id}: no such host")
     columns = _report_columns(report)
     changed = any(row[key] != value for key, value in columns.items() if key != "facts")
+    if row["facts"] != columns["facts"]:
+        before = dict(read_or(_read_pairs, row["facts"], f"host {host_id}: facts", ()))
+        changed = changed or before.get(PROCESSOR_REFUSED, "") != report.processor_refused
     revision = int(row["revision"]) + (1 if changed else 0)
     if changed or row["facts"] != columns["facts"]:
         connection.execute(host.update().where(host.c.id == host_id).values(**columns, revision=revision, updated=EpochNow()))

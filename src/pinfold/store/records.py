@@ -30,6 +30,8 @@ Pairs = tuple[tuple[str, str], ...]
 
 POOLS_REFUSED: Final = "pools_refused"
 """The fact of a host that says why its agent does not use the pools that the service orders."""
+PROCESSOR_REFUSED: Final = "processor_refused"
+"""The fact of a host that says why it cannot give new guests the processor that is configured."""
 REPAIRS: Final = "repairs"
 """The fact of a host that says how many repairs its agent has done, in the form of `core.repairs.counts_text`."""
 PROTOCOL_FACT: Final = "protocol"
@@ -103,6 +105,11 @@ class HostReport(Struct, frozen=True, kw_only=True):
     facts: Pairs = ()
     networks: HostNetworks = ()
     features: Features = ()
+
+    @property
+    def processor_refused(self) -> str:
+        """Why the host cannot give new guests the configured processor, '' if it can."""
+        return dict(self.facts).get(PROCESSOR_REFUSED, "")
 
     @property
     def protocol(self) -> int:

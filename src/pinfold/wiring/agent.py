@@ -27,15 +27,18 @@ from pinfold.core.errors import InvalidRequest
 from pinfold.core.options import Option
 from pinfold.core.pools import PoolConfig
 from pinfold.core.settings import HostSettings
+from pinfold.drivers.port import Driver
 from pinfold.host import templates
 from pinfold.host.lock import owning, state_folder
 from pinfold.linux import procfs
-from pinfold.store.records import PROTOCOL_FACT
+from pinfold.store.records import PROCESSOR_REFUSED, PROTOCOL_FACT
 from pinfold.wiring.host import open_driver
 
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 POOL_FILE: Final = "zz-pools-of-the-service.conf"
 """The name of the file with the pools that the service orders. It is read last, because its name is."""
+_MOST_WORDS: Final = 500
+"""The most characters of the sentence about a processor; libvirt's may list every feature."""
 _CPUINFO: Final = Path("/proc/cpuinfo")
 
 
@@ -54,6 +57,7 @@ def open_agent(settings: FleetSettings, service: ServiceClient) -> Iterator[Agen
                 hypervisor=driver.platform_name(),
                 version=driver.hypervisor_version(),
                 features=driver.features(),
+                processor_refused=processor_refused(driver),
                 booted=booted,
             ),
             sweep_seconds=settings.agent.sweep_seconds,
@@ -95,11 +99,19 @@ def serve_agent(settings: FleetSettings, *, ready: Callable[[str], None]) -> Non
 
 
 def host_facts(
-    settings: HostSettings, service: str, *, hypervisor: str, version: int, features: tuple[str, ...], booted: int | None
+    settings: HostSettings,
+    service: str,
+    *,
+    hypervisor: str,
+    version: int,
+    features: tuple[str, ...],
+    processor_refused: str,
+    booted: int | None,
 ) -> HostFacts:
     """Facts of this machine: its boot id, the size of the disk for overlays, and facts for people, with its address towards the service.
 
-    `hypervisor` is its name and `version` its version, `booted` when the machine was started, in seconds since the epoch.
+    `hypervisor` is its name and `version` its version, `processor_refused` why it cannot give guests the configured processor, and `booted`
+    when the machine was started, in seconds since the epoch.
     """
     disk = os.statvfs(settings.state_dir)
     model = next((line.partition(":")[2].strip() for line in _CPUINFO.read_text().splitlines() if line.startswith("model name")), "")
@@ -116,9 +128,19 @@ def host_facts(
             ("hostname", socket.gethostname()),
             ("hypervisor_type", hypervisor),
             ("hypervisor_version", str(version)),
+            *([(PROCESSOR_REFUSED, processor_refused)] if processor_refused else []),
             (PROTOCOL_FACT, str(PROTOCOL)),
         ),
     )
+
+
+def processor_refused(driver: Driver) -> str:
+    """Why this host cannot give new guests the configured processor, '' if it can. Raises `Unavailable`."""
+    try:
+        driver.processor()
+    except InvalidRequest as error:
+        return str(error)[:_MOST_WORDS]
+    return ""
 
 
 def _with_templates(features: tuple[str, ...], settings: HostSettings) -> tuple[str, ...]:

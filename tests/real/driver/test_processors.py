@@ -14,6 +14,7 @@ from pinfold.core.cpu_model import DEFAULT_CPU, CpuMode, CpuModel, cpu_flag
 from pinfold.core.errors import InvalidRequest
 from pinfold.drivers.libvirt.driver import LibvirtDriver
 from pinfold.lab.daemon import LabHost
+from pinfold.wiring.agent import processor_refused
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +62,7 @@ def test_a_processor_that_the_host_cannot_give_is_refused_with_the_missing_featu
     driver = LibvirtDriver(kvm_lab.uri, cpu=CpuModel(flags=(cpu_flag("svm"),)))
     with pytest.raises(InvalidRequest, match="required features: svm"):
         driver.processor()
+    assert "required features: svm" in processor_refused(driver)
     with pytest.raises(InvalidRequest, match="svm"):
         driver.start(pinned(idle_rom, emulator="0"))
     assert driver.guests() == ()
@@ -71,4 +73,5 @@ def test_a_processor_that_the_host_cannot_give_is_refused_with_the_missing_featu
 def test_what_the_host_can_give_is_told_in_words(kvm_lab: LabHost, wanted: CpuModel) -> None:
     driver = LibvirtDriver(kvm_lab.uri, cpu=wanted)
     assert driver.processor()
+    assert processor_refused(driver) == ""
     driver.close()
