@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import libvirt
 
+from benchmarks.consolidation import trials
 from benchmarks.latency.loads import monitor
 from benchmarks.overhead.page import lacks, overhead_times, start_guest
 from benchmarks.page import table
@@ -38,7 +39,7 @@ for {seconds:g} s. The delay is the time that threads were ready and waited, as 
 
 
 def measure(size: Size, _seed: int) -> Figures:
-    """Every mode at every step, guests of a mode all on one lab."""
+    """Every mode at every step, guests of a mode all on one lab; then the trials."""
     steps = {Size.CHECK: (1, 2), Size.SMALL: (1, 4, 8, 16), Size.LONG: _STEPS}[size]
     seconds = {Size.CHECK: 0.5, Size.SMALL: 3.0, Size.LONG: 8.0}[size]
     modes = ("chatty",) if size is Size.CHECK else tuple(MODES)
@@ -48,7 +49,12 @@ def measure(size: Size, _seed: int) -> Figures:
         with tempfile.TemporaryDirectory(prefix="pf-consolidation-") as folder:
             Path(folder).chmod(0o711)
             rows += _mode(Path(folder), mode, steps, seconds)
-    return {"seconds": seconds, "rows": rows}
+    print("trials", flush=True)
+    each, runs = {Size.CHECK: (1, 1), Size.SMALL: (3, 2), Size.LONG: (4, 5)}[size]
+    with tempfile.TemporaryDirectory(prefix="pf-trials-") as folder:
+        Path(folder).chmod(0o711)
+        tried = trials.measure(Path(folder), {mode: MODES[mode] for mode in _BATCHES}, each, seconds, runs)
+    return {"seconds": seconds, "rows": rows, "trials": tried}
 
 
 def _mode(folder: Path, mode: str, steps: Sequence[int], seconds: float) -> list[dict[str, Any]]:
@@ -90,7 +96,7 @@ def _watch(connection: Any, pids: Sequence[int], seconds: float) -> dict[str, An
 
 
 def page(figures: Figures) -> Page:
-    """The table, the knee of each mode, the coefficients and a plot."""
+    """The table, the knee of each mode, the coefficients, a plot and the trials."""
     rows = figures["rows"]
     modes = list(dict.fromkeys(row["mode"] for row in rows))
     names = ("busy_percent", "wait_percent", "wait_us", "monitor_p50_ms", "monitor_p99_ms", "start_seconds")
@@ -119,7 +125,7 @@ def page(figures: Figures) -> Page:
         log_y=True,
         series=series,
     )
-    return Page(body=[*body, plot])
+    return Page(body=[*body, plot, "", "## Trials", "", *trials.lines(figures.get("trials"))])
 
 
 def _line(rows: Sequence[dict[str, Any]], mode: str) -> Series:
@@ -167,5 +173,5 @@ Guests are alike and their disks are files in the page cache, so no time of a re
 its spread is that of the neighbouring steps. The rates that `pinfold advise` assumes come from [the page of overhead](overhead.md), not
 from here. A 0.1 ms EEVDF slice for the pool's threads (`sched_setattr`) was tried before this benchmark, with 3 to 12 guests and a pool
 from idle to 89 % busy: it changed neither delay nor slices nor the monitor's response, because bursts are shorter than the default
-slice. A weight for the pool's cgroup, two pools by load, and IOThreads kept apart were not tried.""",
+slice.""",
 )

@@ -23,10 +23,10 @@ from pinfold.lab.daemon import LabHost, missing
 
 STEPS = (1, 4, 8, 12, 16, 18, 20, 22, 24)
 _PERIOD_US = 2000
-_DOMAIN = """<domain type='kvm'><name>vm{number}</name><memory unit='MiB'>16</memory><vcpu placement='static'>1</vcpu>
+_DOMAIN = """<domain type='kvm'><name>vm{number}</name><memory unit='MiB'>16</memory><vcpu placement='static'>1</vcpu>{iothreads}
 <cputune><vcpupin vcpu='0' cpuset='1'/><emulatorpin cpuset='0'/></cputune><os><type arch='x86_64' machine='pc'>hvm</type>
 <loader readonly='yes' type='rom'>{rom}</loader></os><devices><emulator>/usr/bin/qemu-system-x86_64</emulator>
-<disk type='file' device='disk'><driver name='qemu' type='raw'/><source file='{disk}'/><target dev='vda' bus='virtio'/></disk>
+<disk type='file' device='disk'><driver name='qemu' type='raw'{iothread}/><source file='{disk}'/><target dev='vda' bus='virtio'/></disk>
 <controller type='usb' model='none'/><memballoon model='none'/></devices></domain>"""
 
 
@@ -65,12 +65,16 @@ def watched(folder: Path, steps: Sequence[int], seconds: float) -> list[tuple[in
     return rows
 
 
-def start_guest(lab: LabHost, folder: Path, writer: Path, number: int) -> int:
-    """Start one guest with a disk that boots this ROM; other programs of this machine yield to it. Returns its process."""
+def start_guest(lab: LabHost, folder: Path, writer: Path, number: int, *, iothread: bool = False) -> int:
+    """Start one guest with a disk, if asked with an IOThread for it, that boots this ROM. Other programs of this machine yield to it.
+
+    Returns its process.
+    """
     disk, definition = folder / f"disk{number}.img", folder / f"vm{number}.xml"
     disk.touch()
     os.truncate(disk, 16 << 20)
-    definition.write_text(_DOMAIN.format(number=number, rom=writer, disk=disk))
+    threads = {"iothreads": "<iothreads>1</iothreads>", "iothread": " iothread='1'"} if iothread else {"iothreads": "", "iothread": ""}
+    definition.write_text(_DOMAIN.format(number=number, rom=writer, disk=disk, **threads))
     subprocess.run(["virsh", "-q", "-c", lab.uri, "create", str(definition)], check=True)
     pid = next(int(one) for one in _processes() if str(writer) in _command(one) and f"guest=vm{number}," in _command(one))
     for task in Path(f"/proc/{pid}/task").iterdir():
