@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import sys
 import threading
 import time
 from dataclasses import asdict, dataclass
@@ -21,6 +22,11 @@ from pinfold.lab.daemon import LabHost
 
 VCPU, SHARED = 1, 0
 """The two pCPUs."""
+PINFOLD: Final[dict[str, list[str]]] = {
+    "pinfold, unset": [],
+    "pinfold, share": ["-p", "hw:emulator_threads_policy=share"],
+}
+"""Policies whose guest is placed and started by `pinfold guest start`, with the options that it gets."""
 _WRITE_PERIOD_US, _WRITE_DEPTH = 2000, 8
 _PAUSE_SECONDS, _PATIENCE_SECONDS = 0.2, 120.0
 _DOMAIN: Final = """<domain type='{kind}'><name>{name}</name><memory unit='MiB'>{mib}</memory>
@@ -45,6 +51,10 @@ class Order:
     seconds: float
 
 
+class NotStarted(Exception):
+    """pinfold did not start the guest."""
+
+
 class Rig:
     """A lab whose guests have no cgroup, so that real-time threads are allowed. It changes no setting of the machine."""
 
@@ -52,6 +62,7 @@ class Rig:
         self._folder = folder
         self._connection = libvirt.open(lab.uri)
         self._run = lab.run_dir
+        self._uri = lab.uri
         self._khz = tsc_khz(self._connection.getCapabilities())
         self._number = 0
 
@@ -60,21 +71,43 @@ class Rig:
         self._connection.close()
 
     def measure(self, order: Order) -> dict[str, Any]:
-        """Start the guest, measure one round, end the guest. Raises `libvirt.libvirtError` if it does not start."""
+        """Start the guest, measure one round, end the guest. Raises `libvirt.libvirtError` or `NotStarted` if it does not start."""
         self._number += 1
         name = f"lat{self._number}"
         serial = self._folder / f"{name}.serial"
-        domain = self._connection.createXML(self._xml(name, order, serial), 0)
+        domain = self._start(name, order, self._xml(name, order, serial))
         try:
             pid = int((self._run / "qemu" / f"{name}.pid").read_text())
             until(lambda: "PROBE-UP" in read(serial))
             found = self._loaded(domain, pid, order)
             until(lambda: parse(read(serial)) is not None, seconds=order.seconds * 4 + _PATIENCE_SECONDS)
         finally:
+            defined = domain.isPersistent()
             domain.destroy()
+            if defined:
+                domain.undefine()
         measured = parse(read(serial))
         assert measured is not None
         return {**asdict(order), **found, **_written(measured)}
+
+    def _start(self, name: str, order: Order, xml: str) -> Any:
+        """The running domain: started by libvirt as it is, or by `pinfold guest start` with the domain as its template."""
+        if order.policy not in PINFOLD:
+            return self._connection.createXML(xml, 0)
+        template, config = self._folder / f"{name}.xml", self._folder / "pinfold.conf"
+        template.write_text(xml)
+        config.write_text(
+            f"[compute]\ncpu_shared_set = {SHARED}\ncpu_dedicated_set = {VCPU}\nreserved_host_memory_mb = 0\n"
+            f"[libvirt]\nconnection_uri = {self._uri}\n[pinfold]\nstate_dir = {self._folder / 'state'}\n"
+        )
+        line = [sys.executable, "-m", "pinfold", "guest", "start", name, "--config", str(config), "--template", str(template)]
+        line += ["--virt-type", order.accelerator, "--vcpus", "1", "--ram", str(_mib(order)), "-p", "hw:cpu_policy=dedicated"]
+        line += PINFOLD[order.policy]
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+        done = subprocess.run(line, capture_output=True, text=True, check=False, env=environment)
+        if done.returncode:
+            raise NotStarted(f"pinfold guest start: {done.stdout}{done.stderr}")
+        return self._connection.lookupByName(name)
 
     def _loaded(self, domain: Any, pid: int, order: Order) -> dict[str, Any]:
         """Run the load for most of the round, ask the monitor meanwhile, and see who ran."""
@@ -124,7 +157,7 @@ class Rig:
         return _DOMAIN.format(
             kind=order.accelerator,
             name=name,
-            mib=256 if order.load == "migration" else 16,
+            mib=_mib(order),
             vcpu=VCPU,
             emulator=VCPU if order.policy.startswith("float") else SHARED,
             fifo=_FIFO if order.policy.endswith("FIFO") else "",
@@ -132,6 +165,11 @@ class Rig:
             disk=_DISK.format(file=disk) if writes else "",
             serial=serial,
         )
+
+
+def _mib(order: Order) -> int:
+    """The guest's memory; a migration needs some to copy."""
+    return 256 if order.load == "migration" else 16
 
 
 def _written(measured: Round) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from benchmarks.consolidation.page import CONSOLIDATION, knee
+from benchmarks.consolidation.trials import lines
 from benchmarks.latency.measure import tsc_khz
 from benchmarks.latency.page import LATENCY
 from benchmarks.latency.serial import added, bucket_start_ns, over, parse, quantile
@@ -93,6 +94,24 @@ def test_the_page_has_ratios_plots_and_says_what_did_not_start() -> None:
     ]
 
 
+def test_guests_that_pinfold_started_have_ratios_of_their_own() -> None:
+    samples = [_sample(policy, 0, late) for policy, late in (("pinfold, unset", 8_000_000), ("pinfold, share", 2_000_000))]
+    body = LATENCY.page({"seconds": 2.0, "runs": 1, "samples": samples}).body
+    assert "| storm, started by pinfold | vCPU waits | 4.0 | 11.6x |" in body
+
+
+def test_a_trial_is_told_with_both_of_its_settings_and_one_that_was_not_made_with_its_reason() -> None:
+    settings = (("one pool of two pCPUs", 20.0), ("a pool of one pCPU for each load", 30.0))
+    rows = [{"trial": "pools", "load": "chatty", "setting": name, "run": run, **_row(wait)} for run in (0, 1) for name, wait in settings]
+    said = "\n".join(lines({"each": 3, "seconds": 1.0, "runs": 2, "rows": rows}))
+    assert "- pools: two pools by load. chatty: wait per slice 20 to 30 us, monitor p99 2 to 2 ms." in said
+    assert "- weight: not tried, for want of the cpu controller of cgroup v1." in said
+
+
+def _row(wait: float) -> dict[str, float]:
+    return {"busy_percent": 1.0, "wait_percent": 1.0, "wait_us": wait, "monitor_p50_ms": 1.0, "monitor_p99_ms": 2.0}
+
+
 def _step(guests: int, busy: float, wait: float, mode: str = "chatty") -> dict[str, object]:
     rest = {"wait_percent": 1.0, "start_seconds": 0.2, "monitor_p50_ms": 1.0, "monitor_p99_ms": 2.0}
     return {"mode": mode, "guests": guests, "busy_percent": busy, "wait_us": wait, **rest}
@@ -106,9 +125,9 @@ def test_the_knee_is_the_last_step_before_the_wait_grows_steeply() -> None:
 
 def test_coefficients_come_from_what_a_disk_adds_to_an_idle_guest() -> None:
     rows = [_step(10, 1, 1, "idle"), _step(10, 11, 1), _step(10, 41, 1, "heavy")]
-    lines = CONSOLIDATION.page({"seconds": 1.0, "rows": rows}).body
-    assert "- `guest_millicpu`: an idle guest ran 1.0." in lines
-    assert "- `disk_millicpu`: a chatty disk added 10.0, 100 for each 1,000 batches a second." in lines
+    body = CONSOLIDATION.page({"seconds": 1.0, "rows": rows}).body
+    assert "- `guest_millicpu`: an idle guest ran 1.0." in body
+    assert "- `disk_millicpu`: a chatty disk added 10.0, 100 for each 1,000 batches a second." in body
 
 
 def test_the_summary_has_five_figures_each_with_its_page() -> None:
