@@ -14,10 +14,11 @@ from benchmarks.memory.page import MEMORY
 from benchmarks.oracle.page import ORACLE
 from benchmarks.overhead.page import OVERHEAD
 from benchmarks.packing.page import PACKING
+from benchmarks.schedule.page import SCHEDULE
 from benchmarks.subject import Size, Subject
 from benchmarks.watch.page import WATCH
 
-SUBJECTS: Final[tuple[Subject, ...]] = (PACKING, DENSITY, LATENCY, OVERHEAD, CONSOLIDATION, FIT, MEMORY, AGENT, WATCH, ORACLE)
+SUBJECTS: Final[tuple[Subject, ...]] = (PACKING, DENSITY, LATENCY, OVERHEAD, CONSOLIDATION, FIT, SCHEDULE, MEMORY, AGENT, WATCH, ORACLE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,22 +29,10 @@ class Command:
     module: str
     small: tuple[str, ...]
     long: tuple[str, ...] = ()
-    check: tuple[str, ...] | None = None
-    """None where even the smallest run takes too long for continuous integration."""
-    report: bool = False
-    """Whether the option is `--report`, a file, in place of `--folder`."""
 
     def arguments(self, size: Size) -> tuple[str, ...] | None:
-        """The options of a run of this size."""
-        return {Size.CHECK: self.check, Size.SMALL: self.small, Size.LONG: self.long}[size]
+        """The options of a run of this size; None at size `check`, where even the smallest run takes too long."""
+        return {Size.CHECK: None, Size.SMALL: self.small, Size.LONG: self.long}[size]
 
 
-COMMANDS: Final = (
-    Command(
-        name="schedule",
-        module="benchmarks.schedule.run",
-        small=("--rounds=60", "--creates=40"),
-        check=("--rounds=3", "--creates=0", "--hosts", "20"),
-    ),
-    Command(name="pages", module="benchmarks.pages.run", small=("--hosts=100", "--runs=3")),
-)
+COMMANDS: Final = (Command(name="pages", module="benchmarks.pages.run", small=("--hosts=100", "--runs=3")),)

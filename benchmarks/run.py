@@ -57,8 +57,7 @@ def _command(command: Command, size: Size, folder: Path) -> list[str]:
     arguments = command.arguments(size)
     if arguments is None:
         return []
-    target = f"--report={folder / command.name}.md" if command.report else f"--folder={folder}"
-    done = subprocess.run([sys.executable, "-m", command.module, *arguments, target], cwd=ROOT, check=False)
+    done = subprocess.run([sys.executable, "-m", command.module, *arguments, f"--folder={folder}"], cwd=ROOT, check=False)
     return [f"{command.name}: status {done.returncode}"] if done.returncode else []
 
 

@@ -121,10 +121,12 @@ def _share(start: dict[str, Any], both: Sequence[Timing]) -> list[str]:
         return ["This run started no guest, so it does not say how much of a start the fit is."]
     changed = statistics.median(one.changed_ns for one in both) / 1e6
     took = start["start_ms"]
+    checked = start["fit_ms"]
     return [
-        f"A start of a KVM guest on this host took {took:,.0f} ms (median of {start['rounds']}, on an otherwise empty host). The fit in it",
-        f"took {1000 * start['fit_ms']:.1f} us, {100 * start['fit_ms'] / took:.4f} % of the start. The median of *accept, the host has",
-        f"changed* would be {100 * changed / took:.4f} % of it. [The agent's page](agent.md) has every step of a start.",
+        f"A start of a KVM guest on this host took {took:,.0f} ms (median of {start['rounds']}, on an otherwise empty host).",
+        f"The agent's check that the fit of its order still holds is {100 * checked / took:.4f} % of that ({1000 * checked:.1f} us);",
+        f"one decision as in *accept, the host has changed* would be {100 * changed / took:.4f} %.",
+        "[The agent's page](agent.md) has every step of a start.",
     ]
 
 
@@ -157,7 +159,7 @@ What is timed is one decision: Nova's `nova.virt.hardware.numa_fit_instance_to_h
 `InstanceNUMATopology` objects, and our `fit` on a prepared `HostState` with a compiled `GuestRequest`. Both choose explicit pCPUs
 for every dedicated vCPU; the pins that Nova returns are checked. Nova's functions are called as PyPI's `nova` {nova} has them, in an
 environment of its own; nothing is copied. Each side is a process pinned to the same processor with the garbage collector off, and
-logging is off in Nova's. They take turns case by case in each of {rounds} rounds; a figure is the median over the rounds of the
+logging is off in Nova's. They take turns case by case; number of rounds: {rounds}. A figure is the median over the rounds of the
 median over the calls of a round (3 to 400 calls, each timed alone). Nova writes into the guest's topology, so each of its calls
 has a copy, made outside the timing. Both sides have the same totals: ratios 4.0 and 1.0, no reserves, a shared fraction of 0."""
 

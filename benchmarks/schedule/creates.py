@@ -46,11 +46,6 @@ class Creates:
     put_cpu_ms: float
     writes: float
 
-    @property
-    def ratio(self) -> float:
-        """Our own CPU as a share of one bare PUT."""
-        return self.own_cpu_ms / self.put_cpu_ms
-
 
 @dataclass
 class _Said:

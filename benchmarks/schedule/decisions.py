@@ -34,11 +34,6 @@ class Decisions:
     p50_us: float
     p99_us: float
 
-    @property
-    def per_second(self) -> float:
-        """By the median."""
-        return 1e6 / self.p50_us
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mixed:
