@@ -16,13 +16,15 @@ MOST_FAILURE: Final = 1000
 MOST_KEPT: Final = 200
 """How many events of one guest are kept, the newest ones."""
 
+# Built once: every create stores an event.
+_THERE: Final = sa.select(host.c.name).join(guest, guest.c.host == host.c.id).where(guest.c.id == sa.bindparam("of")).scalar_subquery()
+_BEGIN: Final = guest_event.insert().values(host=sa.func.coalesce(_THERE, ""), failure="", began=EpochNow()).returning(guest_event.c.number)
+
 
 def begin(connection: sa.Connection, guest_id: GuestId, action: str, by: Requester) -> int:
     """Keep that an action was asked of a guest, at this moment, on the host that it is on. Returns the event's number."""
-    there = sa.select(host.c.name).join(guest, guest.c.host == host.c.id).where(guest.c.id == guest_id).scalar_subquery()
-    values = {"guest": guest_id, "request": by.request, "action": action, "account": by.account, "project": by.project, "failure": ""}
-    query = guest_event.insert().values(**values, host=sa.func.coalesce(there, ""), began=EpochNow())
-    return int(connection.execute(query.returning(guest_event.c.number)).scalar_one())
+    values = {"guest": guest_id, "of": guest_id, "request": by.request, "action": action, "account": by.account, "project": by.project}
+    return int(connection.execute(_BEGIN, values).scalar_one())
 
 
 def end(connection: sa.Connection, guest_id: GuestId, failure: str = "") -> None:

@@ -81,13 +81,16 @@ class Lifecycle:
         with self._database.write() as connection:
             refuse_excess(connection, new[0].project, Amount().plus(amount_of(new[0].request), len(new)))
             stored = guests.create_all(connection, new)
-        search = self.search(stored[0])
+        search = self._search(stored[0], frozenset(port.network for port in new[0].ports))
         outcomes = self._together.create_all([replace(search, guest=guest.id) for guest in stored])
         for guest, outcome in zip(stored, outcomes, strict=True):
             self._placed(guest, outcome)
 
     def search(self, guest: GuestRecord) -> HostSearch:
         """What a stored guest asks of a host."""
+        return self._search(guest, self._networks(guest))
+
+    def _search(self, guest: GuestRecord, networks: frozenset[str]) -> HostSearch:
         return HostSearch(
             guest=guest.id,
             request=guest.request,
@@ -95,12 +98,17 @@ class Lifecycle:
             exclude=failed_on(guest),
             member_of=guest.member_of,
             aggregates=aggregate_specs(guest.flavor),
-            networks=self._networks(guest),
+            networks=networks,
         )
 
     def place(self, guest: GuestRecord) -> None:
         """Find and claim a host for a stored guest that has none. Any failure becomes the guest's fault."""
-        self._placed(guest, *self._together.create_all([self.search(guest)]))
+        try:
+            search = self.search(guest)
+        except PinfoldError as error:
+            self._placed(guest, error)
+        else:
+            self._placed(guest, *self._together.create_all([search]))
 
     def _placed(self, guest: GuestRecord, outcome: Outcome) -> None:
         if isinstance(outcome, Conflict):
