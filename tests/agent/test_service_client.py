@@ -74,3 +74,11 @@ def test_a_token_is_read_without_its_line_end(tmp_path: Path) -> None:
     path.chmod(0o640)
     with pytest.raises(InvalidRequest, match="its mode must be 0600"):
         read_token(path)
+
+
+def test_a_console_is_not_opened_over_plain_http_to_another_machine() -> None:
+    client = ServiceClient("https://api.example", "token")
+    said = r"the service wants a console at http://api2\.example: .* could read the agent's token"
+    with pytest.raises(InvalidRequest, match=said), client.console(7, "http://api2.example"):
+        pass
+    client.close()

@@ -10,7 +10,7 @@ import pytest
 from pinfold.config.fleet import FleetSettings, load_fleet, settings_now
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.options import Option, difference
-from pinfold.core.settings import ConnectionLimits, TimeLimits
+from pinfold.core.settings import ConnectionLimits, ConsoleAddresses, TimeLimits
 
 
 def fleet(folder: Path, text: str) -> FleetSettings:
@@ -67,3 +67,12 @@ def test_options_are_read_again_from_the_same_files_and_new_ones_beside_them(tmp
 
 def test_no_secret_is_in_the_repr_of_settings(tmp_path: Path) -> None:
     assert "hush" not in repr(fleet(tmp_path, "port = 1\n[pinfold_placement]\npassword = hush"))
+
+
+def test_consoles_are_off_unless_they_are_switched_on_and_have_addresses_of_their_kinds(tmp_path: Path) -> None:
+    assert fleet(tmp_path, "").api.consoles is None
+    on = "[serial_console]\nenabled = true\n"
+    found = fleet(tmp_path, f"{on}base_url = wss://consoles.example/serial/\nagent_url = https://api2:8774/").api.consoles
+    assert found == ConsoleAddresses(base_url="wss://consoles.example/serial", agent_url="https://api2:8774")
+    with pytest.raises(InvalidRequest, match=r"\[serial_console\] base_url in .*: 'http://x' is not allowed; .* with ws:// or wss:// is"):
+        fleet(tmp_path, f"{on}base_url = http://x")

@@ -202,6 +202,21 @@ def test_so_many_consoles_of_an_account_or_a_host_and_no_more(fleet: Fleet, clie
     assert "the account has 0 consoles open" in refusal(client, path)[1]
 
 
+def test_the_configured_addresses_are_in_the_link_and_in_the_question(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(console_sockets, "CONNECT_SECONDS", 120.0)
+    c1, server = running(fleet)
+    addresses = ConsoleAddresses(base_url="wss://consoles.example/serial", agent_url="https://api2.example:8774")
+    with TestClient(create_app(dataclasses.replace(fleet.services, consoles=addresses)), base_url="http://pinfold.test") as client:
+        url = link(client, server).json()["remote_console"]["url"]
+        assert url.startswith("wss://consoles.example/serial/?token=")
+        thread = threading.Thread(target=refusal, args=(client, f"/serial?{urlsplit(url).query}"))
+        thread.start()
+        (asked,) = until(lambda: c1.orders()["guest_questions"], "the agent is asked")
+        assert asked["url"] == "https://api2.example:8774", "the process that the agent has to reach"
+        c1.ask("PUT", "/host/answer", plain(GuestAnswer(number=asked["number"], failure="no")))
+        thread.join()
+
+
 def test_consoles_are_off_by_default_and_the_answer_names_the_option(fleet: Fleet) -> None:
     _, server = running(fleet)
     refused = link(fleet.http, server)
