@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+import tomllib
 from pathlib import Path
 
 from tests.real.clients.conftest import Rig
@@ -222,6 +225,23 @@ def test_images(rig: Rig) -> None:
     assert shown["size"] == 64
     ((code, _, err),) = rig.commands("image delete probe")
     assert code != 0 and "read-only" in err
+
+
+def test_an_image_is_shown_with_every_property_of_its_file(rig: Rig) -> None:
+    page = (Path(__file__).parents[3] / "docs/how-to/describe-an-image.md").read_text(encoding="utf-8")
+    (properties,) = re.findall(r"^```toml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    file = rig.fleet.images / "debian.qcow2"
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", str(file), "2G"], check=True)
+    file.with_suffix(".toml").write_text(properties)
+    shown, found, none = rig.succeed(
+        "image show debian -f json", "image list --property os_distro=debian -f json", "image list --property os_distro=fedora -f json"
+    )
+    assert (shown["min_disk"], shown["min_ram"], shown["disk_format"], shown["virtual_size"]) == (2, 256, "qcow2", 2 << 30)
+    declared = {key: str(value) for key, value in tomllib.loads(properties).items() if key not in ("min_disk", "min_ram")}
+    assert declared.items() <= shown["properties"].items(), shown
+    assert ([row["Name"] for row in found], none) == (["debian"], [])
+    file.unlink()
+    file.with_suffix(".toml").unlink()
 
 
 def test_placement(rig: Rig) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,11 +16,12 @@ import pytest
 from tests.ports import free_port
 from tests.real.fleet.conftest import QUICK, TOPOLOGY, UpRig, service_of, sweep
 from tests.real.fleet.test_config_drives import drive_of, read
-from tests.real.fleet.test_first_server import run
+from tests.real.fleet.test_first_server import PAGES, commands_of, run
 from tests.real.patience import until
 from tests.rig.client import COMPUTE, SHARE
 from tests.rig.network_namespace import NetworkNamespace, network_namespace
 from tests.rig.processes import Process, configuration, defined, ending, virsh
+from tests.stories.test_key_pairs import KEY
 
 from pinfold.core.hosttext import host
 from pinfold.core.networks import NetworkKind, network_id
@@ -125,6 +128,25 @@ def test_a_server_on_a_bridge_a_libvirt_network_and_user_mode(connected: Connect
     openstack("server delete --wait vm1 vm2")
     assert namespace.members("br0") == [] and not defined(up.lab)
     assert up.api.ask("GET", "/network/v2.0/ports", status=200)["ports"] == []
+
+
+def test_the_commands_of_the_page_as_they_stand(connected: Connected, tmp_path: Path) -> None:
+    up = connected.up
+    shutil.copy(up.state / "images/probe.rom", up.state / "images/debian.rom")
+    up.api.flavor("rt.share", vcpus=1, **SHARE)
+    up.api.ask("POST", f"{COMPUTE}/os-keypairs", {"keypair": {"name": "mine", "public_key": KEY, "type": "ssh"}}, status=201)
+    for line in commands_of("how-to/networks.md", "openstack network list"):
+        told = connected.openstack(line)
+    (server,) = up.api.ask("GET", f"{COMPUTE}/servers/detail?name=vm1", status=200)["servers"]
+    assert (server["status"], server["key_name"]) == ("ACTIVE", "mine")
+    assert connected.interfaces(server["id"])[0].mac in told, "the last command lists the server's port"
+    page = (PAGES / "how-to/networks.md").read_text(encoding="utf-8")
+    _, addresses, others = re.findall(r"^```toml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    (tmp_path / "networks.toml").write_text(addresses + others)
+    shutil.copy(up.process.folder / "pinfold.conf", tmp_path)
+    run([sys.executable, "-m", "pinfold.wiring.command", "config", "check", "--config", str(tmp_path / "pinfold.conf")], {})
+    connected.openstack("server delete --wait vm1")
+    (up.state / "images/debian.rom").unlink()
 
 
 def test_a_bridge_that_is_not_there_is_named_in_the_servers_fault(connected: Connected) -> None:

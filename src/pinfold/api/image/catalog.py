@@ -27,6 +27,7 @@ _NAMESPACE: Final = uuid.UUID("8c2b1d06-6a2f-5f0a-9c55-6c8ad1b5ef1e")
 _MAX_PROPERTIES: Final = 65536
 _MAX_COUNT: Final = 256
 _MAX_IMAGES: Final = 10_000
+_QCOW2_HEAD: Final = 32
 _PLAINLY: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 """Open a FIFO without waiting for its writer, and never follow a link."""
 _log = logging.getLogger(__name__)
@@ -37,7 +38,8 @@ _Marks = tuple[tuple[str, int, int, int], ...]
 class CatalogImage:
     """One image. Its id is derived from its name, so that every process gives the same id.
 
-    `properties` are `(key, value)` pairs ordered by key; `min_disk_gib` and `min_ram_mib` are taken out of them.
+    `properties` are `(key, value)` pairs ordered by key; `min_disk_gib` and `min_ram_mib` are taken out of them. `virtual_size` is the size
+    of the disk that a guest sees, None if the file does not tell.
     """
 
     id: str
@@ -46,6 +48,7 @@ class CatalogImage:
     suffix: str
     size: int
     modified: datetime
+    virtual_size: int | None = None
     min_disk_gib: int = 0
     min_ram_mib: int = 0
     properties: tuple[tuple[str, str], ...] = ()
@@ -163,7 +166,9 @@ def _image(files: list[tuple[Path, int]]) -> CatalogImage:
     except OSError as error:
         raise InvalidRequest(f"{path}: it cannot be read: {error.strerror}", key=str(path)) from error
     try:
-        info = os.fstat(handle)
+        info, head = os.fstat(handle), os.read(handle, _QCOW2_HEAD)
+    except OSError as error:
+        raise InvalidRequest(f"{path}: it cannot be read: {error.strerror}", key=str(path)) from error
     finally:
         os.close(handle)
     given = _properties(path.with_suffix(".toml"))
@@ -173,11 +178,22 @@ def _image(files: list[tuple[Path, int]]) -> CatalogImage:
         path=str(path.resolve()),
         suffix=path.suffix,
         size=info.st_size,
+        virtual_size=_virtual_size(head) if path.suffix == ".qcow2" else info.st_size,
         modified=datetime.fromtimestamp(int(info.st_mtime), tz=UTC),
         min_disk_gib=_number(path, given, "min_disk"),
         min_ram_mib=_number(path, given, "min_ram"),
         properties=tuple(sorted(given.items())),
     )
+
+
+def _virtual_size(head: bytes) -> int | None:
+    """The size of the disk in the head of a qcow2 file; None if it is none. Source: QEMU's specification of qcow2, bytes 24 to 31.
+
+    >>> _virtual_size(b"QFI\\xfb" + bytes(20) + (1 << 30).to_bytes(8, "big")), _virtual_size(b"no image")
+    (1073741824, None)
+    """
+    size = int.from_bytes(head[24:_QCOW2_HEAD], "big")
+    return size if head.startswith(b"QFI\xfb") and len(head) == _QCOW2_HEAD and size < 1 << 63 else None
 
 
 def _kind(mode: int) -> str:

@@ -162,7 +162,7 @@ def view(image: CatalogImage) -> ImageShown:
         "disk_format": image.disk_format,
         "container_format": "bare",
         "size": image.size,
-        "virtual_size": None,
+        "virtual_size": image.virtual_size,
         "checksum": None,
         "os_hash_algo": None,
         "os_hash_value": None,
