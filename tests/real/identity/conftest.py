@@ -25,6 +25,8 @@ from pinfold.accounting.embedded import EmbeddedPlacement, load, unload
 from pinfold.agent.wire import PROTOCOL
 from pinfold.api.app import create_app
 from pinfold.api.keystone import KeystoneTokens
+from pinfold.api.keystone_sign_in import KeystoneSignIn
+from pinfold.api.ui.token_cookies import TokenCookies
 from pinfold.config.keystone import keystone_conf
 from pinfold.store.database import Database
 from pinfold.store.records import PROTOCOL_FACT
@@ -64,6 +66,7 @@ def keystone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keystone]:
         made.user("rob", red="reader")
         made.user("ada", red="admin")
         made.user("lou", red="service")
+        made.user("sam", red="admin", blue="admin")
         yield made
 
 
@@ -77,8 +80,9 @@ def cloud(keystone: Keystone, tmp_path_factory: pytest.TempPathFactory, sqlite_f
     database = Database(f"sqlite:///{folder}/pinfold.db")
     services = make_services(database, load(EmbeddedPlacement(url=f"sqlite:///{folder}/placement.db")), images)
     (folder / "pinfold.conf").write_text(authtoken(keystone.url))
-    tokens = KeystoneTokens(keystone_conf([str(folder / "pinfold.conf")]))
-    services = dataclasses.replace(services, tokens=tokens)
+    conf = keystone_conf([str(folder / "pinfold.conf")])
+    tokens, sign_in = KeystoneTokens(conf), KeystoneSignIn(conf)
+    services = dataclasses.replace(services, tokens=tokens, keystone=sign_in, cookies=TokenCookies(bytes(32)))
     with served(create_app(services)) as url, httpx.Client(base_url=url, auth=ADMIN, timeout=180) as http:
         fleet = Fleet(http=http, services=services, database=database, images=images)
         agent = Obedience(fleet.host("c1", replace(report(cells=2, cores=4), facts=((PROTOCOL_FACT, str(PROTOCOL)),))))
@@ -88,5 +92,6 @@ def cloud(keystone: Keystone, tmp_path_factory: pytest.TempPathFactory, sqlite_f
         services.ended.set()
         agent.stop()
     tokens.close()
+    sign_in.close()
     database.close()
     unload()

@@ -18,6 +18,8 @@ from tests.real.identity.conftest import Cloud
 from tests.rig.client import COMPUTE, compute, server_body
 from tests.rig.in_process import ADMIN
 
+from pinfold.api.ui.token_cookies import TokenCookies
+
 pytestmark = [pytest.mark.slow, pytest.mark.installs, pytest.mark.real_clients, pytest.mark.timeout(900)]
 
 
@@ -104,6 +106,37 @@ def test_the_real_client_finds_the_service_in_the_catalogue(cloud: Cloud) -> Non
     assert [row["Name"] for row in everything] == ["bens"]
 
 
+def signed_in(cloud: Cloud, name: str, password: str, **more: str) -> httpx.Response:
+    """What a browser gets that sends the form of the sign-in to Keystone."""
+    typed = {"name": name, "password": password, "domain": "Default", "by": "keystone"} | more
+    return httpx.post(f"{cloud.url}/ui/sign-in", data=typed, headers={"Origin": cloud.url}, timeout=120)
+
+
+def test_the_web_page_signs_in_at_keystone(cloud: Cloud) -> None:
+    done = signed_in(cloud, "ada", "ada")
+    assert done.status_code == 303, done.text
+    cookie = {"Cookie": done.headers["set-cookie"].partition(";")[0]}
+    page = httpx.get(f"{cloud.url}/ui", headers=cookie, timeout=120)
+    assert (page.status_code, "Sign out ada" in page.text) == (200, True)
+    token = TokenCookies(bytes(32)).opened(cookie["Cookie"].partition("=")[2])
+    out = httpx.post(f"{cloud.url}/ui/sign-out", headers=cookie | {"Origin": cloud.url}, timeout=120)
+    assert out.status_code == 303
+    check = {"X-Auth-Token": cloud.keystone.token("admin", "admin"), "X-Subject-Token": token}
+    assert cloud.keystone.http.get("/auth/tokens", headers=check).status_code == 404, "the token is revoked"
+    assert signed_in(cloud, "sam", "sam", project="blue").status_code == 303
+    for name, password, more, status, sentence in (
+        ("ada", "wrong", {}, 401, "Keystone does not accept this name, password, project and domain."),
+        ("ada", "ada", {"project": "blue"}, 401, "Keystone does not accept this name, password, project and domain."),
+        ("ada", "ada", {"domain": "nowhere"}, 401, "Keystone does not accept this name, password, project and domain."),
+        ("sam", "sam", {}, 401, "The user sam has several projects: name one of blue, red."),
+        ("mia", "mia", {}, 403, "This page shows hosts, for which mia needs the role admin in the project, and has only member."),
+        ("lou", "lou", {}, 403, "The user lou has none of the roles admin, member, reader in the project red."),
+    ):
+        refused = signed_in(cloud, name, password, **more)
+        assert (refused.status_code, sentence in refused.text) == (status, True), refused.text
+        assert "set-cookie" not in refused.headers
+
+
 def test_with_keystone_away_tokens_are_503_and_accounts_stay_valid(cloud: Cloud) -> None:
     token = cloud.keystone.token("mia", "red")
     cloud.keystone.process.kill()
@@ -111,4 +144,6 @@ def test_with_keystone_away_tokens_are_503_and_accounts_stay_valid(cloud: Cloud)
     said = cloud.ask(token, "GET", f"{COMPUTE}/servers", status=503)
     sentence = f"Keystone at {cloud.keystone.url} cannot check tokens now; try again in a few seconds"
     assert said == {"serviceUnavailable": {"code": 503, "message": sentence}}
+    away = signed_in(cloud, "ada", "ada")
+    assert (away.status_code, f"Keystone at {cloud.keystone.url} does not answer; try again in a few seconds." in away.text) == (503, True)
     assert httpx.get(f"{cloud.url}/v1/hosts", auth=ADMIN, timeout=120).status_code == 200
