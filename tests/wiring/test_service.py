@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from socketserver import ThreadingMixIn
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
@@ -24,6 +25,7 @@ from pinfold.accounting.remote import Auth, RemotePlacement
 from pinfold.config.fleet import ApiSettings, FleetSettings
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.settings import HostSettings
+from pinfold.store.database import Database, upgrade
 from pinfold.wiring.service import open_service
 from pinfold.wiring.up import serve_api
 
@@ -101,6 +103,38 @@ def test_a_host_left_behind_is_caught_up_with_as_soon_as_placement_is_back(tmp_p
         services.fleet.providers.sync_or_later(host)
         placement.start()
         until(lambda: knows(placement, host), "the provider is there long before the next healing is due")
+
+
+class _Threads(ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+
+
+def test_the_service_answers_while_its_hosts_are_compared_with_placement(tmp_path: Path, embedded: Embedded) -> None:
+    compares, may = threading.Event(), threading.Event()
+
+    def slow(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        if environ["PATH_INFO"].startswith("/resource_providers/"):
+            compares.set()
+            may.wait(60)
+        return embedded.app(environ, start_response)
+
+    with make_server("127.0.0.1", 0, slow, server_class=_Threads, handler_class=_Quiet) as server:
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        asked = settings(tmp_path, RemotePlacement(url=f"http://127.0.0.1:{server.server_port}"))
+        database = Database(asked.database)
+        upgrade(database)
+        host = add_host(database, "c1")
+        database.close()
+        with (
+            open_service(asked, no_auth=True) as service,
+            httpx.Client(transport=InProcess(service.app), base_url="http://localhost") as http,
+        ):
+            assert compares.wait(60)
+            assert (http.get("/healthz").status_code, http.get("/healthz").json()["hosts"]) == (200, "comparing")
+            may.set()
+            until(lambda: http.get("/healthz").json()["hosts"] == "compared", "health says that the comparison is over")
+            assert service.services.placement.provider(host) is not None
+        server.shutdown()
 
 
 class _Keystone:

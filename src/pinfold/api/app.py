@@ -142,6 +142,7 @@ class Health(TypedDict):
     database: Literal["ok"]
     placement: Literal["ok"]
     accounts: Literal["ok", "stale", "off"]
+    hosts: Literal["compared", "comparing"]
     version: str
 
 
@@ -149,7 +150,8 @@ def _healthz(request: Request) -> Health:
     """Whether the database and Placement answer: 200 with both named, or 503 with the one that does not, and since when.
 
     `accounts` are `stale` while the accounts file cannot be used and the earlier accounts stay valid, `off` without authentication. While
-    Placement is away, reading, starting and stopping still work; new servers end in error.
+    Placement is away, reading, starting and stopping still work; new servers end in error. `hosts` are `comparing` after a start until each
+    is compared with Placement; until then a host may refuse servers that it has room for.
     """
     services: ApiServices = request.app.state.services
 
@@ -167,7 +169,8 @@ def _healthz(request: Request) -> Health:
     accounts: Literal["ok", "stale", "off"] = "off"
     if services.checks is not None:
         accounts = "stale" if services.checks.doorkeeper.stale else "ok"
-    return {"status": "ok", "database": "ok", "placement": "ok", "accounts": accounts, "version": __version__}
+    hosts: Literal["compared", "comparing"] = "compared" if services.fleet.healer.compared else "comparing"
+    return {"status": "ok", "database": "ok", "placement": "ok", "accounts": accounts, "hosts": hosts, "version": __version__}
 
 
 class _Placement:

@@ -104,13 +104,20 @@ class Healer:
         self._repinner = repinner
         self._lifecycle = lifecycle
         self._next = 0
+        self.compared = False
+        """Whether this process has compared all hosts with Placement since its start."""
 
     def start(self) -> HealSummary:
-        """Create Placement's names (resource class, traits), heal all hosts, and load the scheduler's index. Raises `Unavailable`."""
+        """Load the scheduler's index, create Placement's names (resource class, traits), and heal all hosts. Raises `Unavailable`.
+
+        Servers can be created meanwhile. The ledger decides about hosts; a host whose provider is not there yet refuses.
+        """
         self._providers.expect_all()
+        self._fresh.now()
         self._providers.name_things()
         healed = self.heal(all_hosts=True)
         self._fresh.now()
+        self.compared = True
         return healed
 
     def tend(self, *, place: bool = True) -> HealSummary:

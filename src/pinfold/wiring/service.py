@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 import socket
-import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -16,7 +13,6 @@ from typing import Final
 
 from fastapi import FastAPI
 
-from pinfold.accounting.client import Placement
 from pinfold.accounting.embedded import EmbeddedPlacement, Wsgi, load
 from pinfold.accounting.remote import connect
 from pinfold.api.accounts_file import AccountsFile
@@ -31,21 +27,17 @@ from pinfold.api.ui.token_cookies import KEY as SESSION_KEY
 from pinfold.api.ui.token_cookies import TokenCookies
 from pinfold.config.fleet import ApiAuth, ApiSettings, FleetSettings
 from pinfold.config.keystone import keystone_conf
-from pinfold.core.errors import InvalidRequest, PinfoldError, Unavailable
-from pinfold.service.fleet import Fleet, assemble
+from pinfold.core.errors import InvalidRequest, Unavailable
+from pinfold.service.fleet import assemble
 from pinfold.store.database import Database, upgrade
 from pinfold.store.service_keys import shared_key
 from pinfold.store.sqlite_file import alone, damage, file_of, is_gone, make_private
 from pinfold.wiring.exposure import refuse_exposure
 from pinfold.wiring.hangups import Hangups, listening
 from pinfold.wiring.open_files import fitting
+from pinfold.wiring.tending import tended
 
-_log = logging.getLogger(__name__)
-
-_GRACE_SECONDS: Final = 5
 _BACKLOG: Final = 512
-_AWAY_SECONDS: Final = 2.0
-"""How often a peer that is away is tried again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,11 +52,11 @@ class Service:
 def open_service(
     settings: FleetSettings, *, no_auth: bool = False, hangups: Hangups | None = None, heard: Callable[[], None] = lambda: None
 ) -> Iterator[Service]:
-    """The service on its database and Placement, healed once and tended until the block ends.
+    """The service on its database and Placement, tended until the block ends.
 
-    The service starts even if a remote Placement is away, and catches up when it returns. The accounts follow their file, and are read
-    again at each of the `hangups`; `heard` is then called, too. Raises `InvalidRequest` for impossible settings, `Unavailable` when the
-    database, or that of an embedded Placement, is away.
+    The service starts while its hosts are still compared with Placement, and even if a remote Placement is away; it catches up behind that.
+    The accounts follow their file, and are read again at each of the `hangups`; `heard` is then called, too. Raises `InvalidRequest` for
+    impossible settings, `Unavailable` when the database, or that of an embedded Placement, is away.
     """
     refuse_exposure(settings.api, no_auth=no_auth)
     accounts = None if no_auth or not settings.api.accounts_file else AccountsFile(Path(settings.api.accounts_file))
@@ -93,7 +85,6 @@ def open_service(
             placement = connect(settings.placement)
             stack.callback(placement.close)
         fleet = assemble(database, placement, settings.scheduler)
-        prepared = _prepared(fleet, placement)
         services = ApiServices(
             database=database,
             fleet=fleet,
@@ -109,8 +100,7 @@ def open_service(
             lease_seconds=settings.api.lease_seconds,
             consoles=settings.api.consoles,
         )
-        tended = _tended(fleet, settings.api.heal_seconds, prepared=prepared, quiet_seconds=settings.api.lease_seconds)
-        stack.enter_context(tended)
+        stack.enter_context(tended(fleet, placement, settings.api.heal_seconds, quiet_seconds=settings.api.lease_seconds))
         stack.enter_context(listening(SimpleQueue() if hangups is None else hangups, accounts, heard))
         yield Service(app=create_app(services), services=services)
 
@@ -140,66 +130,6 @@ def _check_files(settings: FleetSettings) -> None:
             f"the embedded Placement's database {path} is damaged ({wrong}); move it away, and the service makes it again from its own",
             key=str(path),
         )
-
-
-def _prepared(fleet: Fleet, placement: Placement) -> bool:
-    """Whether the fleet is ready. It is not while Placement is away; the caller tries again."""
-    try:
-        fleet.healer.start()
-    except Unavailable as error:
-        if placement.away is None:
-            raise
-        _log.warning("the service starts without Placement, and catches up when it returns: %s", error)
-        return False
-    return True
-
-
-@contextmanager
-def _tended(fleet: Fleet, seconds: float, *, prepared: bool, quiet_seconds: float) -> Iterator[None]:
-    """Repair what crashes left behind, at once and then every so many seconds, until the block ends.
-
-    After a run that failed because a peer was away, while nothing is `prepared` yet, and after a change of a host could not be written to
-    Placement, all hosts are synchronised as soon as the peer is back. Guests are placed again only after `quiet_seconds`: after a time
-    without an API, every host is down until its agent has sent a heartbeat.
-    """
-    ended, began = threading.Event(), time.monotonic()
-
-    def tend() -> None:
-        whole = prepared
-        while not ended.is_set():
-            try:
-                if not whole:
-                    fleet.healer.start()
-                    _log.info("Placement is what the store says again")
-                whole = True
-                for problem in fleet.healer.tend(place=time.monotonic() - began > quiet_seconds).problems:
-                    _log.warning("%s", problem)
-            except Unavailable as error:
-                if whole:
-                    _log.warning("healing is tried again: %s", error)
-                whole = False
-            except PinfoldError as error:
-                _log.warning("healing is tried again: %s", error)
-            except Exception:  # a bug in one run must not end all healing
-                _log.exception("healing is tried again")
-            whole = _rest(ended, fleet, seconds if whole else min(seconds, _AWAY_SECONDS)) and whole
-
-    thread = threading.Thread(target=tend, name="pinfold-heal", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join(timeout=_GRACE_SECONDS)
-
-
-def _rest(ended: threading.Event, fleet: Fleet, seconds: float) -> bool:
-    """Wait that long, or until `ended` is set. Returns False, and at once, when a host was left behind meanwhile."""
-    until = time.monotonic() + seconds
-    while (left := until - time.monotonic()) > 0 and not ended.wait(min(left, _AWAY_SECONDS)):
-        if fleet.providers.behind:
-            return False
-    return True
 
 
 def listening_socket(settings: ApiSettings) -> socket.socket:
