@@ -221,6 +221,7 @@ MEANINGS: Final[dict[str, dict[str, str]]] = {
         "retiring": "whether it has left the dedicated pool while somebody holds it",
         "contested": "whether it has two owners",
         "offline": "whether it is offline",
+        "left_by": "the names of guests whose threads belong here, and may run elsewhere now",
         "vcpus_float": "whether floating vCPUs may run there now; null if that was not observed",
         "overhead_runs": "whether overhead threads of others may run there now; null if that was not observed",
         "owners": "who holds it; none if it is free",

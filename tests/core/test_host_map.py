@@ -57,6 +57,11 @@ def test_a_pcpu_names_its_owner_by_id_and_name() -> None:
     assert found == [(1, "a", "vm1", Role.VCPU, 0), (2, "a", "vm1", Role.VCPU, 1), (3, "a", "vm1", Role.EMULATOR, None)]
 
 
+def test_a_pool_that_threads_have_left_names_their_guest() -> None:
+    found = host_map(ledger(a=pinned(1, 2)), Observed(names=NAMES, findings=(replace(astray("a", "0", None), guest="vm1"),)))
+    assert {pcpu.pcpu: pcpu.left_by for pcpu in found.pcpus if pcpu.left_by} == {0: ("vm1",)}
+
+
 def test_a_place_has_drifted_if_a_finding_says_so_and_is_unknown_without_an_audit() -> None:
     state = ledger(a=pinned(1, 2, emulator=3), b=pinned(4))
 

@@ -85,7 +85,7 @@ def hour(host: str, guests: dict[str, str], *, hungry: str = "", noisy: str = ""
         pcpus=tuple(
             PcpuHistory(
                 pcpu=pcpu,
-                work_millicpu=wave(pcpu, 950),
+                work_millicpu=tuple(round(460 * part) for part in late) if pcpu < 2 and noisy else wave(pcpu, 950),
                 wait_millicpu=tuple(round(700 * part) for part in late) if pcpu < 2 and hungry else wave(pcpu, 40),
                 others_millicpu=wave(pcpu, 300) if pcpu == 7 else (),
             )
@@ -94,7 +94,9 @@ def hour(host: str, guests: dict[str, str], *, hungry: str = "", noisy: str = ""
         memory=tuple(GuestMemory(guest=guest, mib=((0, 48), (1, 16)) if name == hungry else ((0, 64),)) for name, guest in guests.items()),
         pools=(
             PoolHistory(
-                pool="overhead", work_millicpu=wave(1, 1500), wait_millicpu=tuple(round((700 if hungry else 15) * part) for part in late)
+                pool="overhead",
+                work_millicpu=tuple(round(920 * part) for part in late) if noisy else wave(1, 1500),
+                wait_millicpu=tuple(round((700 if hungry else 15) * part) for part in late),
             ),
             PoolHistory(pool="dedicated", work_millicpu=wave(2, 20000), wait_millicpu=wave(2, 60)),
         ),

@@ -49,13 +49,29 @@ def test_a_report_takes_the_place_of_the_one_before_it(database: Database) -> No
     assert counted(database, c2) == [("c2", "pool-part", "note", 1)]
 
 
+def test_a_finding_has_the_time_of_the_first_report_that_had_it(database: Database) -> None:
+    c1 = add_host(database, "c1")
+    keep(database, c1, PART)
+    with database.write() as connection:
+        connection.execute(finding.update().values(since=1000.0))
+    keep(database, c1, PROCESS, replace(PART, observed="0-7"))
+    with database.read() as connection:
+        (_, new), (_, old) = findings.aged(connection, c1)
+        assert (new, old) == (findings.reported(connection, c1), 1000.0)
+        assert [one.since for one in findings.page(connection, limit=9)] == [new, old]
+    keep(database, c1)
+    keep(database, c1, PART)
+    with database.read() as connection:
+        assert [since for _, since in findings.aged(connection, c1)] == [findings.reported(connection, c1)]
+
+
 def test_a_page_follows_the_finding_before_it_even_if_that_is_gone(database: Database) -> None:
     c1, c2 = add_host(database, "c1"), add_host(database, "c2")
     keep(database, c2, PROCESS, PART)
     keep(database, c1, PROCESS)
     with database.read() as connection:
         whole = findings.page(connection, limit=9)
-        assert whole == (
+        assert tuple(replace(one, since=None) for one in whole) == (
             HostFinding(host="c1", number=0, finding=write(PROCESS)),
             HostFinding(host="c2", number=0, finding=write(PROCESS)),
             HostFinding(host="c2", number=1, finding=write(PART)),

@@ -99,9 +99,14 @@ def test_a_stranger_reads_on_the_fleet_page_what_to_look_at(fleet: Fleet) -> Non
     assert "Drift on adrift: guest a05-web: emulator thread 4711 (worker) may run on 0-39, recorded is 0-1" in text
     starving = "Starving on adrift: the emulator threads of a02-web waited 62 % of the last minute"
     assert f"{starving}; on pCPUs 0-1 ran instead: a07-web (90 % of one pCPU)" in text
-    assert "The next guest of flavor share-4 fits best on roomy (pCPUs 12-15), then on adrift (pCPUs 26-29)" in text
+    assert "The next guest of flavor share-4, 4 vCPUs, fits best on roomy (pCPUs 12-15), then on adrift (pCPUs 26-29)" in text
     assert fleet.show(fleet.create("next", "share-4"))["OS-EXT-SRV-ATTR:host"] in ("roomy", "adrift"), "and there it goes"
-    assert "worked 22 %, waited 70 %" in text
+    assert "worked 92 %, waited 70 %" in text
+    assert re.search(r"recorded is 0-1, since \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC. Open a05-web", text)
+    assert "instead: a07-web (90 % of one pCPU). Open a02-web" in text
+    page = text_of(fleet.http.get("/ui/hosts/adrift"))
+    assert "recorded is 0-1, since " in page
+    assert "threads of a05-web belong here, and may run elsewhere now" in page
 
 
 def test_the_fleet_is_sorted_by_what_one_looks_for(fleet: Fleet) -> None:
@@ -137,7 +142,7 @@ def test_a_flavor_that_fits_nowhere_has_the_nearest_miss(fleet: Fleet) -> None:
     fleet.host("c1", report(cells=1, cores=2))
     fleet.flavor("large", vcpus=4, **SHARE)
     text = text_of(fleet.http.get("/ui"))
-    assert "The next guest of flavor large fits on no host. The nearest miss: c1: " in text
+    assert "The next guest of flavor large, 4 vCPUs, fits on no host. The nearest miss: c1: " in text
     assert "cell 0 has 2 dedicated pCPUs, 4 needed" in text
 
 
@@ -202,7 +207,9 @@ def test_a_host_page_shows_its_hour_when_its_agent_has_answered(fleet: Fleet) ->
     assert "The last hour by pCPU" in text
     assert "The last hour by guest and class of threads" in text
     assert "Starving: the emulator threads of a02-web waited 62 % of the last minute" in text
-    assert re.search(r"<title>pCPU 0, shared and overhead: overhead threads; worked \d+ %, waited 70 %</title>", page.text)
+    (title,) = re.findall(r"<title>(pCPU 0, [^<]*)</title>", page.text)
+    assert title.startswith("pCPU 0, shared and overhead: overhead threads; threads of a05-web belong here, and may run elsewhere now; ")
+    assert title.endswith(" %, waited 70 %")
     assert page.text.count('class="pf-others"') == 2, "pCPU 7, which others took, and the legend"
     assert len(page.content) < 300_000
 

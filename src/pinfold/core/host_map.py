@@ -63,7 +63,8 @@ class PcpuMap(Struct, frozen=True, kw_only=True):
 
     `role` is None outside the dedicated pool, unless somebody holds it. `contested`: it has two owners. `overhead`: it is in the overhead
     pool. `retiring`: it has left the dedicated pool while somebody holds it. `vcpus_float` and `overhead_runs`: floating vCPUs, and
-    overhead threads of guests that do not hold it, may run there now.
+    overhead threads of guests that do not hold it, may run there now. `left_by` are the names of guests with threads that belong here
+    without holding it, and may run elsewhere.
     """
 
     pcpu: int
@@ -76,6 +77,7 @@ class PcpuMap(Struct, frozen=True, kw_only=True):
     vcpus_float: bool | None
     overhead_runs: bool | None
     owners: tuple[Owner, ...]
+    left_by: tuple[str, ...] = ()
 
 
 class CoreMap(Struct, frozen=True, kw_only=True):
@@ -241,6 +243,7 @@ class _Pcpus:
             cpu for finding in observed.findings if finding.code is FindingCode.TWO_OWNERS for cpu in _cpus(finding.subject)
         )
         self._unseen = False if _all_known(state, observed) else None
+        self._left = _left(observed.findings)
         vcpus = 0
         self._floating = self._overhead = CpuSet()
         for claim in state.ledger.claims:
@@ -269,6 +272,7 @@ class _Pcpus:
             vcpus_float=cpu in self._floating or self._unseen,
             overhead_runs=cpu in self._overhead or self._unseen,
             owners=owners,
+            left_by=() if owners else tuple(sorted(self._left.get(cpu, ()))),
         )
 
 
@@ -315,10 +319,23 @@ def _drifted(findings: Iterable[Finding]) -> frozenset[tuple[str, ThreadClass | 
     """`(guest id, thread class, pCPU)` of the recorded places whose threads are elsewhere. All overhead threads count as the emulator's."""
     return frozenset(
         (finding.guest_id, ThreadClass.VCPU if finding.thread_class is ThreadClass.VCPU else ThreadClass.EMULATOR, cpu)
-        for finding in findings
-        if finding.code in PLACE_CODES and finding.tids and finding.severity is Severity.DRIFT
-        for cpu in _cpus(finding.recorded)
+        for finding, cpu in _recorded_places(findings)
     )
+
+
+def _left(findings: Iterable[Finding]) -> dict[int, set[str]]:
+    """The names of guests by the pCPUs on which their threads are recorded, but which these may leave."""
+    found: dict[int, set[str]] = {}
+    for finding, cpu in _recorded_places(findings):
+        found.setdefault(cpu, set()).add(finding.guest)
+    return found
+
+
+def _recorded_places(findings: Iterable[Finding]) -> Iterable[tuple[Finding, int]]:
+    """Each finding of threads that are elsewhere, with each pCPU of their recorded place."""
+    for finding in findings:
+        if finding.code in PLACE_CODES and finding.tids and finding.severity is Severity.DRIFT:
+            yield from ((finding, cpu) for cpu in _cpus(finding.recorded))
 
 
 def _cpus(text: str) -> CpuSet:

@@ -18,7 +18,7 @@ from pinfold.core.load import HostLoad, Load
 from pinfold.core.plural import count
 from pinfold.core.printable import shown
 from pinfold.drawing.strip import in_words, marks, sample_of_others, sample_of_waiting, strip
-from pinfold.drawing.tiles import Glyph, Tile, guest_letters, in_order, owners_of, pool_text, tile_of
+from pinfold.drawing.tiles import Glyph, Tile, guest_letters, in_order, owners_of, tile_of
 
 WIDTH: Final = 960
 _MARGIN: Final = 16
@@ -31,8 +31,6 @@ _LINE: Final = 20
 _FRAME: Final = 6
 """How far the frame of a last-level cache is from its tiles."""
 _CACHE_HEAD: Final = 17
-_SMALL_ROW: Final = 32
-"""pCPUs in a row of a small picture."""
 _LONGEST: Final = 34
 """The most characters of a guest's name in the list of guests; the tooltips have all of it."""
 _MOST_CHARACTERS: Final = 118
@@ -75,7 +73,7 @@ STYLE: Final = """
 """
 """The style sheet of a picture. A page that holds pictures has it in its own style sheet, because its policy forbids styles in the page."""
 
-_BANDS: Final = {"D": "D", "DS": "DS", "S": "S", "SO": "SO", "O": "O", "R": "R", "-": "N"}
+BANDS: Final = {"D": "D", "DS": "DS", "S": "S", "SO": "SO", "O": "O", "R": "R", "-": "N"}
 """The colours of a pool's band, side by side."""
 
 
@@ -115,23 +113,6 @@ def host_svg(
     _guests(page, [(named[key], name) for key, name, _ in known.values()])
     _drift(page, drift)
     return page.svg(f"Host map of {chart.host or 'this host'}", styled=styled)
-
-
-def small_svg(chart: HostMap) -> str:
-    """A host in small, without text: a square for each pCPU in the colour of its pool, filled where somebody holds it. It has no style."""
-    parts, y = [], 1
-    for cell in chart.cells:
-        pcpus = [pcpu for core in cell.cores for pcpu in core.pcpus]
-        for place, pcpu in enumerate(pcpus):
-            row, column = divmod(place, _SMALL_ROW)
-            bands = _BANDS[pool_text(pcpu)]
-            kind = f"pf-{bands[0]}" if pcpu.owners else f"pf-open pf-o{bands[0]}"
-            parts.append(f'<rect class="{kind}" x="{1 + column * 7}" y="{y + row * 7}" width="5" height="5"/>')
-        y += -(-len(pcpus) // _SMALL_ROW) * 7 + 3
-    label = f"{count(len(chart.pcpus), 'pCPU')}, {sum(bool(pcpu.owners) for pcpu in chart.pcpus)} held"
-    width = min(_SMALL_ROW, max((sum(len(core.pcpus) for core in cell.cores) for cell in chart.cells), default=1)) * 7 + 2
-    head = f'<svg xmlns="http://www.w3.org/2000/svg" class="pf" role="img" aria-label="{_safe(label)}" viewBox="0 0 {width} {y}" '
-    return head + f'width="{width}" height="{y}">' + "".join(parts) + "</svg>"
 
 
 class _Page:
@@ -316,7 +297,7 @@ def _legend(page: _Page, tiles: Sequence[Tile], load: HostLoad | None) -> None:
 
 def _band(pool: str, width: int, height: int, x: int, y: int) -> str:
     """The colours of a pool side by side."""
-    bands = _BANDS[pool]
+    bands = BANDS[pool]
     part = width // len(bands)
     return "".join(
         f'<rect class="pf-{band}" x="{x + at * part}" y="{y}" width="{part}" height="{height}"/>' for at, band in enumerate(bands)

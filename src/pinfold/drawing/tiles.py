@@ -101,7 +101,8 @@ def tile_of(pcpu: PcpuMap, named: Mapping[str, str]) -> Tile:
     pool = pool_text(pcpu)
     glyph = _glyph(pcpu)
     owner = named[pcpu.owners[0].key] if pcpu.owners else ""
-    wrong = bool(pcpu.owners) and (pcpu.contested or bool(pcpu.owners[0].drifted) or bool(pcpu.owners[-1].stray))
+    astray = bool(pcpu.owners) and (pcpu.contested or bool(pcpu.owners[0].drifted) or bool(pcpu.owners[-1].stray))
+    wrong = astray or bool(pcpu.left_by)
     return Tile(pcpu=pcpu.pcpu, pool=pool, glyph=glyph, text=_text(pcpu, owner, glyph), owner=owner, wrong=wrong, words=_words(pcpu, glyph))
 
 
@@ -143,7 +144,8 @@ _CROWDS: Final = {Glyph.CROWD: "ve", Glyph.FLOATING: "v", Glyph.OVERHEAD: "e", G
 
 def _text(pcpu: PcpuMap, owner: str, glyph: Glyph) -> str:
     if not pcpu.owners:
-        return _CROWDS.get(glyph) or (FREE if pcpu.pool in (Pool.DEDICATED, Pool.EITHER) else "")
+        runs = _CROWDS.get(glyph) or (FREE if pcpu.pool in (Pool.DEDICATED, Pool.EITHER) else "")
+        return runs + DRIFTED * bool(pcpu.left_by)
     if pcpu.contested:
         return owner + CLASH
     first, last = pcpu.owners[0], pcpu.owners[-1]
@@ -171,6 +173,7 @@ def _words(pcpu: PcpuMap, glyph: Glyph) -> str:
     said = [_use(owner) for owner in pcpu.owners] or [glyph.value]
     said += ["offline"] if pcpu.offline and pcpu.owners else []
     said += ["retiring: no longer dedicated"] if pcpu.retiring else []
+    said += [f"threads of {name} belong here, and may run elsewhere now" for name in pcpu.left_by]
     said += ["two owners"] if pcpu.contested and pcpu.owners else []
     return "; ".join(said)
 

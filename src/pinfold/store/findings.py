@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from pinfold.core.drift import FindingCode, Severity
-from pinfold.core.drift.written import FindingCount, FindingsReport, WrittenFinding
+from pinfold.core.drift.written import FindingCount, FindingsReport, WrittenFinding, finding_key
 from pinfold.core.encoding import decoder, encode
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.identity import HostId
@@ -24,14 +24,26 @@ _read_finding = decoder(WrittenFinding)
 
 
 def keep(connection: sa.Connection, host_id: HostId, report: FindingsReport) -> None:
-    """Store an agent's report in place of the one before it. Raises `InvalidRequest` when there is no such host."""
+    """Store an agent's report in place of the one before it. A finding that was in that one keeps its time.
+
+    Raises `InvalidRequest` when there is no such host.
+    """
     # This locks the host's row first, so that two reports of one host take turns.
     done = connection.execute(host.update().where(host.c.id == host_id).values(audited=EpochNow()))
     if done.rowcount != 1:
         raise InvalidRequest(f"host {host_id}: no such host")
+    known = {finding_key(one): since for one, since in aged(connection, host_id)}
+    now = reported(connection, host_id)
     _delete(connection, host_id)
     rows = [
-        {"host": host_id, "number": number, "code": one.code.value, "severity": one.severity.value, "value": encode(one)}
+        {
+            "host": host_id,
+            "number": number,
+            "code": one.code.value,
+            "severity": one.severity.value,
+            "value": encode(one),
+            "since": known.get(finding_key(one), now),
+        }
         for number, one in enumerate(report.findings)
     ]
     counts = [{"host": host_id, "code": each.code.value, "severity": each.severity.value, "count": each.count} for each in report.counts]
@@ -61,8 +73,13 @@ def all_reported(connection: sa.Connection) -> tuple[tuple[str, float], ...]:
 
 def of_host(connection: sa.Connection, host_id: HostId) -> tuple[WrittenFinding, ...]:
     """The findings of a host, in the order of its report."""
+    return tuple(one for one, _ in aged(connection, host_id))
+
+
+def aged(connection: sa.Connection, host_id: HostId) -> tuple[tuple[WrittenFinding, float | None], ...]:
+    """The findings of a host with the time since when each report has had it, in seconds since the epoch; None if it is not known."""
     rows = connection.execute(sa.select(finding).where(finding.c.host == host_id).order_by(finding.c.number)).mappings()
-    return tuple(read for row in rows if (read := _read(row)) is not None)
+    return tuple((read, row["since"]) for row in rows if (read := _read(row)) is not None)
 
 
 def page(
@@ -83,7 +100,7 @@ def page(
     if severity is not None:
         chosen = chosen.where(finding.c.severity == severity.value)
     rows = connection.execute(chosen).mappings()
-    return tuple(HostFinding(host=row["name"], number=row["number"], finding=_read(row)) for row in rows)
+    return tuple(HostFinding(host=row["name"], number=row["number"], finding=_read(row), since=row["since"]) for row in rows)
 
 
 def counts(connection: sa.Connection, host_id: HostId | None = None) -> tuple[HostCount, ...]:

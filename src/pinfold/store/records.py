@@ -399,11 +399,15 @@ class Tombstone(Struct, frozen=True, kw_only=True):
 
 
 class HostFinding(Struct, frozen=True, kw_only=True):
-    """What an agent's audit found on a host (by name), and its place in the agent's report. `finding` is None if it cannot be read."""
+    """What an agent's audit found on a host (by name), and its place in the agent's report. `finding` is None if it cannot be read.
+
+    `since` is when it was first reported, None if that is not known.
+    """
 
     host: str
     number: int
     finding: WrittenFinding | None
+    since: float | None = None
 
 
 class HostCount(Struct, frozen=True, kw_only=True):

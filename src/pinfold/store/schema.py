@@ -261,6 +261,7 @@ finding = sa.Table(
     sa.Column("code", sa.String(32), nullable=False),
     sa.Column("severity", sa.String(16), nullable=False),
     sa.Column("value", sa.Text, nullable=False),
+    sa.Column("since", _TIME, comment="when it was first reported, and ever since; null if older than this column"),
 )
 
 host_history = sa.Table(

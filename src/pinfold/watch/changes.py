@@ -9,7 +9,7 @@ from typing import Final
 from msgspec import Struct
 
 from pinfold.core.drift import FindingCode, Severity
-from pinfold.core.drift.written import WrittenFinding
+from pinfold.core.drift.written import WrittenFinding, finding_key
 from pinfold.core.printable import shown
 from pinfold.watch.snapshot import SeenGuest, SeenPcpu, Snapshot
 
@@ -118,19 +118,9 @@ def owners_of(text: str) -> tuple[tuple[str, str, str], ...]:
 
 
 def _drift(before: Snapshot, now: Snapshot) -> Iterator[Change]:
-    old, new = ({_key(finding): finding for finding in one.findings if finding.severity is Severity.DRIFT} for one in (before, now))
+    old, new = ({finding_key(finding): finding for finding in one.findings if finding.severity is Severity.DRIFT} for one in (before, now))
     yield from (_of_finding(ChangeKind.PUT_BACK, finding) for finding in _by_sentence(old[key] for key in old.keys() - new.keys()))
     yield from (_of_finding(ChangeKind.DRIFTED, finding) for finding in _by_sentence(new[key] for key in new.keys() - old.keys()))
-
-
-def _key(finding: WrittenFinding) -> _Key:
-    """What makes a finding another one, and not the same with other threads, other numbers or another wrong place.
-
-    Processes of strangers are told apart by name, because they come and go.
-    """
-    subject = "" if finding.code is FindingCode.MEMORY_CELL else finding.subject
-    kind = "" if finding.thread_class is None else finding.thread_class.value
-    return finding.code, finding.guest_id or finding.thread, subject, kind, finding.definition
 
 
 def _by_sentence(findings: Iterable[WrittenFinding]) -> list[WrittenFinding]:

@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from pinfold.api.dependencies import ApiServices
 from pinfold.api.ui.fits import refusals_first
-from pinfold.api.ui.render import render
+from pinfold.api.ui.render import moment, render
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import Severity
 from pinfold.core.errors import PinfoldError
@@ -26,6 +26,7 @@ from pinfold.core.overhead import capacity_millicpu
 from pinfold.core.request.aggregate_specs import aggregate_specs
 from pinfold.core.request.model import Flavor
 from pinfold.core.request.promises import compile_for_server
+from pinfold.drawing.small import fleet_legend
 from pinfold.drawing.strip import in_words, strip_svg
 from pinfold.scheduler.index import Entry
 from pinfold.scheduler.model import HostSearch
@@ -117,13 +118,19 @@ def fleet_page(services: ApiServices, account: str, query: FleetQuery) -> str:
         query=query,
         rows=[_drawn(services, row, loads.get(row.id)) for row in shown_rows],
         hosts=len(rows),
-        astray=[(one.host, one.finding) for one in astray[:_MOST_NAMED] if one.finding is not None],
+        astray=[
+            (one.host, one.finding, "" if one.since is None else moment(one.since))
+            for one in astray[:_MOST_NAMED]
+            if one.finding is not None
+        ],
         more_astray=sum(row.drift or 0 for row in rows) - min(_MOST_NAMED, len(astray)),
         tight=[row for row in rows if row.headroom is not None and row.headroom < TIGHT][:_MOST_NAMED],
         silent=[row for row in rows if row.state == "silent"][:_MOST_NAMED],
         hungry=hungry[:_MOST_NAMED],
         measured=len(loads),
         flavor=flavor.name,
+        vcpus=flavor.vcpus,
+        legend=Markup(fleet_legend()),  # noqa: S704
         flavors=sorted({*known, flavor.name}),
         stored=flavor.name in known,
         places=_next(services, flavor),

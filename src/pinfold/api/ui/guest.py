@@ -27,7 +27,8 @@ from pinfold.store import claims, findings, guests, hosts, repairs
 from pinfold.store.records import ClaimRecord, GuestRecord, HostLedger
 from pinfold.store.repairs import RepairRecord
 
-_Known = tuple[GuestRecord, ClaimRecord | None, HostLedger | None, tuple[WrittenFinding, ...], RepairRecord | None]
+_Aged = tuple[WrittenFinding, float | None]
+_Known = tuple[GuestRecord, ClaimRecord | None, HostLedger | None, tuple[_Aged, ...], RepairRecord | None]
 
 
 def guest_page(services: ApiServices, caller: Caller, guest_id: GuestId) -> str:
@@ -49,9 +50,9 @@ def guest_page(services: ApiServices, caller: Caller, guest_id: GuestId) -> str:
         host=None if ledger is None else ledger.record,
         claim=claim,
         policy=guest.request.emulator_policy.value,
-        findings=found,
+        findings=[(one, "" if since is None else moment(since)) for one, since in found],
         repair="" if repair is None else repair_sentence(repair),
-        repairable=caller.admin and any(one.severity is Severity.DRIFT for one in found),
+        repairable=caller.admin and any(one.severity is Severity.DRIFT for one, _ in found),
         hungry=_hungry(history, ledger, guest.id),
         vcpus=in_words(vcpus),
         overhead=in_words(overhead),
@@ -73,7 +74,7 @@ def guest_mark(services: ApiServices, guest_id: GuestId) -> str:
     if ledger is not None and ledger.record.up:
         sampled = services.samples.hour_mark(services.database, services.fleet.hosts, ledger.record.id)
     up = ledger is not None and ledger.record.up
-    return str(hash((guest.revision, guest.updated, up, claim and claim.updated, tuple(one.sentence for one in found), repair, sampled)))
+    return str(hash((guest.revision, guest.updated, up, claim and claim.updated, tuple(one.sentence for one, _ in found), repair, sampled)))
 
 
 def _read(services: ApiServices, guest_id: GuestId) -> _Known:
@@ -83,10 +84,10 @@ def _read(services: ApiServices, guest_id: GuestId) -> _Known:
         if guest is None:
             raise not_found("Guest", guest_id)
         ledger = next(iter(hosts.ledgers(connection, [guest.host])), None) if guest.host else None
-        found = findings.of_host(connection, guest.host) if guest.host else ()
+        found = findings.aged(connection, guest.host) if guest.host else ()
         claim = claims.live(connection, guest_id)
         repair = repairs.of_guest(connection, guest_id)
-    return guest, claim, ledger, tuple(one for one in found if one.guest_id == guest_id), repair
+    return guest, claim, ledger, tuple((one, since) for one, since in found if one.guest_id == guest_id), repair
 
 
 def _hungry(history: HostHistory | None, ledger: HostLedger | None, guest: GuestId) -> tuple[Starving, ...]:

@@ -18,7 +18,7 @@ from pinfold.store.records import HostRecord
 def host_page(services: ApiServices, caller: Caller, name: str) -> str:
     """One host. Raises `NotFound`."""
     host = find(services, name)
-    chart, found, reported = map_of_host(services, host)
+    chart, found, since, reported = map_of_host(services, host)
     with services.database.read() as connection:
         state = hosts.ledgers(connection, [host.id])[0].state
         names = {guest.id: guest.name for guest in guests.page(connection, GuestFilter(host=host.id))}
@@ -39,7 +39,7 @@ def host_page(services: ApiServices, caller: Caller, name: str) -> str:
         if host.repin is not None and host.repin.under_way
         else "",
         reported="" if reported is None else moment(reported),
-        **host_view(chart, state, found, held, history, notice=_notice(host)),
+        **host_view(chart, state, found, held, history, notice=_notice(host), since=since),
     )
 
 

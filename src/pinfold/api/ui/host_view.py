@@ -70,15 +70,24 @@ def host_view(
     history: HostHistory | None,
     *,
     notice: str = "",
+    since: Sequence[float | None] = (),
 ) -> dict[str, Any]:
-    """The values for the template `host.html`: its map, pools, drift, guests `(id, name)` and last hour. `notice` stands over the map."""
+    """The values for the template `host.html`: its map, pools, drift, guests `(id, name)` and last hour. `notice` stands over the map.
+
+    `since` has the time since when each of the findings is known, if that is known.
+    """
     load = None if history is None else lately(history)
-    drift = tuple(finding for finding in findings if finding.severity is Severity.DRIFT)
+    times = tuple(since) or (None,) * len(findings)
+    drift = tuple(
+        (finding, "" if when is None else moment(when))
+        for finding, when in zip(findings, times, strict=True)
+        if finding.severity is Severity.DRIFT
+    )
     named = guest_letters(owners_of(chart))
     return {
         "picture": Markup(host_svg(chart, notice=notice, load=load, styled=False)),  # noqa: S704
         "tiles": _tiles(chart, named, load),
-        "guests": _guests(guests, named, load, [finding.guest_id for finding in drift]),
+        "guests": _guests(guests, named, load, [finding.guest_id for finding, _ in drift]),
         "drift": drift,
         "hungry": () if load is None else starving(load, state.ledger.claims),
         "measured": "" if load is None else moment(load.ended),

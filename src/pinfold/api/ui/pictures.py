@@ -9,7 +9,7 @@ from typing import Final
 from pinfold.core.host import HostState
 from pinfold.core.host_map import Observed, host_map
 from pinfold.core.identity import HostId
-from pinfold.drawing.svg import small_svg
+from pinfold.drawing.small import small_svg
 
 MOST_KEPT: Final = 1024
 

@@ -94,19 +94,24 @@ def show_map(name: str, services: Services) -> HostMap:
     return shown
 
 
-def map_of_host(services: ApiServices, host: HostRecord) -> tuple[host_map.HostMap, tuple[Finding, ...], float | None]:
-    """The map of a host by its ledger and its agent's report, what the agent's audit found, and when it reported that, None for never."""
+def map_of_host(
+    services: ApiServices, host: HostRecord
+) -> tuple[host_map.HostMap, tuple[Finding, ...], tuple[float | None, ...], float | None]:
+    """The map of a host by its ledger and its agent's report, what the agent's audit found, since when, and when it reported that last.
+
+    A time that is not known is None.
+    """
     with services.database.read() as connection:
         ledger = hosts.ledgers(connection, [host.id])[0]
         names = {guest.id: guest.name for guest in guests.page(connection, GuestFilter(host=host.id))}
-        found = findings.of_host(connection, host.id)
+        aged = findings.aged(connection, host.id)
         counts = findings.counts(connection, host.id)
         reported = findings.reported(connection, host.id)
-        audited = reported is not None and sum(each.count.count for each in counts) == len(found)
+        audited = reported is not None and sum(each.count.count for each in counts) == len(aged)
     held = frozenset(claim.guest for claim in ledger.state.ledger.claims)
-    read = tuple(map(written.read, found))
+    read = tuple(written.read(one) for one, _ in aged)
     observed = Observed(names=names, findings=read, judged=held if audited else frozenset())
-    return host_map.host_map(ledger.state, observed), read, reported
+    return host_map.host_map(ledger.state, observed), read, tuple(since for _, since in aged), reported
 
 
 @router.post("/{name}/fence")

@@ -243,18 +243,23 @@ def _guests(seen: Survey, marks: Mapping[str, Mark]) -> Columns:
 def _legend(pcpus: Sequence[PcpuMap], owners: Mapping[int, Mark], width: int) -> list[Text]:
     uses = [use for pcpu in pcpus for use in pcpu.owners]
     texts = {mark.text for mark in owners.values()}
+    drifted = any(use.drifted for use in uses) or any(pcpu.left_by for pcpu in pcpus)
     entries = (
         ("A0", "vCPU 0 of guest A", any(use.role is Role.VCPU for use in uses)),
         ("Ae", "its emulator threads", any(use.thread_class is ThreadClass.EMULATOR and use.role is Role.EMULATOR for use in uses)),
         ("A-", "a sibling that it keeps idle", any(use.role is Role.IDLE_SIBLING for use in uses)),
         ("x1", "a guest that is not ours", any(use.role is Role.FOREIGN for use in uses)),
         ("x1e", "its emulator threads", any(use.role is Role.FOREIGN and use.thread_class is ThreadClass.EMULATOR for use in uses)),
-        ("v", "floating vCPUs", bool(texts & {"v", "ve"})),
-        ("e", "overhead threads of guests", bool(texts & {"e", "ve"})),
+        ("v", "floating vCPUs", bool(texts & {"v", "ve", "v>", "ve>"})),
+        ("e", "overhead threads of guests", bool(texts & {"e", "ve", "e>", "ve>"})),
         (FREE, "free", FREE in texts),
         (UNKNOWN, "nobody has seen what runs there", UNKNOWN in texts),
         (CLASH, "two owners: see pinfold audit", any(pcpu.contested and pcpu.owners for pcpu in pcpus)),
-        (DRIFTED, "recorded here, but may run elsewhere: see pinfold audit", any(use.drifted for use in uses)),
+        (
+            DRIFTED,
+            "recorded here, but may run elsewhere: see pinfold audit",
+            drifted,
+        ),
         (STRAY, "pinned here, but belongs elsewhere: see pinfold audit", any(use.stray for use in uses)),
         ("R", "retiring: held, but no longer dedicated", any(pcpu.retiring for pcpu in pcpus)),
     )

@@ -136,6 +136,16 @@ def read(written: WrittenFinding) -> Finding:
     )
 
 
+def finding_key(finding: WrittenFinding) -> tuple[FindingCode, str, str, str, str]:
+    """What makes a finding another one, and not the same with other threads, other numbers or another wrong place.
+
+    Processes of strangers are told apart by name, because they come and go.
+    """
+    subject = "" if finding.code is FindingCode.MEMORY_CELL else finding.subject
+    kind = "" if finding.thread_class is None else finding.thread_class.value
+    return finding.code, finding.guest_id or finding.thread, subject, kind, finding.definition
+
+
 def document(finding: Finding) -> dict[str, Any]:
     """The form of a finding as JSON types."""
     made: dict[str, Any] = plain(write(finding))

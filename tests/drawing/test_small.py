@@ -1,0 +1,42 @@
+"""The small picture of a host: every pCPU once, and pools that differ by shape as well as by colour."""
+
+from __future__ import annotations
+
+from xml.etree import ElementTree
+
+from msgspec.structs import replace
+from tests.build.fits import fit
+from tests.build.hosts import cpus, pools, state
+
+from pinfold.core.host import Claim, Ledger
+from pinfold.core.host_map import Observed, host_map
+from pinfold.core.identity import GuestId
+from pinfold.drawing.small import fleet_legend, small_svg
+
+
+def test_each_pool_has_a_shape_of_its_own() -> None:
+    found = replace(
+        state("core:6 mem:1024", shared="0"),
+        pools=replace(pools("0", "1-3", "0"), dedicated=cpus("1-3")),
+        ledger=Ledger(claims=(Claim(guest=GuestId("g1"), fit=fit("2,4")),)),
+    )
+    picture = ElementTree.fromstring(small_svg(host_map(found, Observed(names={}, strangers=()))))
+    assert picture.get("aria-label") == "6 pCPUs, 2 held"
+    signs = [(sign.tag.rpartition("}")[2], sign.get("class"), sign.get("rx"), sign.get("height")) for sign in picture]
+    assert signs == [
+        ("rect", "pf-open pf-oS", "2.5", "5"),
+        ("rect", "pf-open pf-oD", None, "5"),
+        ("rect", "pf-D", None, "5"),
+        ("rect", "pf-open pf-oD", None, "5"),
+        ("path", "pf-R", None, None),
+        ("rect", "pf-open pf-oN", None, "1"),
+    ]
+
+
+def test_the_legend_names_every_sign() -> None:
+    parts = ElementTree.fromstring(f"<p>{fleet_legend()}</p>")
+    words = " ".join("".join(parts.itertext()).split())
+    assert words == (
+        "Overhead pool: booked used waited for "
+        "pCPUs: dedicated, held dedicated, free shared or overhead retiring: held, but no longer dedicated the host's own"
+    )
