@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 
 import httpx
 
-from benchmarks.schedule.fleet import ASKS, SHAPES, empty, filled
+from benchmarks.schedule.fleet import ASKS, SHAPES, crowded, empty, filled
 from pinfold.accounting.client import CONSUMER_TYPE, DEFAULT_OWNER, MICROVERSION
 from pinfold.accounting.embedded import EmbeddedPlacement, Wsgi, load, unload
 from pinfold.accounting.resources import amounts
@@ -34,8 +35,8 @@ class Filled:
     guests: int
 
 
-def fill(database_url: str, placement_url: str, count: int, seed: int = 1) -> Filled:
-    """Make tables, a flavor and `count` hosts of all shapes, empty to four tenths full."""
+def fill(database_url: str, placement_url: str, count: int, seed: int = 1, *, guests_each: Sequence[int] = ()) -> Filled:
+    """Make tables, a flavor and `count` hosts of all shapes: empty to four tenths full, or each with one of these numbers of guests."""
     database, rng = Database(database_url), Random(seed)
     upgrade(database)
     embedded = load(EmbeddedPlacement(url=placement_url))
@@ -52,7 +53,7 @@ def fill(database_url: str, placement_url: str, count: int, seed: int = 1) -> Fi
         with database.write() as connection:
             hosts.register(connection, host_id=host, name=f"c{number:04}", report=report, token_hash=digest, lease_seconds=86400)
         fleet.providers.sync(host)
-        full = filled(state, rng.choice(SHARES), rng)
+        full = crowded(state, rng.choice(guests_each), rng) if guests_each else filled(state, rng.choice(SHARES), rng)
         _allocate(embedded.app, host, full)
         _store(database, host, full)
         agents.append((token, 1 + len(full.ledger.claims)))

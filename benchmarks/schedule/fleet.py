@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 
@@ -10,6 +11,7 @@ from msgspec.structs import replace
 
 from pinfold.core import ledger
 from pinfold.core.cpuset import CpuSet
+from pinfold.core.fit.count import Counts
 from pinfold.core.fit.demand import Demand, prepare
 from pinfold.core.fit.engine import search
 from pinfold.core.host import HostState, Limits
@@ -80,6 +82,14 @@ _FILL = (
     (prepare(pinned(2, threads=ThreadPolicy.ISOLATE)), 1),
 )
 
+_SMALL = (
+    (prepare(GuestRequest(vcpus=1, memory_mib=512)), 3),
+    (prepare(pinned(1, emulator=EmulatorPolicy.SHARE)), 2),
+    (prepare(pinned(2, emulator=EmulatorPolicy.SHARE)), 3),
+    (prepare(pinned(4, emulator=EmulatorPolicy.SHARE)), 1),
+)
+"""Guests of which some 30 fit on every shape."""
+
 
 def topology(cells: int, cores: int, threads: int) -> Topology:
     """A host whose siblings are numbered side by side; 4 GiB of small pages for each core."""
@@ -109,10 +119,20 @@ def empty(shape: tuple[int, int, int]) -> HostState:
 def filled(state: HostState, share: float, rng: Random) -> HostState:
     """The host with guests until about that share of its dedicated pCPUs is taken."""
     wanted = int(len(state.pools.dedicated) * share)
-    demands, weights = zip(*_FILL, strict=True)
+    return _filled(state, _FILL, lambda counts: len(state.pools.dedicated) - counts.free.bit_count() >= wanted, rng)
+
+
+def crowded(state: HostState, guests: int, rng: Random) -> HostState:
+    """The host with that many small guests, or as many of them as fit."""
+    return _filled(state, _SMALL, lambda counts: len(counts.state.ledger.claims) >= guests, rng)
+
+
+def _filled(state: HostState, kinds: tuple[tuple[Demand, int], ...], enough: Callable[[Counts], bool], rng: Random) -> HostState:
+    """The host with guests of these `(kind, weight)` until there are enough of them, or no more fit."""
+    demands, weights = zip(*kinds, strict=True)
     counts = counts_of(state)
     misses = 0
-    while misses < 5 and len(state.pools.dedicated) - counts.free.bit_count() < wanted:
+    while misses < 5 and not enough(counts):
         answer = search(rng.choices(demands, weights)[0], counts)
         if answer is None:
             misses += 1
