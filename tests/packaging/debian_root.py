@@ -49,9 +49,8 @@ def base() -> Path:
 
 def _mirror(release: str) -> str:
     """Where this machine's apt gets that release."""
-    words = ["apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE) $(COMPONENT)", "Created-By: Packages"]
-    said = subprocess.run(words, check=True, capture_output=True, text=True).stdout
-    return next(line.split()[0] for line in said.splitlines() if line.split()[1:] == [release, "main"])
+    script = Path(__file__).parents[2] / "bin/debian-mirror"
+    return subprocess.run([str(script), release], check=True, capture_output=True, text=True).stdout.strip()
 
 
 class Machine:

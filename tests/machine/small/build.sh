@@ -36,9 +36,7 @@ export DEBOOTSTRAP_DIR=$work/tools/usr/share/debootstrap
 
 rootfs=$folder/rootfs
 if [ "$(cat "$folder/debootstrapped" 2>/dev/null || true)" != "$packages" ]; then
-    mirror=$(apt-get indextargets --format '$(REPO_URI) $(RELEASE) $(COMPONENT)' 'Created-By: Packages' |
-        awk -v suite=$suite '$2 == suite && $3 == "main" { print $1; exit }')
-    [ -n "$mirror" ] || { echo "small machine: apt knows no mirror of $suite here" >&2; exit 1; }
+    mirror=$("$here/../../../bin/debian-mirror" $suite)
     rm -rf "$rootfs" "$folder/debootstrapped"
     debootstrap --variant=minbase --include="$packages" $suite "$rootfs" "$mirror"
     rm -rf "$rootfs"/var/cache/apt/archives/*.deb "$rootfs"/var/lib/apt/lists/* "$rootfs"/usr/share/{doc,man,locale}
