@@ -101,12 +101,15 @@ def test_more_metadata_than_a_server_may_have_is_forbidden(fleet: Fleet) -> None
     fleet.ask("PUT", f"/servers/{server}/metadata", {"metadata": most | {"more": "v"}}, status=403)
 
 
-def test_an_address_cannot_be_set(fleet: Fleet) -> None:
+def test_a_server_shows_the_addresses_that_its_owner_notes(fleet: Fleet) -> None:
     fleet.host("c1")
-    server = fleet.create("vm", fleet.flavor("tiny", vcpus=1))
-    refused = fleet.ask("PUT", f"/servers/{server}", {"server": {"accessIPv4": "192.0.2.1"}}, status=501)
-    assert "accessIPv4" in refused.text
-    fleet.ask("PUT", f"/servers/{server}", {"server": {"accessIPv4": "", "name": "other"}}, status=200)
+    server = fleet.create("vm", fleet.flavor("tiny", vcpus=1), accessIPv4="192.0.2.1", accessIPv6="2001:db8::1")
+    assert (fleet.show(server)["accessIPv4"], fleet.show(server)["accessIPv6"]) == ("192.0.2.1", "2001:db8::1")
+    changed = fleet.ask("PUT", f"/servers/{server}", {"server": {"accessIPv4": "", "accessIPv6": "::2", "name": "other"}}, status=200)
+    shown = changed.json()["server"]
+    assert (shown["name"], shown["accessIPv4"], shown["accessIPv6"]) == ("other", "", "::2")
+    refused = fleet.ask("PUT", f"/servers/{server}", {"server": {"accessIPv4": "::3"}}, status=400)
+    assert "accessIPv4 '::3' is no IPv4 address" in refused.text
 
 
 def test_hypervisors_are_searched_by_name_with_their_servers(fleet: Fleet) -> None:

@@ -4,18 +4,30 @@ from __future__ import annotations
 
 import base64
 import logging
+from dataclasses import replace
 
+import httpx
 import pytest
-from tests.rig.client import server_body
-from tests.rig.in_process import Fleet
+from tests.rig.client import COMPUTE, compute, server_body
+from tests.rig.in_process import ADMIN, Fleet, InProcess
 from tests.stories.test_key_pairs import KEY
 
+from pinfold.api.app import create_app
 from pinfold.store import guest_configs
 from pinfold.store.records import Observed
 
 SECRET = b"the-secret-of-this-test-" * 64
 USER_DATA = base64.b64encode(SECRET).decode()
 PASSWORD = "correct-horse-of-this-test"
+
+
+def test_with_novas_option_a_password_that_was_given_is_not_answered(fleet: Fleet) -> None:
+    fleet.host("c1")
+    body = {"server": server_body("vm", fleet.flavor("tiny", vcpus=1), adminPass=PASSWORD)}
+    app = create_app(replace(fleet.services, shows_passwords=False))
+    with httpx.Client(transport=InProcess(app), base_url="http://pinfold.test", auth=ADMIN, timeout=None) as http:
+        answer = http.post(f"{COMPUTE}/servers", json=body, headers=compute())
+    assert answer.status_code == 202 and PASSWORD not in answer.text
 
 
 def test_what_a_server_is_given_reaches_its_own_agent_once_and_is_forgotten_when_it_runs(

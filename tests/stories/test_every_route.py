@@ -116,6 +116,7 @@ GET /image/v2/images
 GET /image/v2/images/{image_id}
 GET /image/v2/images/{image_id}/file
 GET /image/v2/images/{image_id}/members
+GET /image/v2/{rest:path}
 GET /metrics
 GET /network/v2.0/extensions
 GET /network/v2.0/extensions/{alias}

@@ -95,6 +95,8 @@ def test_an_address_is_given_once_and_only_from_the_range(fleet: Fleet) -> None:
     flavor = fleet.flavor("tiny", vcpus=1)
     server = fleet.create("vm", flavor, networks=[on("lan", fixed_ip="192.0.2.12")])
     assert fleet.show(server)["addresses"]["lan"][0]["addr"] == "192.0.2.12"
+    for query, found in (("ip=192.0.2.12", [server]), ("ip=.0.2.1", [server]), ("ip=192.0.2.13", []), ("ip=%", []), ("ip6=192", [])):
+        assert [one["id"] for one in fleet.ask("GET", f"/servers?{query}").json()["servers"]] == found, query
     assert "192.0.2.12 is already in use" in refused(fleet, 409, networks=[on("lan", fixed_ip="192.0.2.12")])
     assert "addresses of network lan are 192.0.2.10-192.0.2.12" in refused(fleet, 400, networks=[on("lan", fixed_ip="192.0.2.99")])
     assert "addresses of network lan are" in refused(fleet, 400, networks=[on("lan", fixed_ip="x")])

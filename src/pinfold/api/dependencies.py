@@ -36,7 +36,7 @@ class ApiServices:
     `cookies` for the web page's sign-in, are None without Keystone. `proxies` are trusted to
     forward a client's address. `connections` counts all connections. `sessions`, `streams`, `samples` and `pictures` are the web page's.
     `images` is the directory of images. `lease_seconds` is how long a host counts as up after a heartbeat.
-    `consoles` is None if no consoles are served.
+    `consoles` is None if no consoles are served. With `shows_passwords`, the answer to a create repeats the password that the caller gave.
     """
 
     database: Database
@@ -52,6 +52,7 @@ class ApiServices:
     connections: Connections = field(default_factory=lambda: Connections(DEFAULT_CONNECTIONS))
     lease_seconds: float = 30.0
     consoles: ConsoleAddresses | None = None
+    shows_passwords: bool = True
     sessions: Sessions = field(default_factory=Sessions)
     streams: Streams = field(default_factory=Streams)
     samples: Samples = field(default_factory=Samples)

@@ -58,6 +58,7 @@ class ApiSettings:
     lease_seconds: float = 30.0
     heal_seconds: float = 60.0
     consoles: ConsoleAddresses | None = None
+    shows_passwords: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,6 +159,7 @@ def _api(values: Values, host: HostSettings) -> ApiSettings:
         lease_seconds=values.get("pinfold_api", "lease_seconds"),
         heal_seconds=values.get("pinfold_api", "heal_seconds"),
         consoles=_consoles(values),
+        shows_passwords=values.get("api", "enable_instance_password"),
     )
 
 

@@ -165,6 +165,20 @@ _CONSOLE = OptionGroup(
     ),
 )
 
+_NOVAS_API = OptionGroup(
+    name="api",
+    title="What Nova's API may answer.",
+    nova=frozenset({"enable_instance_password"}),
+    options=(
+        cfg.BoolOpt(
+            "enable_instance_password",
+            default=True,
+            help="Repeat the password that a caller gave (adminPass) in the answer to the create of a server. "
+            "pinfold makes no password itself.",
+        ),
+    ),
+)
+
 _SCHEDULER = OptionGroup(
     name="scheduler",
     title="Which host gets a guest.",
@@ -218,4 +232,4 @@ _AGENT = OptionGroup(
     ),
 )
 
-GROUPS: tuple[OptionGroup, ...] = (_DATABASE, _PLACEMENT, _API, _CONSOLE, _SCHEDULER, _AGENT)
+GROUPS: tuple[OptionGroup, ...] = (_DATABASE, _PLACEMENT, _API, _NOVAS_API, _CONSOLE, _SCHEDULER, _AGENT)

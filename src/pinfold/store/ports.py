@@ -63,6 +63,12 @@ def of_guest(connection: sa.Connection, guest_id: GuestId) -> tuple[Port, ...]:
     return of_guests(connection, (guest_id,)).get(guest_id, ())
 
 
+def addressed(connection: sa.Connection, part: str) -> frozenset[GuestId]:
+    """The guests with a port whose address holds that text."""
+    chosen = sa.select(port.c.guest).where(port.c.address.contains(part, autoescape=True))
+    return frozenset(connection.execute(chosen).scalars())
+
+
 def all(connection: sa.Connection) -> tuple[GuestPort, ...]:  # noqa: A001
     """Every port, by guest and place."""
     joined = port.join(guest, guest.c.id == port.c.guest).outerjoin(host, host.c.id == guest.c.host)

@@ -99,6 +99,7 @@ def open_service(
             connections=Connections(fitting(settings.api.connections)),
             lease_seconds=settings.api.lease_seconds,
             consoles=settings.api.consoles,
+            shows_passwords=settings.api.shows_passwords,
         )
         stack.enter_context(tended(fleet, placement, settings.api.heal_seconds, quiet_seconds=settings.api.lease_seconds))
         stack.enter_context(listening(SimpleQueue() if hangups is None else hangups, accounts, heard))

@@ -86,8 +86,8 @@ class ImageMembers(TypedDict):
     schema: str
 
 
-@router.get("", include_in_schema=False)
-@router.get("/")
+@router.get("", include_in_schema=False, status_code=300)
+@router.get("/", status_code=300)
 @router.get("/versions", include_in_schema=False)
 async def list_versions(request: Request) -> ImageVersions:
     """The only served version of the image API."""
@@ -147,6 +147,12 @@ def list_members(image_id: str, services: Services) -> ImageMembers:
 def change_nothing() -> None:
     """Refuse changes: images are files of the configured directory, and change there."""
     raise ApiError(501, "Images are read-only here: put files into the configured image directory.")
+
+
+@router.get("/v2/{rest:path}", include_in_schema=False)
+def show_nothing_else(rest: str) -> None:
+    """Refuse what the image API of OpenStack has beside images: definitions of metadata, tasks, stores, imports, schemas."""
+    raise ApiError(501, f"{rest.partition('/')[0][:64]} is not part of this image service; it shows images, their files and members.")
 
 
 def view(image: CatalogImage) -> ImageShown:

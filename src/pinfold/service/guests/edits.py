@@ -22,11 +22,11 @@ class Edits:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def edit(self, guest_id: GuestId, *, name: str | None, description: str | None, disk_config: str | None) -> GuestRecord:
-        """Change what only users see of a guest; None leaves it unchanged."""
+    def edit(self, guest_id: GuestId, *, name: str | None, description: str | None, details: Mapping[str, str | None]) -> GuestRecord:
+        """Change what only users see of a guest. None leaves name and description unchanged, and removes a detail."""
         with self._database.write() as connection:
-            details = None if disk_config is None else _changed(guests.hold(connection, guest_id), {"disk_config": disk_config})
-            return guests.edit(connection, guest_id, name=name, description=description, details=details)
+            changed = _changed(guests.hold(connection, guest_id), details) if details else None
+            return guests.edit(connection, guest_id, name=name, description=description, details=changed)
 
     def change_details(self, guest_id: GuestId, changes: Mapping[str, str | None]) -> GuestRecord:
         """Change details of a guest, which only the API reads; None removes one."""

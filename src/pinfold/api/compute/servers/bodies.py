@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool
@@ -12,6 +13,7 @@ from pinfold.api.compute.servers.networks import RequestedNetworks
 from pinfold.api.errors import ApiError
 from pinfold.api.text_pattern import TextPattern
 from pinfold.core.config_drive import MOST_PASSWORD, MOST_USER_DATA
+from pinfold.core.errors import InvalidRequest
 
 Text = Annotated[str, Field(max_length=255)]
 MetadataKey = Annotated[
@@ -26,8 +28,6 @@ Many = Annotated[int, Field(ge=1, le=300)]
 _MEANINGLESS: Final = (
     "security_groups",
     "personality",
-    "accessIPv4",
-    "accessIPv6",
     "trusted_image_certificates",
     "block_device_mapping",
 )
@@ -78,8 +78,8 @@ class NewServer(_Closed):
     security_groups: Any = None
     personality: Any = None
     admin_pass: Annotated[str | None, Field(alias="adminPass", max_length=MOST_PASSWORD)] = None
-    access_ipv4: Annotated[Any, Field(alias="accessIPv4")] = None
-    access_ipv6: Annotated[Any, Field(alias="accessIPv6")] = None
+    access_ipv4: Annotated[Text | None, Field(alias="accessIPv4")] = None
+    access_ipv6: Annotated[Text | None, Field(alias="accessIPv6")] = None
     trusted_image_certificates: Any = None
     block_device_mapping: Any = None
 
@@ -93,13 +93,13 @@ class CreateServer(_Closed):
 
 
 class ServerChange(_Closed):
-    """The changes to a server: its name and description."""
+    """The changes to a server: its name, its description and the addresses that its owner notes."""
 
     name: Name | None = None
     description: Text | None = None
     hostname: Text | None = None
-    access_ipv4: Annotated[Any, Field(alias="accessIPv4")] = None
-    access_ipv6: Annotated[Any, Field(alias="accessIPv6")] = None
+    access_ipv4: Annotated[Text | None, Field(alias="accessIPv4")] = None
+    access_ipv6: Annotated[Text | None, Field(alias="accessIPv6")] = None
     disk_config: Annotated[Literal["AUTO", "MANUAL"] | None, Field(alias="OS-DCF:diskConfig")] = None
 
 
@@ -119,6 +119,25 @@ class OneMetadatum(_Closed):
     """One entry of a server's metadata."""
 
     meta: Annotated[Metadata, Field(min_length=1, max_length=1)]
+
+
+def access_addresses(asked: NewServer | ServerChange) -> dict[str, str | None]:
+    """The addresses that a server's owner notes, as details of its guest; None removes one. Raises `InvalidRequest` for a wrong one."""
+    noted: dict[str, str | None] = {}
+    for key, value, version in (("accessIPv4", asked.access_ipv4, 4), ("accessIPv6", asked.access_ipv6, 6)):
+        if value is None:
+            continue
+        if value and not _is_address(value, version):
+            raise InvalidRequest(f"{key} {value!r} is no IPv{version} address", key=key)
+        noted[key] = value or None
+    return noted
+
+
+def _is_address(text: str, version: int) -> bool:
+    try:
+        return ipaddress.ip_address(text).version == version
+    except ValueError:
+        return False
 
 
 def refuse_meaningless(body: CreateServer) -> None:

@@ -14,7 +14,7 @@ from pinfold.api.caller import Caller, caller_of, need_admin
 from pinfold.api.compute.flavors.view import may_use
 from pinfold.api.compute.headers import Version
 from pinfold.api.compute.links import ROOT, links
-from pinfold.api.compute.servers.bodies import CreateServer, NewServer, refuse_meaningless
+from pinfold.api.compute.servers.bodies import CreateServer, NewServer, access_addresses, refuse_meaningless
 from pinfold.api.compute.servers.boot_source import check_boot, disks, image_of, named_template
 from pinfold.api.compute.servers.config import config_of
 from pinfold.api.compute.servers.networks import wanted_ports
@@ -66,18 +66,20 @@ def _create(body: CreateServer, request: Request, services: ApiServices, version
     config = config_of(services, asked, caller, image, ports)
     check_boot(asked, compiled, image, config)
     reservation = f"r-{uuid.uuid4().hex[:8]}"
+    hostname = asked.hostname or _hostname(asked.name)
     made = []
     for index in range(count):
-        details = {
+        details: dict[str, str | None] = {
             "disk_config": asked.disk_config,
             "flavor_id": row.id,
-            "hostname": asked.hostname or _hostname(asked.name),
+            "hostname": hostname,
             "image_id": image.id,
             "launch_index": str(index),
             "reservation_id": reservation,
             "tags": ",".join(sorted(set(asked.tags))),
             "zone": zone,
             "key_name": "" if config is None else config.key_name,
+            **access_addresses(asked),
         } | ({} if config is None else dict((CONFIG_DRIVE,)))
         name = asked.name if count == 1 else f"{asked.name}-{index + 1}"
         metadata = tuple(sorted(asked.metadata.items()))
@@ -92,7 +94,7 @@ def _create(body: CreateServer, request: Request, services: ApiServices, version
             description=asked.description or (asked.name if version < Microversion(2, 19) else ""),
             metadata=metadata,
             details=tuple(sorted((key, value) for key, value in details.items() if value)),
-            config=None if config is None else _named(config, name, details["hostname"], zone, index, metadata),
+            config=None if config is None else _named(config, name, hostname, zone, index, metadata),
             ports=ports,
             only_on=only_on,
             member_of=member_of,
@@ -103,7 +105,7 @@ def _create(body: CreateServer, request: Request, services: ApiServices, version
     if str(asked.return_reservation_id).lower() in ("true", "1"):
         return {"reservation_id": reservation}
     first: NewServerReference = {"id": made[0].id, "links": links(request, "servers", made[0].id), "OS-DCF:diskConfig": asked.disk_config}
-    if asked.admin_pass:
+    if asked.admin_pass and services.shows_passwords:
         first["adminPass"] = asked.admin_pass
     return {"server": first}
 

@@ -165,7 +165,7 @@ def _page(services: ApiServices, request: Request, asked: ServerQuery) -> list[t
             raise InvalidRequest(f"marker [{asked.marker[:255]}] not found", key="marker")
         of_host = zones(aggregates.all(connection))
         places: dict[str, Place] = {host.id: Place(host=host, zone=of_host.get(host.id, DEFAULT_ZONE)) for host in hosts.all(connection)}
-        wanted = _in_database(asked, places if caller.everywhere else None, project)
+        wanted = _in_database(asked, places if caller.everywhere else None, project, _addressed(connection, asked))
         if wanted is None or limit == 0:
             return []
         found: Sequence[GuestRecord] = []
@@ -202,21 +202,31 @@ def _all_projects(request: Request, asked: ServerQuery) -> bool:
     return True
 
 
-def _in_database(asked: ServerQuery, places: dict[str, Place] | None, project: str | None) -> GuestFilter | None:
+def _addressed(connection: sa.Connection, asked: ServerQuery) -> frozenset[str] | None:
+    """The guests with an address that holds the requested text, None where no address is asked for. All addresses are IPv4."""
+    if asked.ip6:
+        return frozenset()
+    return ports.addressed(connection, asked.ip) if asked.ip else None
+
+
+def _in_database(
+    asked: ServerQuery, places: dict[str, Place] | None, project: str | None, addressed: frozenset[str] | None
+) -> GuestFilter | None:
     """The filters that the database applies; None if no guest can match. Who sees no hosts (no `places`) does not filter by them, as in
-    Nova.
+    Nova. `addressed` are the only guests that may match.
     """
     named = {place.host.name: host for host, place in (places or {}).items()}
     host = None if places is None else asked.host or asked.node or asked.hypervisor_hostname
     if host and host not in named:
         return None
-    if asked.ip or asked.ip6:
-        return None  # pinfold knows no guest's address
+    ids = addressed
+    if asked.uuid is not None:
+        ids = frozenset((asked.uuid,)) if ids is None else ids & {asked.uuid}
     return GuestFilter(
         project=project,
         name=None if asked.name is None else name_matches(asked.name),
         host=named[host] if host else None,
-        ids=None if asked.uuid is None else (asked.uuid,),
+        ids=None if ids is None else tuple(sorted(ids)),
         deleted=_is_true(asked.deleted),
         changed_since=None if asked.changes_since is None else seconds_of(asked.changes_since),
     )

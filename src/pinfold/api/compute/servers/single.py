@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request, Response
 from pinfold.api.caller import Caller, caller_of
 from pinfold.api.compute.headers import Version
 from pinfold.api.compute.links import ROOT
-from pinfold.api.compute.servers.bodies import UpdateServer
+from pinfold.api.compute.servers.bodies import UpdateServer, access_addresses
 from pinfold.api.compute.servers.schemas import ServerShown, TopologyShown
 from pinfold.api.compute.servers.view import Form, Place, full, numa_of
 from pinfold.api.compute.zones import DEFAULT_ZONE
@@ -41,17 +41,17 @@ def show_server(server_id: GuestId, request: Request, services: Services, versio
 
 @router.put("/servers/{server_id}", responses={501: {}})
 def update_server(server_id: GuestId, body: UpdateServer, request: Request, services: Services, version: Version) -> ServerShown:
-    """Change a server's name or description."""
+    """Change a server's name, description or noted addresses."""
     asked = body.server
     if asked.description is not None and version < _DESCRIBED:
         raise InvalidRequest("description is accepted from microversion 2.19 on", key="description")
     if asked.hostname is not None:
         raise ApiError(501, "hostname cannot be changed: pinfold tells guests nothing.")
-    for key, value in (("accessIPv4", asked.access_ipv4), ("accessIPv6", asked.access_ipv6)):
-        if value not in (None, ""):
-            raise ApiError(501, f"{key} cannot be set: pinfold knows no addresses of its guests.")
+    changes = access_addresses(asked)
+    if asked.disk_config is not None:
+        changes["disk_config"] = asked.disk_config
     server(services, request, server_id)
-    guest = services.fleet.edits.edit(server_id, name=asked.name, description=asked.description, disk_config=asked.disk_config)
+    guest = services.fleet.edits.edit(server_id, name=asked.name, description=asked.description, details=changes)
     with services.database.read() as connection:
         return {"server": full(request, guest, _place(connection, guest), version, Form.CHANGED, _ports(connection, guest))}
 

@@ -83,8 +83,8 @@ def full(
         "updated": instant(guest.updated),
         "metadata": dict(guest.metadata),
         "addresses": addresses(ports),
-        "accessIPv4": "",
-        "accessIPv6": "",
+        "accessIPv4": details.get("accessIPv4", ""),
+        "accessIPv6": details.get("accessIPv6", ""),
         "hostId": hashlib.sha224(f"{guest.project}{place.host.name}".encode()).hexdigest() if place else "",
         "OS-DCF:diskConfig": details.get("disk_config", "MANUAL"),
     }
