@@ -48,6 +48,11 @@ class Keystone:
         given |= {"OS_PASSWORD": self.password if user == ADMIN else user, "OS_REGION_NAME": "RegionOne"}
         return given | {"OS_USER_DOMAIN_NAME": "Default", "OS_PROJECT_DOMAIN_NAME": "Default"}
 
+    def service(self, kind: str, url: str) -> None:
+        """Put a service and its public address into the catalogue."""
+        service = self._made("services", "service", {"type": kind, "name": f"pinfold-{kind}"})
+        self._made("endpoints", "endpoint", {"service_id": service, "interface": "public", "url": url, "region_id": "RegionOne"})
+
     def token(self, user: str, project: str | None) -> str:
         """A token of a user for a project by name, None for an unscoped one."""
         password = self.password if user == ADMIN else user

@@ -34,7 +34,7 @@ def configure(folder: Path) -> Path:
     keys = {name: folder / name for name in ("fernet_tokens", "fernet_receipts", "credential")}
     for path in keys.values():
         path.mkdir(mode=0o700)
-    lines = ["[database]", f"connection = sqlite:///{folder}/keystone.db", "[cache]", "backend = dogpile.cache.memory"]
+    lines = ["[database]", f"connection = sqlite:///{folder}/keystone.db?timeout=120", "[cache]", "backend = dogpile.cache.memory"]
     lines += ["[identity]", "password_hash_rounds = 4"]
     lines += [line for name, path in keys.items() for line in (f"[{name}]", f"key_repository = {path}")]
     file = folder / "keystone.conf"
