@@ -103,7 +103,7 @@ def test_more_metadata_than_a_server_may_have_is_forbidden(fleet: Fleet) -> None
 
 def test_a_server_shows_the_addresses_that_its_owner_notes(fleet: Fleet) -> None:
     fleet.host("c1")
-    server = fleet.create("vm", fleet.flavor("tiny", vcpus=1), accessIPv4="192.0.2.1", accessIPv6="2001:db8::1")
+    server = fleet.create("vm", fleet.flavor("tiny", vcpus=1), accessIPv4="192.0.2.1", accessIPv6="2001:0db8:0::1")
     assert (fleet.show(server)["accessIPv4"], fleet.show(server)["accessIPv6"]) == ("192.0.2.1", "2001:db8::1")
     changed = fleet.ask("PUT", f"/servers/{server}", {"server": {"accessIPv4": "", "accessIPv6": "::2", "name": "other"}}, status=200)
     shown = changed.json()["server"]

@@ -108,7 +108,7 @@ def _is_error(argument: object) -> bool:
 
 
 def _reason(argument: object, version: Microversion) -> str | None:
-    if argument is None:
+    if argument is None or argument == {}:
         return None
     if version < _LOCK_REASON:
         raise InvalidRequest("locked_reason is accepted from microversion 2.73 on", key="locked_reason")

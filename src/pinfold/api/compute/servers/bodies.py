@@ -122,22 +122,25 @@ class OneMetadatum(_Closed):
 
 
 def access_addresses(asked: NewServer | ServerChange) -> dict[str, str | None]:
-    """The addresses that a server's owner notes, as details of its guest; None removes one. Raises `InvalidRequest` for a wrong one."""
+    """The addresses that a server's owner notes, as details of its guest, in their shortest form; None removes one. Raises `InvalidRequest`
+    for a wrong one.
+    """
     noted: dict[str, str | None] = {}
     for key, value, version in (("accessIPv4", asked.access_ipv4, 4), ("accessIPv6", asked.access_ipv6, 6)):
         if value is None:
             continue
-        if value and not _is_address(value, version):
-            raise InvalidRequest(f"{key} {value!r} is no IPv{version} address", key=key)
-        noted[key] = value or None
+        noted[key] = _address(key, value, version) if value else None
     return noted
 
 
-def _is_address(text: str, version: int) -> bool:
+def _address(key: str, text: str, version: int) -> str:
     try:
-        return ipaddress.ip_address(text).version == version
+        found = ipaddress.ip_address(text)
     except ValueError:
-        return False
+        found = None
+    if found is None or found.version != version:
+        raise InvalidRequest(f"{key} {text!r} is no IPv{version} address", key=key)
+    return str(found)
 
 
 def refuse_meaningless(body: CreateServer) -> None:
