@@ -13,6 +13,7 @@ from docs.check_page import checks
 from docs.command_page import commands
 from docs.form_page import forms
 from docs.network_page import networks
+from docs.openstack_page import openstack
 from docs.pages import configuration, extra_specs, findings, reasons
 from docs.policy_page import policies
 from docs.service_page import metrics, placement, routes
@@ -37,6 +38,7 @@ def pages() -> dict[str, str]:
         "metrics.md": metrics(),
         "limits.md": limits(),
         "networks.md": networks(),
+        "openstack.md": openstack(),
     }
     return {name: _NOTE + text for name, text in made.items()}
 

@@ -36,7 +36,7 @@ def test_servers(rig: Rig) -> None:
     rig.succeed(
         f"{create} --wait --property a=b --description d --tag t s1",
         f"{create} --wait --min 2 --max 2 s2",
-        f"{create} --wait --host c1 s3",
+        f"{create} --wait --host c1 --use-config-drive s3",
         f"{create} --hypervisor-hostname c1 --wait s4",
         f"{create} --availability-zone nova:c1 --wait s5",
     )
@@ -55,6 +55,8 @@ def test_servers(rig: Rig) -> None:
     assert {row["Name"] for row in expression} == {"s1", "s2-1", "s2-2"}
     assert none == []
     assert (shown["properties"], shown["description"], shown["OS-EXT-SRV-ATTR:host"]) == ({"a": "b"}, "d", "c1")
+    drive, groups = rig.succeed("server show s3 -c config_drive -f json", "security group list -f json")
+    assert (drive["config_drive"], groups) == ("True", [])
     *_, shown = rig.succeed(
         "server set --name s9 --description e --property c=d s1", "server unset --property a s9", "server show s9 -f json"
     )

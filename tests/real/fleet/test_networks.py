@@ -99,6 +99,7 @@ def test_a_server_on_a_bridge_a_libvirt_network_and_user_mode(connected: Connect
     openstack, up, namespace = connected.openstack, connected.up, connected.namespace
     listed = {row["Name"]: row for row in openstack("network list -f json")}
     assert set(listed) == {"gone", "lan", "managed", "out"}
+    assert openstack("network show lan -f json")["id"] == listed["lan"]["ID"]
     (subnet,) = openstack("subnet list -f json")
     assert subnet["Subnet"] == "192.0.2.0/24"
     up.api.flavor("net", vcpus=1, **SHARE)

@@ -102,6 +102,15 @@ def test_the_real_client_finds_the_service_in_the_catalogue(cloud: Cloud) -> Non
     )
     assert ([row["Name"] for row in listed], shown["status"], keys) == (["web"], "ACTIVE", [])
     assert shown["project_id"] == cloud.keystone.id_of("projects", "red")
+    _, quota, _ = openstack(
+        cloud,
+        "admin",
+        "admin",
+        "quota set --instances 5 blue",
+        "quota show --compute blue -f json",
+        "quota set --instances -1 blue",
+    )
+    assert {row["Resource"]: row["Limit"] for row in quota}["instances"] == 5
     (everything,) = openstack(cloud, "ada", "red", "server list --all-projects -f json")
     assert [row["Name"] for row in everything] == ["bens"]
 
