@@ -17,6 +17,7 @@ from docs.openstack_page import openstack
 from docs.pages import configuration, extra_specs, findings, reasons
 from docs.policy_page import policies
 from docs.service_page import metrics, placement, routes
+from docs.tempest_page import tempest
 
 FOLDER = Path(__file__).parent / "reference"
 _NOTE = "<!-- Written by `python -m docs.generate` from the code; edit the code instead. -->\n\n"
@@ -39,6 +40,7 @@ def pages() -> dict[str, str]:
         "limits.md": limits(),
         "networks.md": networks(),
         "openstack.md": openstack(),
+        "tempest.md": tempest(),
     }
     return {name: _NOTE + text for name, text in made.items()}
 
