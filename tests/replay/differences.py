@@ -220,14 +220,14 @@ _BESIDE_KEYSTONE = (
 
 
 def _older_options(value: Any) -> Any:
-    """The sample without the newer options (hosts for guests, repairs, networks, processors, Keystone, consoles) and newer help."""
+    """The sample without the newer options (hosts, repairs, networks, processors, Keystone, consoles, passwords) and newer help."""
     cpu = (("libvirt", "cpu_mode"), ("libvirt", "cpu_models"), ("libvirt", "cpu_model_extra_flags"))
     new = (("scheduler", "host_strategy"), ("pinfold_agent", "repair"), ("networks", "file"), ("pinfold_api", "auth"), *cpu)
     if isinstance(value, list):
         value = [
             one
             for one in value
-            if not (isinstance(one, dict) and (one.get("group") == "serial_console" or (one.get("group"), one.get("name")) in new))
+            if not (isinstance(one, dict) and (one.get("group") in ("serial_console", "api") or (one.get("group"), one.get("name")) in new))
         ]
     elif isinstance(value, str):
         for added in (
@@ -430,7 +430,7 @@ DIFFERENCES: tuple[Difference, ...] = (
     Difference(
         family="documents",
         cases="*: config sample --json",
-        reason="an operator chooses hosts for guests, repairs by agents, networks, processors, Keystone, consoles; pools change at SIGHUP",
+        reason="an operator chooses hosts, repairs, networks, processors, Keystone, consoles, passwords; pools change at SIGHUP",
         undo=_older_options,
     ),
     *(
