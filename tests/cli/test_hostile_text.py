@@ -148,6 +148,7 @@ _DRIFT = {
     "reported": 1.0,
     "witnesses": [HOSTILE],
     "findings": [document(_FOUND), document(_HOST_FOUND)],
+    "since": [1.0, None],
     "counts": [_COUNT],
 }
 _CAPACITY = {

@@ -32,7 +32,7 @@ STRAY = Finding(
 PROCESS = Finding(code=FindingCode.FOREIGN_PROCESS, tid=900, thread="stress", subject="process", observed="4")
 PART = Finding(code=FindingCode.POOL_PART, guest="other", subject="its overhead threads", recorded="0-1", observed="0")
 
-NOTHING = {"host": "c1", "up": True, "reported": None, "witnesses": [], "findings": [], "counts": []}
+NOTHING = {"host": "c1", "up": True, "reported": None, "witnesses": [], "findings": [], "since": [], "counts": []}
 
 
 def finds(agent: Agent, *findings: Finding) -> None:
@@ -67,6 +67,7 @@ def test_what_an_audit_found_is_shown_until_it_is_over(fleet: Fleet) -> None:
     assert shown["findings"] == json.loads(json.dumps([document(one) for one in (STRAY, PROCESS, PART)]))
     assert shown["findings"][0]["sentence"] == "guest instance-1: vCPU thread 71 (CPU 0/KVM) may run on 0-15, recorded is 2"
     assert shown["reported"] > 1.7e9
+    assert shown["since"] == [shown["reported"]] * 3
     assert [(each["code"], each["severity"], each["count"]) for each in shown["counts"]] == [
         ("foreign-process", "drift", 1),
         ("pool-part", "note", 1),
@@ -75,6 +76,11 @@ def test_what_an_audit_found_is_shown_until_it_is_over(fleet: Fleet) -> None:
     lines = metrics(fleet)
     assert 'pinfold_findings{code="vcpu-thread",host="c1",severity="drift"} 1.0' in lines
     assert any(line.startswith('pinfold_findings_reported_timestamp_seconds{host="c1"}') for line in lines)
+
+    finds(c1, STRAY)
+    (again,) = all_drift(fleet, severity="drift")["findings"]
+    assert again["since"] == shown["reported"] < drift(fleet, "c1")["reported"], "it was first reported before"
+    assert drift(fleet, "c1")["since"] == [shown["reported"]]
 
     finds(c1)
     assert drift(fleet, "c1")["findings"] == drift(fleet, "c1")["counts"] == []

@@ -215,7 +215,8 @@ def test_the_drift_of_a_host_is_shown_with_what_undoes_it(fleet: Fleet, pinfold:
     assert (status, json.loads(out)) == (1, fleet.http.get("/v1/hosts/c1/drift").json())
     status, out, _ = pinfold("host drift c1")
     assert status == 1
-    assert "✗ guest instance-1: vCPU thread 71 (CPU 0/KVM) may run on 0-15, recorded is 2\n  repair: taskset -pc 2 71\n" in out
+    assert "✗ guest instance-1: vCPU thread 71 (CPU 0/KVM) may run on 0-15, recorded is 2\n  first reported at 20" in out
+    assert " UTC\n  repair: taskset -pc 2 71\n" in out
     assert "the report leaves out more of the same: 101 foreign-process, 1 pool-part; pinfold audit on the host shows all" in out
     assert "✗ c1: 1,101 findings, 1 note\n  as its agent reported at 20" in out
 

@@ -52,7 +52,7 @@ def show_drift(name: str, services: Services) -> HostDrift:
     host = find(services, name)
     with services.database.read() as connection:
         reported = findings.reported(connection, host.id)
-        found = findings.of_host(connection, host.id)
+        found = findings.aged(connection, host.id)
         counts = findings.counts(connection, host.id)
         seen = guests.thread_reports(connection, host.id)
     reports = (thread_report(guest, text) for guest, text in seen)
@@ -61,13 +61,16 @@ def show_drift(name: str, services: Services) -> HostDrift:
         "up": host.up,
         "reported": reported,
         "witnesses": sorted({report.witness for report in reports if report is not None}),
-        "findings": [msgspec.to_builtins(finding) for finding in found],
+        "findings": [msgspec.to_builtins(finding) for finding, _ in found],
+        "since": [since for _, since in found],
         "counts": [_count(each.count) for each in counts],
     }
 
 
 def _view(one: HostFinding) -> list[FindingOfHost]:
-    return [] if one.finding is None else [{"id": _id(one), "host": one.host, "finding": msgspec.to_builtins(one.finding)}]
+    if one.finding is None:
+        return []
+    return [{"id": _id(one), "host": one.host, "since": one.since, "finding": msgspec.to_builtins(one.finding)}]
 
 
 def _count(count: FindingCount) -> CountView:

@@ -71,10 +71,14 @@ Finding = Annotated[dict[str, Any], written_as(WrittenFinding)]
 
 @closed
 class FindingOfHost(TypedDict):
-    """A finding of an agent's audit, and the host. `id` is the marker for the page that follows it."""
+    """A finding of an agent's audit, and the host. `id` is the marker for the page that follows it.
+
+    `since` is the time of the first report that had it, as each one has had since, in seconds since the epoch; null if it is not known.
+    """
 
     id: str
     host: str
+    since: float | None
     finding: Finding
 
 
@@ -108,7 +112,8 @@ class HostDrift(TypedDict):
     """What the audit of a host's agent found. `counts` has all findings, also those that a report of more than 1,000 leaves out.
 
     `reported` is when the agent sent it, in seconds since the epoch; null if it never did, as an agent of an earlier pinfold. `witnesses`
-    says which sources showed the agent the threads of the guests that run there.
+    says which sources showed the agent the threads of the guests that run there. `since` has for each of the findings, in their order, the
+    time of the first report that had it, as each one has had since; null if it is not known.
     """
 
     host: str
@@ -116,4 +121,5 @@ class HostDrift(TypedDict):
     reported: float | None
     witnesses: list[str]
     findings: list[Finding]
+    since: list[float | None]
     counts: list[CountView]

@@ -17,11 +17,11 @@ from pinfold.core.plural import count
 
 
 def drift_view(document: Mapping[str, Any]) -> list[RenderableType]:
-    """Every finding with its repair, then the totals, and when the agent reported them. Pure."""
+    """Every finding with its repair and since when it is reported, then the totals, and when the agent reported them. Pure."""
     if document["reported"] is None:
         return [Text(f"the agent of {document['host']} has reported no audit", style="yellow")]
     found = [from_document(plain) for plain in document["findings"]]
-    lines = findings_lines(found)
+    lines = findings_lines(found, document.get("since", ()))
     if found:
         lines.append(Text())
     left = Counter({each["code"]: each["count"] for each in document["counts"]}) - Counter(finding.code.value for finding in found)

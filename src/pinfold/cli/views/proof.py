@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec.structs import replace
 from rich.console import RenderableType
@@ -12,7 +12,7 @@ from rich.text import Text
 
 from pinfold.cli.screen import Hanging
 from pinfold.cli.views.columns import Columns
-from pinfold.cli.views.phrases import emulator_words, guest_words, policy_words
+from pinfold.cli.views.phrases import emulator_words, guest_words, moment, policy_words
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import ExpectedMasks, Finding, InferredMasks, Severity, expected
 from pinfold.core.overhead import ObservedThread, ThreadClass, memory_cell
@@ -130,24 +130,33 @@ def verdict_lines(masks: ExpectedMasks, observation: Observation, findings: Iter
     return [Text.assemble(_mark(Severity.DRIFT if drift else None), words), witness]
 
 
-def findings_lines(findings: Iterable[Finding]) -> list[RenderableType]:
-    """All findings. Advice that several findings of one guest share is given once, below the last of them."""
+def findings_lines(findings: Iterable[Finding], since: Sequence[float | None] = ()) -> list[RenderableType]:
+    """All findings. Advice that several findings of one guest share is given once, below the last of them.
+
+    `since` has the times at which they were first reported, where that is known.
+    """
     found = tuple(findings)
+    times = tuple(since) or (None,) * len(found)
     last = {(finding.guest_id or finding.guest, finding.advice): place for place, finding in enumerate(found)}
     return [
         line
         for place, finding in enumerate(found)
         for line in finding_lines(
-            finding if last[finding.guest_id or finding.guest, finding.advice] == place else replace(finding, advice="")
+            finding if last[finding.guest_id or finding.guest, finding.advice] == place else replace(finding, advice=""),
+            since=times[place] if finding.severity is Severity.DRIFT else None,
         )
     ]
 
 
-def finding_lines(finding: Finding, indent: int = 0) -> list[RenderableType]:
-    """One finding, and below it the command that repairs it, or what to do if no command does. A command is never folded."""
+def finding_lines(finding: Finding, indent: int = 0, *, since: float | None = None) -> list[RenderableType]:
+    """One finding, and below it when it was first reported, and the command that repairs it, or what to do if no command does. A command is
+    never folded.
+    """
     line = Table.grid(padding=(0, 1, 0, 0))
     line.add_row(_mark(finding.severity), Hanging(finding.sentence()))
     lines: list[RenderableType] = [Padding(line, (0, 0, 0, indent), expand=False)]
+    if since is not None:
+        lines.append(Text(f"{' ' * (indent + 2)}first reported at {moment(since)}", style="dim"))
     if finding.repair:
         prefix = " " * (indent + 2)
         lines.append(Text.assemble(prefix, ("repair: ", "dim"), (finding.repair, "bold"), no_wrap=True))
