@@ -10,7 +10,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Add the table and the column."""
+    """Add the table and the column, and the new word of another one."""
     op.create_table(
         "console_token",
         sa.Column("digest", sa.String(64), nullable=False),
@@ -30,3 +30,12 @@ def upgrade() -> None:
             comment="where the agent connects a console to; empty for its own api_url",
         ),
     )
+    if op.get_context().dialect.name == "postgresql":  # SQLite keeps no comments
+        op.alter_column(
+            "guest_question",
+            "about",
+            comment="console-log, diagnostics, console",
+            existing_comment="console-log, diagnostics",
+            existing_type=sa.String(16),
+            existing_nullable=False,
+        )
