@@ -60,8 +60,10 @@ def test_an_account_with_too_many_connections_is_told_to_try_again() -> None:
         member = stranger("192.0.2.1")
         assert connections.enter(member)
         connections.works(member)
-        return await admitted({"path": "/", "state": {MEMBER: member, CONNECTIONS: connections}}, send, Kind.ACCOUNT, "alice")
+        return await admitted(
+            {"type": "http", "path": "/", "state": {MEMBER: member, CONNECTIONS: connections}}, send, Kind.ACCOUNT, "alice"
+        )
 
     assert [asyncio.run(ask()), asyncio.run(ask())] == [True, False]
     assert told[0]["status"] == 429
-    assert asyncio.run(admitted({"path": "/"}, send, Kind.ACCOUNT, "alice"))
+    assert asyncio.run(admitted({"type": "http", "path": "/"}, send, Kind.ACCOUNT, "alice"))
