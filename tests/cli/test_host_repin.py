@@ -30,7 +30,7 @@ def plan(*steps: WrittenStep, last: WrittenProgress | None = None, stays: tuple[
         host="c 1",
         revision=7,
         steps=steps,
-        gain=("pCPU 2 leaves the dedicated pool",) if steps else (),
+        gain=("retiring pCPU 2 becomes free of guests",) if steps else (),
         no_move="" if steps else "no move helps: nothing retires",
         freed=cpus("2"),
         slots=(),
@@ -56,7 +56,7 @@ def test_a_plan_has_its_moves_its_gain_and_the_command_that_carries_it_out() -> 
         )
     )
     assert "1 web vCPU 0 2 5" in shown
-    assert "• pCPU 2 leaves the dedicated pool" in shown
+    assert "• retiring pCPU 2 becomes free of guests" in shown
     assert "1 guest to move; `pinfold host repin 'c 1' --flavor big --apply` moves them, without a restart" in shown
     assert "--apply" not in text(host_repin_view(plan(WrittenStep(id="a", name="web", moves=MOVES)), applied=True, applying=""))
 

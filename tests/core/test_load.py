@@ -11,7 +11,7 @@ from pinfold.core.history import GuestHistory, HostHistory, PcpuHistory, PoolHis
 from pinfold.core.host import Claim
 from pinfold.core.hosttext import host
 from pinfold.core.identity import GuestId
-from pinfold.core.load import Load, lately, starving
+from pinfold.core.load import Load, Runner, lately, starving
 from pinfold.core.overhead import ThreadClass
 
 CELL_OF = host("core:4 pu:2").cell_of
@@ -78,7 +78,7 @@ def test_who_waits_longer_than_a_tenth_starves_and_the_others_of_its_pcpus_run_i
     ]
     (one,) = starving(found, claims)
     assert (one.guest, one.vcpus, str(one.where), one.wait) == ("a", False, "0-1", 600)
-    assert one.runners == (("b!", 900), ("c!", 100)), "not d, which runs elsewhere, and not b's vCPU"
+    assert one.runners == (Runner("b!", False, 900), Runner("c!", False, 100)), "not d, which runs elsewhere, and not b's vCPU"
 
 
 def test_a_starving_vcpu_names_what_is_no_guests() -> None:
@@ -86,4 +86,7 @@ def test_a_starving_vcpu_names_what_is_no_guests() -> None:
     found = lately(history(starved))
     assert found is not None
     (one,) = starving(found, [Claim(guest=GuestId("a"), fit=fit("2", "0"))])
-    assert one.sentence() == "the vCPUs of a! waited 50 % of the last minute; on pCPU 2 ran instead: processes of no guest (48 %)"
+    assert (
+        one.sentence()
+        == "its vCPUs waited for pCPU 2 for 50 % of the last minute; processes of no guest (48 % of one pCPU) ran there instead"
+    )

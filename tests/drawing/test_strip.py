@@ -23,6 +23,8 @@ def test_a_strip_shows_booked_used_and_waiting_below_its_ceiling() -> None:
 def test_a_strip_never_leaves_its_frame() -> None:
     text = strip(0, 0, 100, booked=5000, total=1000, measured=Load(work=900, wait=9000))
     assert widths(text) == {"bar": ["100"], "O": ["100"], "used": ["90"], "wait": ["10"]}
+    assert "pf-beyond" in text, "an arrow says that it is cut"
+    assert "pf-beyond" not in strip(0, 0, 100, booked=5000, total=1000, measured=Load(work=900, wait=100))
 
 
 def test_a_strip_without_a_measurement_shows_what_is_booked() -> None:
@@ -31,6 +33,7 @@ def test_a_strip_without_a_measurement_shows_what_is_booked() -> None:
 
 def test_a_pcpu_that_waited_has_a_mark_and_an_idle_one_has_none() -> None:
     assert widths(marks(Load(work=1, wait=500, others=250), 0, 0, 40)) == {"wait": ["20"], "others": ["10"]}
-    assert widths(marks(Load(work=1, wait=2), 0, 0, 40)) == {"wait": ["1"]}
+    assert widths(marks(Load(work=1, wait=25), 0, 0, 40)) == {"wait": ["1"]}
+    assert marks(Load(work=1, wait=19, others=19), 0, 0, 40) == "", "so little would look like dirt"
     assert marks(Load(work=900, wait=0), 0, 0, 40) == ""
     assert marks(Load(), 0, 0, 40) == "", "unknown is no zero, and the words say so"

@@ -124,7 +124,7 @@ def test_an_admin_signs_in_reads_and_signs_out_and_only_a_cookie_is_kept(
     assert token not in cookie and "ada" not in cookie
     page = browser.get()
     assert page.status_code == 200
-    assert "Sign out ada" in page.text and 'href="/ui/hosts/c1"' in page.text
+    assert "Signed in as ada" in page.text and 'href="/ui/hosts/c1"' in page.text
     assert browser.http.get("/v1/hosts").status_code == 401, "the cookie is for the page alone"
     assert browser.get("/ui/hosts/c1/disable").status_code == 200
 
@@ -263,10 +263,10 @@ def test_accounts_beside_keystone_are_chosen_in_the_form_and_their_passwords_sta
     before = len(keystone.asked)
     assert said(browser.sign_in(ADMIN[0], "wrong", by="account")) == "The name or the password is wrong."
     assert browser.sign_in(*ADMIN, by="account").status_code == 303
-    assert f"Sign out {ADMIN[0]}" in browser.get().text
+    assert f"Signed in as {ADMIN[0]}" in browser.get().text
     assert len(keystone.asked) == before
     assert browser.sign_in("ada", by="keystone").status_code == 303
-    assert "Sign out ada" in browser.get().text
+    assert "Signed in as ada" in browser.get().text
     browser.close()
 
 

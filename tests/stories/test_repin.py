@@ -44,7 +44,7 @@ def test_an_operator_looks_at_the_plan_applies_it_and_sees_the_server_arrive(fle
     assert [(step["id"], step["name"]) for step in plan["steps"]] == [(server, "web")]
     (move,) = plan["steps"][0]["moves"]
     assert (move["role"], move["vcpu"], move["from"]) == ("vcpu", 0, pcpu)
-    assert plan["freed"] == pcpu and f"pCPU {pcpu} leaves the dedicated pool" in plan["gain"]
+    assert plan["freed"] == pcpu and f"retiring pCPU {pcpu} becomes free of guests" in plan["gain"]
     assert (plan["last"], plan["no_move"], plan["stays"]) == (None, "", [])
     assert [slot["flavor"] for slot in shown(fleet, flavor="small")["slots"]] == ["small"]
     before = c1.order(server)["claim"]

@@ -67,7 +67,7 @@ def test_an_admin_re_pins_guests_from_the_page_after_the_plan(fleet: Fleet) -> N
     page = fleet.http.get("/ui/hosts/c1/repin")
     text = text_of(page)
     assert f"1 A <b>web</b> vCPU 0 {pcpu}" in text
-    assert f"pCPU {pcpu} leaves the dedicated pool" in text
+    assert f"retiring pCPU {pcpu} becomes free of guests" in text
     assert "1 running guest moves in 1 step, without a restart: 1 vCPU moves and finds cold caches there" in text
     assert f"nothing else may take pCPU {pcpu}" in text
     assert c1.order(guest)["claim"]["fit"]["cells"][0]["pins"][0][1] == pcpu, "a plan changes nothing"
@@ -96,7 +96,7 @@ def test_an_admin_repairs_a_drifted_guest_from_the_page_after_the_plan(fleet: Fl
     assert f'href="{path}"' in fleet.http.get("/ui/hosts/c1").text
     assert f'href="{path}"' in fleet.http.get(f"/ui/guests/{guest}").text
     text = text_of(fleet.http.get(path))
-    assert "emulator thread 4711 (worker) may run on 0-39, recorded is 0-1 0-39 0-1" in text, "what, from, to"
+    assert "emulator thread 4711 (worker) may run on 0-39, should be on 0-1 0-39 0-1" in text, "what, from, to"
     assert "moving threads does not undo that: restart it" in text
     assert c1.orders()["repairs"] == [], "a plan changes nothing"
 

@@ -23,8 +23,9 @@ STARVING_MILLICPU: Final = 100
 """Threads that wait longer than this starve: a tenth of the time, for one thread."""
 _MOST_RUNNERS: Final = 3
 _MOST_PCPUS: Final = 8
+_THREADS: Final = {True: "vCPUs", False: "emulator threads"}
 _LEAST_RUNNER: Final = 30
-"""Who worked less, in millicpu, is not named as one who ran instead."""
+"""Threads that worked less, in millicpu, are not named among those that ran."""
 
 
 class Load(Struct, frozen=True, kw_only=True):
@@ -48,10 +49,18 @@ class HostLoad(Struct, frozen=True, kw_only=True):
     names: Mapping[str, str]
 
 
+class Runner(Struct, frozen=True):
+    """What of another guest ran, its vCPUs or its overhead threads, and how much they worked in millicpu."""
+
+    name: str
+    vcpus: bool
+    work: int
+
+
 class Starving(Struct, frozen=True, kw_only=True):
     """Threads of a guest that wait for a pCPU: its vCPUs, or its overhead threads. `where` are the pCPUs that they may use.
 
-    `runners` are `(guest's name, millicpu)` of those that ran there most, and `strangers` is what ran there that is no guest's.
+    `runners` are those of other guests that ran there most, and `strangers` is what ran there that is no guest's.
     """
 
     guest: GuestId
@@ -59,22 +68,30 @@ class Starving(Struct, frozen=True, kw_only=True):
     vcpus: bool
     where: CpuSet
     wait: int
-    runners: tuple[tuple[str, int], ...]
+    runners: tuple[Runner, ...]
     strangers: int | None = None
 
     def sentence(self) -> str:
-        """What an operator wants to know.
+        """What an operator wants to know, beside the guest's name.
 
-        >>> Starving(
-        ...     guest="1", name="web", vcpus=False, where=CpuSet({0, 1}), wait=620, runners=(("noisy", 1400),), strangers=None
-        ... ).sentence()
-        'the emulator threads of web waited 62 % of the last minute; on pCPUs 0-1 ran instead: noisy (140 % of one pCPU)'
+        >>> busy = (Runner("busy", True, 1400),)
+        >>> Starving(guest="1", name="web", vcpus=False, where=CpuSet({0, 1}), wait=620, runners=busy).sentence()
+        'its emulator threads waited for pCPUs 0-1 for 62 % of the last minute; the vCPUs of busy (140 % of one pCPU) ran there instead'
         """
-        what = "vCPUs" if self.vcpus else "emulator threads"
-        ran = [f"{name} ({share(millicpu)} of one pCPU)" for name, millicpu in self.runners]
-        ran += [f"processes of no guest ({share(self.strangers)})"] if self.strangers else []
-        instead = f"on {pcpus(str(self.where))} ran instead: {', '.join(ran)}" if ran else "who ran instead is not known"
-        return f"the {what} of {self.name} waited {share(self.wait)} of the last minute; {instead}"
+        ran = [f"the {_THREADS[one.vcpus]} of {one.name} ({share(one.work)} of one pCPU)" for one in self.runners]
+        ran += [f"processes of no guest ({share(self.strangers)} of one pCPU)"] if self.strangers else []
+        instead = f"{', '.join(ran)} ran there instead" if ran else "what ran there instead is not known"
+        return f"its {_THREADS[self.vcpus]} waited for {pcpus(str(self.where))} for {share(self.wait)} of the last minute; {instead}"
+
+    def remedy(self) -> str:
+        """What would end it.
+
+        >>> Starving(guest="1", name="web", vcpus=False, where=CpuSet({0}), wait=620, runners=()).remedy()
+        'give the overhead pool more pCPUs, or the busiest guest a pCPU for its emulator alone (hw:emulator_threads_policy=isolate)'
+        """
+        if self.vcpus:
+            return "keep other threads off these pCPUs; if its vCPUs float, give the shared pool more pCPUs"
+        return "give the overhead pool more pCPUs, or the busiest guest a pCPU for its emulator alone (hw:emulator_threads_policy=isolate)"
 
 
 def share(millicpu: int) -> str:
@@ -147,15 +164,15 @@ def starving(load: HostLoad, claims: Iterable[Claim]) -> tuple[Starving, ...]:
     return tuple(sorted(found, key=lambda one: (-one.wait, one.name, one.guest, one.vcpus)))
 
 
-def _runners(load: HostLoad, places: Mapping[GuestId, tuple[CpuSet, CpuSet]], guest: GuestId, where: CpuSet) -> tuple[tuple[str, int], ...]:
-    """The other guests whose threads may use some of these pCPUs, by what these threads worked."""
-    ran: dict[GuestId, int] = {}
-    for other, sets in places.items():
-        for cpus, one in zip(sets, load.guests.get(other, ()), strict=False):
-            if other != guest and cpus & where and (one.work or 0) >= _LEAST_RUNNER:
-                ran[other] = ran.get(other, 0) + (one.work or 0)
-    ordered = sorted(ran.items(), key=lambda each: (-each[1], load.names[each[0]]))
-    return tuple((load.names[other], work) for other, work in ordered[:_MOST_RUNNERS])
+def _runners(load: HostLoad, places: Mapping[GuestId, tuple[CpuSet, CpuSet]], guest: GuestId, where: CpuSet) -> tuple[Runner, ...]:
+    """The threads of other guests that may use some of these pCPUs, by what they worked."""
+    ran = [
+        Runner(load.names[other], vcpus, one.work or 0)
+        for other, sets in places.items()
+        for vcpus, cpus, one in zip((True, False), sets, load.guests.get(other, ()), strict=False)
+        if other != guest and cpus & where and (one.work or 0) >= _LEAST_RUNNER
+    ]
+    return tuple(sorted(ran, key=lambda one: (-one.work, one.name, one.vcpus))[:_MOST_RUNNERS])
 
 
 def _of_guest(rows: Iterable[GuestHistory], seconds: tuple[float, ...]) -> tuple[Load, Load]:

@@ -142,11 +142,11 @@ def _cells(row: HeatRow, y: int) -> list[str]:
 def _legend() -> list[str]:
     """The shades and the bar, above the rows."""
     parts, x = [], _LABEL
-    for shade, words in enumerate(("idle", "from 5 %", "25 %", "50 %", "80 % work")):
+    for shade, words in enumerate(("work: below 5 %", "from 5 %", "from 25 %", "from 50 %", "from 80 %")):
         parts.append(
             f'<rect class="pf-h{shade}" x="{x}" y="2" width="11" height="12"/><text class="pf-m" x="{x + 15}" y="12">{words}</text>'
         )
-        x += 72
-    parts.append(f'<rect class="pf-wait" x="{x + 20}" y="2" width="5" height="12"/>')
-    parts.append(f'<text class="pf-m" x="{x + 30}" y="12">height: waited for a pCPU</text>')
+        x += 104 if shade == 0 else 76
+    parts.append(f'<rect class="pf-wait" x="{x + 12}" y="2" width="5" height="12"/>')
+    parts.append(f'<text class="pf-m" x="{x + 22}" y="12">waited for a pCPU; full height: all of the time</text>')
     return parts

@@ -1,6 +1,6 @@
 """A host in small, for a list of many: a sign for each pCPU, and the legend of such a list. Pure.
 
-The pool of a pCPU has a colour and a shape: a square is dedicated, a circle shared or overhead, a diamond retires, a dash is in no pool.
+The pool of a pCPU has a colour and a shape: a square is dedicated, a triangle shared or overhead, a diamond retires, a dash is in no pool.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Final
 
 from pinfold.core.host_map import HostMap
 from pinfold.core.plural import count
+from pinfold.drawing.strip import beyond
 from pinfold.drawing.svg import BANDS
 from pinfold.drawing.tiles import pool_text
 
@@ -39,8 +40,9 @@ def _sign(band: str, x: int, y: int, *, held: bool) -> str:
         return f'<path class="{kind}" d="M{x + 2.5} {y - 0.5}l3 3l-3 3l-3 -3z"/>'
     if band == "N":
         return f'<rect class="{kind}" x="{x}" y="{y + 2}" width="5" height="1"/>'
-    round_corners = ' rx="2.5"' if band in "SO" else ""
-    return f'<rect class="{kind}" x="{x}" y="{y}" width="5" height="5"{round_corners}/>'
+    if band in "SO":
+        return f'<path class="{kind}" d="M{x + 2.5} {y}l2.5 5h-5z"/>'
+    return f'<rect class="{kind}" x="{x}" y="{y}" width="5" height="5"/>'
 
 
 def _svg(label: str, width: int, height: int, inner: str) -> str:
@@ -48,7 +50,7 @@ def _svg(label: str, width: int, height: int, inner: str) -> str:
     return head + f'width="{width}" height="{height}">{inner}</svg>'
 
 
-_STRIP: Final = (("pf-O", "booked"), ("pf-used", "used"), ("pf-wait", "waited for"))
+_STRIP: Final = (("pf-O", "booked"), ("pf-used", "used in the last minute"), ("pf-wait", "waited for in the last minute"))
 _SIGNS: Final = (
     ("D", True, "dedicated, held"),
     ("D", False, "dedicated, free"),
@@ -60,11 +62,15 @@ _SIGNS: Final = (
 
 def fleet_legend() -> str:
     """What the strips and signs of a list of hosts mean, as HTML."""
-    strip = [(f'<rect class="{kind}" x="0" y="1" width="12" height="6"/>', words) for kind, words in _STRIP]
-    signs = [(_sign(band, 4, 1, held=held), words) for band, held, words in _SIGNS]
+    strip = [(f'<rect class="{kind}" x="0" y="1" width="7" height="5"/>', words) for kind, words in _STRIP]
+    strip.append((beyond(0, 1), "more than the ceiling"))
+    signs = [(_sign(band, 1, 1, held=held), words) for band, held, words in _SIGNS]
     return f"{_keys('Overhead pool', strip)} {_keys('pCPUs', signs)}"
 
 
 def _keys(title: str, signs: Iterable[tuple[str, str]]) -> str:
-    keys = [f'<span><svg class="pf" aria-hidden="true" width="13" height="8">{sign}</svg> {words}</span>' for sign, words in signs]
+    keys = [
+        f'<span><svg class="pf" aria-hidden="true" viewBox="0 0 8 7" width="16" height="14">{sign}</svg> {words}</span>'
+        for sign, words in signs
+    ]
     return f'<span class="legend"><strong>{title}:</strong> {" ".join(keys)}</span>'

@@ -61,14 +61,14 @@ STYLE: Final = """
 .pf .pf-oD{stroke:#0072b2}.pf .pf-oS{stroke:#009e73}.pf .pf-oO{stroke:#e69f00}.pf .pf-oN{stroke:#999999}.pf .pf-oR{stroke:#cc79a7}
 .pf .pf-wrong{fill:none;stroke:#d55e00;stroke-width:3;stroke-dasharray:6 3}
 .pf .pf-bar{fill:#ffffff;stroke:#8c8c8c}.pf .pf-astray{stroke:#d55e00;stroke-width:3;stroke-dasharray:6 3}
-.pf .pf-used{fill:#0072b2}.pf .pf-wait{fill:#a0447f}.pf .pf-others{fill:none;stroke:#1a1a1a;stroke-width:1}
+.pf .pf-used{fill:#0072b2}.pf .pf-wait,.pf .pf-beyond{fill:#a0447f}.pf .pf-others{fill:none;stroke:#1a1a1a;stroke-width:1}
 .pf .pf-h0{fill:#eeeeec}.pf .pf-h1{fill:#c6dff0}.pf .pf-h2{fill:#8fc0e3}.pf .pf-h3{fill:#4a97cc}.pf .pf-h4{fill:#0072b2}
 @media (prefers-color-scheme:dark){
-.pf text{fill:#f2f2f2}.pf .pf-paper{fill:#16181c}.pf .pf-m{fill:#b8b8b8}.pf .pf-box{fill:#25282e;stroke:#8c8c8c}
+.pf text{fill:#f2f2f2}.pf .pf-paper{fill:#16181c}.pf .pf-m{fill:#d0d0d0}.pf .pf-box{fill:#25282e;stroke:#8c8c8c}
 .pf .pf-g{fill:#f2f2f2}.pf .pf-l{stroke:#f2f2f2}.pf .pf-D{fill:#56b4e9}.pf .pf-oD{stroke:#56b4e9}
 .pf .pf-wrong{stroke:#ff8a3d}.pf .pf-bar{fill:#16181c}
-.pf .pf-used{fill:#56b4e9}.pf .pf-wait{fill:#f2a1cf}.pf .pf-others{stroke:#f2f2f2}
-.pf .pf-h0{fill:#25282e}.pf .pf-h1{fill:#1f3f55}.pf .pf-h2{fill:#2d6287}.pf .pf-h3{fill:#3f89b8}.pf .pf-h4{fill:#56b4e9}
+.pf .pf-used{fill:#56b4e9}.pf .pf-wait,.pf .pf-beyond{fill:#f2a1cf}.pf .pf-others{stroke:#f2f2f2}
+.pf .pf-h0{fill:#26292f}.pf .pf-h1{fill:#1f4a68}.pf .pf-h2{fill:#2a6690}.pf .pf-h3{fill:#3c88ba}.pf .pf-h4{fill:#56b4e9}
 }
 """
 """The style sheet of a picture. A page that holds pictures has it in its own style sheet, because its policy forbids styles in the page."""
@@ -156,7 +156,7 @@ def _overhead(page: _Page, chart: HostMap, load: HostLoad | None) -> None:
     booked, total = booking.booked_millicpu, booking.total_millicpu
     words = f"overhead pool {booking.pool or 'without pCPUs'}: {booked:,} of {total:,} millicpu booked by {count(booking.guests, 'guest')}"
     measured = None if load is None else load.pools.get("overhead")
-    page.text(words + ("" if measured is None else f"; {in_words(measured)} in the last minute"))
+    page.text(words + ("" if measured is None else f"; last minute: {in_words(measured)} of one pCPU"))
     page.add(strip(_MARGIN, page.y, WIDTH - 2 * _MARGIN, booked=booked, total=total, measured=measured))
     page.y += 18 if measured is None else 24
 
@@ -235,17 +235,17 @@ def _tile(tile: Tile, load: Load | None, x: int, y: int) -> str:
         f"<g><title>{_safe(words)}</title>",
         f'<rect class="pf-box" x="{x}" y="{y}" width="{_TILE}" height="{height}"/>',
         _band(tile.pool, _TILE, 5, x, y),
-        f'<text class="pf-m" x="{x + 4}" y="{y + 15}">{tile.pcpu}</text>',
-        f'<text class="pf-m" x="{x + _TILE - 3}" y="{y + 15}" text-anchor="end">{tile.pool}</text>',
-        _glyph(tile.glyph, x + 4, y + 25),
+        f'<text class="pf-m" x="{x + 6}" y="{y + 17}">{tile.pcpu}</text>',
+        f'<text class="pf-m" x="{x + _TILE - 6}" y="{y + 17}" text-anchor="end">{tile.pool}</text>',
+        _glyph(tile.glyph, x + 6, y + 24),
     ]
     if tile.owner:
-        fitted = f' textLength="{_TILE - 21}" lengthAdjust="spacingAndGlyphs"' if len(tile.text) > 2 else ""
-        parts.append(f'<text class="pf-b" x="{x + 17}" y="{y + 35}"{fitted}>{_safe(tile.text)}</text>')
+        fitted = f' textLength="{_TILE - 25}" lengthAdjust="spacingAndGlyphs"' if len(tile.text) > 2 else ""
+        parts.append(f'<text class="pf-b" x="{x + 19}" y="{y + 34}"{fitted}>{_safe(tile.text)}</text>')
     if load is not None:
-        parts.append(marks(load, x + 2, y + _HEIGHT - 1, _TILE - 4))
+        parts.append(marks(load, x + 5, y + _HEIGHT - 3, _TILE - 10))
     if tile.wrong:
-        parts.append(f'<rect class="pf-wrong" x="{x + 1}" y="{y + 1}" width="{_TILE - 2}" height="{height - 2}"/>')
+        parts.append(f'<rect class="pf-wrong" x="{x + 2}" y="{y + 7}" width="{_TILE - 4}" height="{height - 9}"/>')
     return "".join(parts) + "</g>"
 
 
@@ -276,17 +276,28 @@ def _glyph(glyph: Glyph, x: int, y: int) -> str:
 
 
 def _legend(page: _Page, tiles: Sequence[Tile], load: HostLoad | None) -> None:
-    """The pools and glyphs that the picture has, four in a row."""
-    page.y += 6
-    signs: list[tuple[Callable[[int, int], str], str]] = [
+    """The pools and glyphs that the picture has."""
+    pools = [
         (partial(_band, pool, 14, 10), f"{pool} {words}") for pool, words in _POOLS.items() if any(tile.pool == pool for tile in tiles)
     ]
-    signs += [(partial(_glyph, glyph), glyph.value) for glyph in Glyph if any(tile.glyph is glyph for tile in tiles)]
+    signs: list[tuple[Callable[[int, int], str], str]] = [
+        (partial(_glyph, glyph), glyph.value) for glyph in Glyph if any(tile.glyph is glyph for tile in tiles)
+    ]
     if any(tile.wrong for tile in tiles):
-        signs.append((_outline, "not as recorded"))
+        signs.append((_outline, "drift: not where it should be"))
     if load is not None:
-        signs.append((sample_of_waiting, "waited for it, of the last minute"))
+        signs.append((sample_of_waiting, "its threads waited; full width: all the time"))
         signs.append((sample_of_others, "others than its owner ran there"))
+    _signs(page, "pools, by their letters in the right corner", pools)
+    _signs(page, "what runs there", signs)
+
+
+def _signs(page: _Page, title: str, signs: Sequence[tuple[Callable[[int, int], str], str]]) -> None:
+    """A part of the legend, three signs in a row."""
+    if not signs:
+        return
+    page.y += 6
+    page.text(title, "pf-b")
     for start in range(0, len(signs), 3):
         for column, (draw, words) in enumerate(signs[start : start + 3]):
             x = _MARGIN + column * 310
@@ -313,7 +324,7 @@ def _guests(page: _Page, guests: Sequence[tuple[str, str]]) -> None:
     if not guests:
         return
     page.y += 6
-    page.text("guests", "pf-b")
+    page.text("guests, by their letters beside the sign", "pf-b")
     ordered = sorted(guests, key=lambda guest: in_order(guest[0]))
     for start in range(0, len(ordered), 3):
         for column, (letters, name) in enumerate(ordered[start : start + 3]):

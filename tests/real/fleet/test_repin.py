@@ -110,7 +110,7 @@ def test_an_administrator_frees_the_retiring_pcpus_of_a_host(fleet: Fleet, host:
     said = re.search(r"^2 guests to move; `pinfold (.*) --apply` moves them, without a restart$", shown, re.MULTILINE)
     assert said is not None, shown
     assert said[1].split()[: len(choose)] == choose, "the typed options are in the command that carries it out"
-    assert f"pCPUs {CpuSet(map(int, before.values()))} leave the dedicated pool" in shown
+    assert f"retiring pCPUs {CpuSet(map(int, before.values()))} become free of guests" in shown
     assert {server: asked(fleet, domain) for server, domain in made.items()} == before, "a plan moves nothing"
 
     assert _ENDING in typed(fleet, *carry_out)

@@ -126,7 +126,7 @@ def test_the_web_page_signs_in_at_keystone(cloud: Cloud) -> None:
     assert done.status_code == 303, done.text
     cookie = {"Cookie": done.headers["set-cookie"].partition(";")[0]}
     page = httpx.get(f"{cloud.url}/ui", headers=cookie, timeout=120)
-    assert (page.status_code, "Sign out ada" in page.text) == (200, True)
+    assert (page.status_code, "Signed in as ada" in page.text) == (200, True)
     token = TokenCookies(bytes(32)).opened(cookie["Cookie"].partition("=")[2])
     out = httpx.post(f"{cloud.url}/ui/sign-out", headers=cookie | {"Origin": cloud.url}, timeout=120)
     assert out.status_code == 303

@@ -9,9 +9,10 @@ from msgspec import Struct
 from pinfold.api.caller import Caller
 from pinfold.api.dependencies import ApiServices
 from pinfold.api.errors import ApiError
-from pinfold.api.ui.render import render
+from pinfold.api.ui.render import moment, render
 from pinfold.core.errors import PinfoldError, not_found
 from pinfold.core.identity import GuestId
+from pinfold.core.reasons import Kind
 from pinfold.core.refusals import Check, Constraint, Mark, checks, nearness
 from pinfold.core.request.aggregate_specs import aggregate_specs
 from pinfold.core.request.promises import compile_for_server
@@ -21,6 +22,14 @@ from pinfold.store import flavors, guests
 from pinfold.store.records import GuestRecord
 
 MOST_HOSTS: Final = 100
+_TITLES: Final = {
+    Constraint.SERVICE: "the host is up, enabled, and has not changed meanwhile",
+    Constraint.CONDITIONS: "traits, networks, aggregates, features and the processor that the request asks for",
+    Constraint.POOLS: "the pools that the request needs are configured, and online",
+    Constraint.OVERHEAD: "unbooked millicpu of the overhead pool; 1,000 millicpu are the whole time of one pCPU",
+    Constraint.CELLS: "the cells (NUMA nodes) of the guest fit on those of the host all at once",
+}
+"""What a column means, where its name does not say it."""
 
 
 class HostChecks(Struct, frozen=True, kw_only=True):
@@ -56,7 +65,7 @@ def fits_page(services: ApiServices, caller: Caller, flavor: str) -> str:
         answer, problem = Preview(candidates=(), refusals=()), str(error)
     else:
         problem = ""
-    title = f"Would a guest of flavor {found.flavor.name} fit?"
+    title = f"Would a guest of flavor “{found.flavor.name}” fit?"
     return _page(caller, title, answer, problem=problem, flavors=sorted(known), flavor=found.flavor.name)
 
 
@@ -71,8 +80,10 @@ def refused_page(services: ApiServices, caller: Caller, guest_id: GuestId) -> st
         answer = services.fleet.scheduler.preview(services.fleet.guests.search(guest))
     except PinfoldError as error:
         problem = str(error)
-    title = f"Which host takes {guest.name}?"
-    return _page(caller, title, answer, problem=problem, guest=guest.id, name=guest.name, before=_before(guest), fault=guest.fault)
+    title = f"Which host takes “{guest.name}”?"
+    when = moment(guest.fault.created) if guest.fault is not None and guest.fault.created else ""
+    more = {"guest": guest.id, "name": guest.name, "before": _before(guest), "fault": guest.fault, "when": when}
+    return _page(caller, title, answer, problem=problem, **more)
 
 
 def _before(guest: GuestRecord) -> list[HostChecks]:
@@ -93,7 +104,7 @@ def _page(caller: Caller, title: str, answer: Preview, **more: object) -> str:
     ]
     refused = [HostChecks(name=one.name, fits=False, checks=checks(one.no_fit.reasons), sentence=one.no_fit.sentence()) for one in first]
     rows = (*taken, *refused)
-    values: dict[str, object] = {"flavors": (), "flavor": "", "guest": "", "name": "", "before": (), "fault": None, **more}
+    values: dict[str, object] = {"flavors": (), "flavor": "", "guest": "", "name": "", "before": (), "fault": None, "when": "", **more}
     return render(
         "fits.html",
         account=caller.name,
@@ -101,6 +112,7 @@ def _page(caller: Caller, title: str, answer: Preview, **more: object) -> str:
         title=title,
         answer=_answer(answer),
         constraints=tuple(Constraint),
+        titles={one.value: _TITLES.get(one, "") for one in Constraint},
         rows=rows[:MOST_HOSTS],
         left_out=len(rows[MOST_HOSTS:]),
         **values,
@@ -115,4 +127,6 @@ def _answer(answer: Preview) -> str:
     if answer.candidates:
         return f"Yes: {len(answer.candidates)} of {hosts} hosts would take it, {answer.candidates[0].name} best."
     nearest = refusals_first(answer.refusals)[0]
-    return f"No: none of {hosts} hosts takes it. The nearest miss is {nearest.name}: {nearest.no_fit.sentence()}."
+    never = all(one.no_fit.kind is Kind.INFEASIBLE for one in answer.refusals)
+    ever = "It can never fit on these hosts, even if they were empty. " if never else ""
+    return f"No: none of {hosts} hosts takes it. {ever}The nearest miss is {nearest.name}: {nearest.no_fit.sentence()}."

@@ -6,7 +6,7 @@ of the hosts that the page shows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -14,22 +14,18 @@ from markupsafe import Markup
 from msgspec import Struct
 
 from pinfold.api.dependencies import ApiServices
-from pinfold.api.ui.fits import refusals_first
+from pinfold.api.ui.next_place import next_places
 from pinfold.api.ui.render import moment, render
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import Severity
-from pinfold.core.errors import PinfoldError
 from pinfold.core.fit.capacity import HostCapacity
-from pinfold.core.identity import GuestId, HostId
+from pinfold.core.identity import HostId
 from pinfold.core.load import HostLoad, Load, starving
 from pinfold.core.overhead import capacity_millicpu
-from pinfold.core.request.aggregate_specs import aggregate_specs
 from pinfold.core.request.model import Flavor
-from pinfold.core.request.promises import compile_for_server
 from pinfold.drawing.small import fleet_legend
 from pinfold.drawing.strip import in_words, strip_svg
 from pinfold.scheduler.index import Entry
-from pinfold.scheduler.model import HostSearch
 from pinfold.store import findings, flavors, guests, hosts
 from pinfold.store.guests import GuestFilter
 
@@ -39,7 +35,6 @@ TIGHT: Final = 0.1
 """A pool with a smaller free share is nearly full."""
 _MOST_FOUND: Final = 50
 _MOST_NAMED: Final = 5
-_MOST_PLACES: Final = 3
 _ANY: Final = Flavor(
     name="4 pinned vCPUs, share",
     vcpus=4,
@@ -53,8 +48,8 @@ _ANY: Final = Flavor(
 class HostRow(Struct, frozen=True, kw_only=True):
     """One host. `headroom` is the free share of its overhead pool, None without a pool. `drift` is None if nobody has looked.
 
-    `slots` are the guests of the chosen flavor that fit, `stranded` the free dedicated pCPUs that no guest of it can use. `score` is 100
-    for a host that needs no attention.
+    `slots` are the guests of the chosen flavor that fit, `stranded` the free dedicated pCPUs that no guest of it can use, and `lacks`
+    what the host has too little of for them. `score` is 100 for a host that needs no attention.
     """
 
     id: HostId
@@ -69,19 +64,24 @@ class HostRow(Struct, frozen=True, kw_only=True):
     drift: int | None
     slots: int
     stranded: int
+    lacks: str
     score: int
     advice: str
     entry: Entry
 
 
-ORDERS: Final[dict[str, tuple[str, Callable[[HostRow], Any]]]] = {
-    "headroom": ("least overhead headroom first", lambda row: (2.0 if row.headroom is None else row.headroom, row.name)),
-    "score": ("lowest score first", lambda row: (row.score, row.name)),
-    "drift": ("most drift first", lambda row: (-(row.drift or 0), row.name)),
-    "fragmentation": ("most stranded pCPUs first", lambda row: (-row.stranded, row.name)),
-    "slots": ("most room for the flavor first", lambda row: (-row.slots, row.name)),
-    "free": ("fewest free dedicated pCPUs first", lambda row: (row.dedicated_free, row.name)),
-    "name": ("by name", lambda row: (row.name,)),
+ORDERS: Final[dict[str, tuple[str, str, Callable[[HostRow], Any]]]] = {
+    "headroom": (
+        "overhead headroom",
+        "least overhead headroom first",
+        lambda row: (2.0 if row.headroom is None else row.headroom, row.name),
+    ),
+    "score": ("score", "lowest score first", lambda row: (row.score, row.name)),
+    "drift": ("drift", "most drift first", lambda row: (-(row.drift or 0), row.name)),
+    "fragmentation": ("stranded pCPUs", "most stranded pCPUs first", lambda row: (-row.stranded, row.name)),
+    "slots": ("room", "most room for the flavor first", lambda row: (-row.slots, row.name)),
+    "free": ("free dedicated pCPUs", "fewest free dedicated pCPUs first", lambda row: (row.dedicated_free, row.name)),
+    "name": ("name", "by name", lambda row: (row.name,)),
 }
 
 
@@ -111,6 +111,9 @@ def fleet_page(services: ApiServices, account: str, query: FleetQuery) -> str:
     shown_rows = rows[(query.page - 1) * PAGE : query.page * PAGE]
     loads = services.samples.lately(services.database, services.fleet.hosts, [row.id for row in shown_rows if row.state != "silent"])
     hungry = [(row, one) for row in shown_rows if row.id in loads for one in starving(loads[row.id], row.entry.state.ledger.claims)]
+    used = {host: load.pools.get("overhead", Load()) for host, load in loads.items()}
+    starved = {row.id for row, _ in hungry}
+    places, nearest = next_places(services, flavor, _notes(rows, starved))
     return render(
         "fleet.html",
         account=account,
@@ -125,6 +128,9 @@ def fleet_page(services: ApiServices, account: str, query: FleetQuery) -> str:
         ],
         more_astray=sum(row.drift or 0 for row in rows) - min(_MOST_NAMED, len(astray)),
         tight=[row for row in rows if row.headroom is not None and row.headroom < TIGHT][:_MOST_NAMED],
+        busy=[row for row in shown_rows if row.id in used and is_busy(row, used[row.id])][:_MOST_NAMED],
+        used=used,
+        starved=starved,
         silent=[row for row in rows if row.state == "silent"][:_MOST_NAMED],
         hungry=hungry[:_MOST_NAMED],
         measured=len(loads),
@@ -133,8 +139,9 @@ def fleet_page(services: ApiServices, account: str, query: FleetQuery) -> str:
         legend=Markup(fleet_legend()),  # noqa: S704
         flavors=sorted({*known, flavor.name}),
         stored=flavor.name in known,
-        places=_next(services, flavor),
-        orders={key: words for key, (words, _) in ORDERS.items()},
+        places=places,
+        nearest=nearest,
+        orders={key: (label, words) for key, (label, words, _) in ORDERS.items()},
         found=_found(services, query.guest, {row.id: row.name for row in rows}),
         pages=pages,
     )
@@ -163,7 +170,7 @@ def host_rows(services: ApiServices, flavor: Flavor, sort: str) -> list[HostRow]
     with services.database.read() as connection:
         drift = findings.drift_of_hosts(connection)
     rows = [_row(entry, left.get(entry.name), drift.get(entry.id)) for entry in entries]
-    return sorted(rows, key=ORDERS[sort if sort in ORDERS else "headroom"][1])
+    return sorted(rows, key=ORDERS[sort if sort in ORDERS else "headroom"][2])
 
 
 def _row(entry: Entry, left: HostCapacity | None, drift: int | None) -> HostRow:
@@ -188,6 +195,7 @@ def _row(entry: Entry, left: HostCapacity | None, drift: int | None) -> HostRow:
         drift=drift,
         slots=left.flavors[0].slots if left is not None and left.flavors else 0,
         stranded=stranded,
+        lacks=", ".join(one.cause.value for one in left.stranded) if left is not None else "",
         score=score(words, headroom, drift, stranded / free if free else 0.0),
         advice=advice(words, headroom, free, drift, stranded),
         entry=entry,
@@ -222,6 +230,11 @@ def advice(state: str, headroom: float | None, free: int, drift: int | None, str
     return "It takes more guests." if state == "up" else "It takes no new guests while it is disabled."
 
 
+def is_busy(row: HostRow, used: Load) -> bool:
+    """Whether the threads of the overhead pool used, or waited for, nearly all of it in the last minute."""
+    return bool(row.capacity) and (used.work or 0) + (used.wait or 0) > (1 - TIGHT) * row.capacity
+
+
 def state_of(host: Any) -> str:
     """The state of a host in one word."""
     if host.fenced:
@@ -249,20 +262,16 @@ def _within(query: FleetQuery, pages: int) -> FleetQuery:
     return FleetQuery(sort=sort, guest=query.guest, flavor=query.flavor, page=min(max(query.page, 1), pages))
 
 
-def _next(services: ApiServices, flavor: Flavor) -> tuple[tuple[tuple[str, str], ...], str]:
-    """`(host, pCPUs)` of the best places for the next guest of a flavor, the best first, and what the nearest host lacks if there is none.
-
-    The scheduler chooses among its best by the guest's id, so that several API processes do not want the same host.
-    """
-    try:
-        search = HostSearch(guest=GuestId(""), request=compile_for_server(flavor), aggregates=aggregate_specs(flavor))
-        found = services.fleet.scheduler.preview(search)
-    except PinfoldError as error:
-        return (), str(error)
-    if found.candidates:
-        return tuple((one.name, str(one.fit.taken or one.fit.floating)) for one in found.candidates[:_MOST_PLACES]), ""
-    nearest = next(iter(refusals_first(found.refusals)), None)
-    return (), "there is no host" if nearest is None else f"{nearest.name}: {nearest.no_fit.sentence()}"
+def _notes(rows: Iterable[HostRow], starved: Container[HostId]) -> dict[HostId, str]:
+    """What an operator wants to know of each host before the next guest goes there."""
+    found = {}
+    for row in rows:
+        said = [f"{int(100 * row.headroom)} % of the overhead pool unbooked"] if row.headroom is not None else []
+        wrong = ["drift"] if row.drift else []
+        wrong += ["starving threads"] if row.id in starved else []
+        said += [f"but it has {' and '.join(wrong)}"] if wrong else []
+        found[row.id] = "; ".join(said)
+    return found
 
 
 def _found(services: ApiServices, text: str, names: Mapping[HostId, str]) -> Sequence[tuple[str, str, str, str | None]]:

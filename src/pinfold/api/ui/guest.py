@@ -52,6 +52,7 @@ def guest_page(services: ApiServices, caller: Caller, guest_id: GuestId) -> str:
         policy=guest.request.emulator_policy.value,
         findings=[(one, "" if since is None else moment(since)) for one, since in found],
         repair="" if repair is None else repair_sentence(repair),
+        admin=caller.admin,
         repairable=caller.admin and any(one.severity is Severity.DRIFT for one, _ in found),
         hungry=_hungry(history, ledger, guest.id),
         vcpus=in_words(vcpus),

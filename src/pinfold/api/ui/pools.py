@@ -40,12 +40,14 @@ def pools_page(services: ApiServices, caller: Caller, host: HostRecord, asked: M
         except (InvalidRequest, Conflict) as error:
             problem = str(error)
     used = host.report.pools
+    now = {name: str(getattr(used, name) or "") for name in NAMES}
     return render(
         "pools.html",
         account=caller.name,
         live="",
         host=host if found is None else found.host,
-        fields={name: asked.get(name, "") if asked else str(getattr(used, name) or "") for name in NAMES},
+        fields={name: asked.get(name, "") for name in NAMES} if asked else now,
+        used=now,
         ordered=ordered is not None,
         waits="" if ordered is None or _same(ordered, used) else "The agent does not use the ordered pools yet.",
         refused=dict(host.report.facts).get(POOLS_REFUSED, ""),

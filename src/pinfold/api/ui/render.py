@@ -7,12 +7,22 @@ from typing import Any, Final
 
 import jinja2
 
+from pinfold.core.drift import PLACE_CODES, Finding
+from pinfold.core.drift.written import WrittenFinding, read
 from pinfold.core.printable import shown
 
 _TEMPLATES: Final = jinja2.Environment(
     loader=jinja2.PackageLoader("pinfold.api.ui"), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
 )
-_TEMPLATES.filters["shown"] = shown
+
+
+def fact(finding: Finding | WrittenFinding) -> str:
+    """What a page says of a finding, beside the guest's name."""
+    found = read(finding) if isinstance(finding, WrittenFinding) else finding
+    return found.fact("should be on" if found.code in PLACE_CODES else "should be")
+
+
+_TEMPLATES.filters |= {"shown": shown, "fact": fact}
 
 
 def render(template: str, **values: Any) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pinfold.api.caller import Caller
 from pinfold.api.dependencies import ApiServices
 from pinfold.api.errors import ApiError
-from pinfold.api.ui.render import moment, render
+from pinfold.api.ui.render import fact, moment, render
 from pinfold.core.drift import Severity
 from pinfold.core.drift.written import WrittenFinding
 from pinfold.core.errors import not_found
@@ -53,16 +53,12 @@ def repair_sentence(last: RepairRecord) -> str:
 
 def _view(name: str, found: Iterable[WrittenFinding]) -> PlanView:
     drift = [one for one in found if one.severity is Severity.DRIFT]
-    moves = tuple(
-        PlanMove(what=one.sentence.removeprefix(f"guest {one.guest}: "), before=one.observed or "-", after=one.recorded or "-")
-        for one in drift
-        if one.repair
-    )
+    moves = tuple(PlanMove(what=fact(one), before=one.observed or "-", after=one.recorded or "-") for one in drift if one.repair)
     return PlanView(
         steps=(PlanStep(letters="", name=name, moves=moves),) if moves else (),
-        gain=("its threads are where they are recorded, and its agent reads that back",) if moves else (),
+        gain=("its threads may run only where they should; the agent checks that after the move",) if moves else (),
         cost=("its threads move at once, while the guest runs; nothing is restarted",) if moves else (),
         left=tuple(
-            f"{one.sentence}; moving threads does not undo that{': ' + one.advice if one.advice else ''}" for one in drift if not one.repair
+            f"{fact(one)}; moving threads does not undo that{': ' + one.advice if one.advice else ''}" for one in drift if not one.repair
         ),
     )

@@ -133,8 +133,8 @@ class Finding(Struct, frozen=True, kw_only=True):
         """
         return (f"guest {self.guest}: " if self.guest else "") + self.fact()
 
-    def fact(self) -> str:
-        """The sentence without the name of the guest.
+    def fact(self, right: str = "recorded is") -> str:
+        """The sentence without the name of the guest. `right` is said before what was recorded.
 
         >>> Finding(code=FindingCode.EMULATOR_THREAD, guest="web", tid=71, thread="worker", recorded="0-1", observed="0-15").fact()
         'emulator thread 71 (worker) may run on 0-15, recorded is 0-1'
@@ -146,7 +146,7 @@ class Finding(Struct, frozen=True, kw_only=True):
             s="s" if len(named) > 1 else "",
             verb="" if len(named) > 1 else "s",
             subject=self.subject,
-            place="recorded is" if self.by_record else f"{their} place is",
+            place=right if self.by_record else f"{their} place is",
             their=their,
             definition=self.definition,
             recorded=self.recorded or "nothing",

@@ -17,7 +17,7 @@ def gain(plan: Repin) -> tuple[str, ...]:
 
     >>> from pinfold.core.cpuset import CpuSet
     >>> gain(Repin(freed=CpuSet.of(7), slots=(SlotChange(flavor="big", vcpus=16, before=0, after=1),)))
-    ('pCPU 7 leaves the dedicated pool', 'then one more guest of 16 vCPUs fits (flavor big)')
+    ('retiring pCPU 7 becomes free of guests', 'then one more guest of 16 vCPUs fits (flavor big)')
     """
     return tuple(_sentences(plan))
 
@@ -65,7 +65,7 @@ def why_kept(fit: Fit, request: GuestRequest | None, kept: CpuSet, offline: CpuS
 
 def _sentences(plan: Repin) -> Iterator[str]:
     if plan.freed:
-        yield f"{pcpus(str(plan.freed))} {'leaves' if len(plan.freed) == 1 else 'leave'} the dedicated pool"
+        yield f"retiring {pcpus(str(plan.freed))} {'becomes' if len(plan.freed) == 1 else 'become'} free of guests"
     for slot in plan.slots:
         if slot.before != slot.after:
             yield _of_flavor(slot)
