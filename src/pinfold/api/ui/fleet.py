@@ -19,6 +19,7 @@ from pinfold.api.ui.render import moment, render
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import Severity
 from pinfold.core.fit.capacity import HostCapacity
+from pinfold.core.fit.slots import Resource
 from pinfold.core.identity import HostId
 from pinfold.core.load import HostLoad, Load, starving
 from pinfold.core.overhead import capacity_millicpu
@@ -35,6 +36,16 @@ TIGHT: Final = 0.1
 """A pool with a smaller free share is nearly full."""
 _MOST_FOUND: Final = 50
 _MOST_NAMED: Final = 5
+_LACKS: Final = {
+    Resource.OVERHEAD: "no overhead left",
+    Resource.DISK: "no disk left",
+    Resource.SHARED: "no room for floating vCPUs",
+    Resource.MEMORY: "no memory left",
+    Resource.PAGES: "no huge pages left",
+    Resource.SIBLINGS: "no whole cores left",
+    Resource.PCPUS: "too few in a cell",
+}
+"""Why free pCPUs are stranded."""
 _ANY: Final = Flavor(
     name="4 pinned vCPUs, share",
     vcpus=4,
@@ -49,7 +60,7 @@ class HostRow(Struct, frozen=True, kw_only=True):
     """One host. `headroom` is the free share of its overhead pool, None without a pool. `drift` is None if nobody has looked.
 
     `slots` are the guests of the chosen flavor that fit, `stranded` the free dedicated pCPUs that no guest of it can use, and `lacks`
-    what the host has too little of for them. `score` is 100 for a host that needs no attention.
+    why. `score` is 100 for a host that needs no attention.
     """
 
     id: HostId
@@ -195,7 +206,7 @@ def _row(entry: Entry, left: HostCapacity | None, drift: int | None) -> HostRow:
         drift=drift,
         slots=left.flavors[0].slots if left is not None and left.flavors else 0,
         stranded=stranded,
-        lacks=", ".join(one.cause.value for one in left.stranded) if left is not None else "",
+        lacks=", ".join(_LACKS[one.cause] for one in left.stranded) if left is not None else "",
         score=score(words, headroom, drift, stranded / free if free else 0.0),
         advice=advice(words, headroom, free, drift, stranded),
         entry=entry,
