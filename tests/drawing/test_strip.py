@@ -33,7 +33,7 @@ def test_a_strip_without_a_measurement_shows_what_is_booked() -> None:
 
 def test_a_pcpu_that_waited_has_a_mark_and_an_idle_one_has_none() -> None:
     assert widths(marks(Load(work=1, wait=500, others=250), 0, 0, 40)) == {"wait": ["20"], "others": ["10"]}
-    assert widths(marks(Load(work=1, wait=25), 0, 0, 40)) == {"wait": ["1"]}
-    assert marks(Load(work=1, wait=19, others=19), 0, 0, 40) == "", "so little would look like dirt"
+    assert widths(marks(Load(work=1, wait=50), 0, 0, 40)) == {"wait": ["2"]}
+    assert marks(Load(work=1, wait=49, others=49), 0, 0, 40) == "", "so little would look like dirt"
     assert marks(Load(work=900, wait=0), 0, 0, 40) == ""
     assert marks(Load(), 0, 0, 40) == "", "unknown is no zero, and the words say so"

@@ -9,7 +9,7 @@ from typing import Final
 
 from pinfold.core.load import Load, share
 
-_LEAST_MARK: Final = 20
+_LEAST_MARK: Final = 50
 """A pCPU has no mark for less, in millicpu: it would look like dirt. The words say it."""
 
 

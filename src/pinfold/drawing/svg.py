@@ -286,7 +286,7 @@ def _legend(page: _Page, tiles: Sequence[Tile], load: HostLoad | None) -> None:
     if any(tile.wrong for tile in tiles):
         signs.append((_outline, "drift: not where it should be"))
     if load is not None:
-        signs.append((sample_of_waiting, "its threads waited; full width: all the time"))
+        signs.append((sample_of_waiting, "waited; full width: all the time"))
         signs.append((sample_of_others, "others than its owner ran there"))
     _signs(page, "pools, by their letters in the right corner", pools)
     _signs(page, "what runs there", signs)
