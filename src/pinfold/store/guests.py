@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import islice
 from typing import Any, Final
 
 import sqlalchemy as sa
 from msgspec.structs import replace
 
-from pinfold.core.encoding import decoder, encode
+from pinfold.core.encoding import encode
 from pinfold.core.errors import Conflict, InvalidRequest
 from pinfold.core.fit.written import Refusal
 from pinfold.core.identity import GuestId, HostId
-from pinfold.core.request.model import Flavor, GuestRequest
-from pinfold.store import claims, console_tokens, guest_configs, guest_events, hosts, ports
+from pinfold.store import claims, console_tokens, guest_configs, guest_events, guest_rows, hosts, ports
 from pinfold.store.database import EpochNow
 from pinfold.store.records import (
     ADOPTING,
@@ -34,15 +32,6 @@ from pinfold.store.records import (
     Pause,
 )
 from pinfold.store.schema import claim, guest
-
-_read_pairs = decoder(Pairs)
-_read_names = decoder(frozenset[str])
-_read_failed_starts = decoder(tuple[FailedStart, ...])
-_read_refusals = decoder(tuple[Refusal, ...])
-_read_move = decoder(Move)
-_read_fault = decoder(Fault)
-_read_flavor = decoder(Flavor)
-_read_request = decoder(GuestRequest)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +95,7 @@ def create_all(connection: sa.Connection, new: Sequence[NewGuest]) -> tuple[Gues
     They are wanted running, with the task `scheduling`, on no host yet. Raises `Conflict` when an id exists, or an address is taken.
     """
     try:
-        values = [_new_row(one) for one in new]
+        values = [guest_rows.new_row(one) for one in new]
         rows = connection.execute(_CREATE, values if len(new) > 1 else values[0]).mappings().all()
         for one in new:
             if one.config is not None:
@@ -117,25 +106,8 @@ def create_all(connection: sa.Connection, new: Sequence[NewGuest]) -> tuple[Gues
         raise Conflict(f"guest {new[0].id} exists already" if len(new) == 1 else "one of the guests exists already") from error
     for one in new:
         ports.create(connection, one.id, one.ports)
-    made = {row["id"]: _record(row) for row in rows}
+    made = {row["id"]: guest_rows.record(row) for row in rows}
     return tuple(made[one.id] for one in new)
-
-
-def _new_row(new: NewGuest) -> dict[str, Any]:
-    return {
-        "id": new.id,
-        "name": new.name,
-        "project": new.project,
-        "owner": new.owner,
-        "description": new.description,
-        "flavor": _flavor_text(new.flavor),
-        "request": _request_text(new.request),
-        "image": new.image,
-        "properties": encode(new.metadata),
-        "details": encode(new.details),
-        "only_on": new.only_on,
-        "member_of": _text(new.member_of),
-    }
 
 
 def create_adopted(connection: sa.Connection, new: NewGuest, desired: Desired, pause: Pause) -> None:
@@ -281,12 +253,12 @@ def displace(connection: sa.Connection, guest_id: GuestId, *, host: HostId, task
 def note_failed_start(connection: sa.Connection, guest_id: GuestId, failed: FailedStart) -> GuestRecord:
     """Add a host on which the guest's start failed. Raises `Conflict` when the guest is deleted."""
     known = {one.host: one for one in hold(connection, guest_id).failed_on} | {failed.host: failed}
-    return _note(connection, guest_id, failed_on=_text(tuple(known[host] for host in sorted(known))))
+    return _note(connection, guest_id, failed_on=guest_rows.collection_text(tuple(known[host] for host in sorted(known))))
 
 
 def note_refusals(connection: sa.Connection, guest_id: GuestId, refusals: tuple[Refusal, ...]) -> None:
     """Store which hosts refused before one took the guest. Raises `Conflict` when the guest is deleted."""
-    _note(connection, guest_id, refusals=_text(refusals))
+    _note(connection, guest_id, refusals=guest_rows.collection_text(refusals))
 
 
 def note_move(connection: sa.Connection, guest_id: GuestId, move: Move) -> None:
@@ -360,7 +332,7 @@ def hold(connection: sa.Connection, guest_id: GuestId) -> GuestRecord:
 def find(connection: sa.Connection, guest_id: GuestId) -> GuestRecord | None:
     """One guest, including deleted ones, or None."""
     row = connection.execute(_FIND, {"guest_id": guest_id}).mappings().first()
-    return None if row is None else _record(row)
+    return None if row is None else guest_rows.record(row)
 
 
 def page(
@@ -375,7 +347,7 @@ def page(
         conditions.append(sa.or_(guest.c.created < after[0], sa.and_(guest.c.created == after[0], guest.c.id < after[1])))
     if wanted.name is None:
         query = sa.select(guest).where(*conditions).order_by(*order).limit(limit)
-        return tuple(_record(row) for row in connection.execute(query).mappings())
+        return tuple(guest_rows.record(row) for row in connection.execute(query).mappings())
     # Read only names first: a row is large, and most rows do not match.
     test, named = wanted.name, connection.execute(sa.select(guest.c.id, guest.c.name).where(*conditions).order_by(*order))
     return _in_order(connection, list(islice((row[0] for row in named if test(row[1])), limit)))
@@ -387,7 +359,7 @@ def orders(connection: sa.Connection, host: HostId) -> tuple[tuple[GuestRecord, 
     """
     held = {one.guest: one for one in claims.of_host(connection, host, ClaimState.HELD) if one.role is ClaimRole.RUNS}
     rows = connection.execute(sa.select(guest).where(guest.c.host == host, guest.c.deleted.is_(None)).order_by(guest.c.id)).mappings()
-    return tuple((_record(row), held[row["id"]]) for row in rows if row["id"] in held)
+    return tuple((guest_rows.record(row), held[row["id"]]) for row in rows if row["id"] in held)
 
 
 def thread_reports(connection: sa.Connection, host: HostId) -> tuple[tuple[GuestId, str], ...]:
@@ -402,13 +374,13 @@ def interrupted(connection: sa.Connection, idle_seconds: float, *, task: str = "
     query = sa.select(guest).where(guest.c.task == task, guest.c.deleted.is_(None), ~_HAS_LIVE_CLAIM)
     idle = sa.func.abs(EpochNow() - guest.c.updated) >= idle_seconds  # a time in the future (the clock was set back) is old too
     rows = connection.execute(query.where(idle).order_by(guest.c.id).limit(limit)).mappings()
-    return tuple(_record(row) for row in rows)
+    return tuple(guest_rows.record(row) for row in rows)
 
 
 def unclaimed(connection: sa.Connection, limit: int = 100) -> tuple[GuestRecord, ...]:
     """Guests that are wanted absent and have no live claim: nothing is left to wait for."""
     query = sa.select(guest).where(guest.c.desired == Desired.ABSENT.value, guest.c.deleted.is_(None), ~_HAS_LIVE_CLAIM)
-    return tuple(_record(row) for row in connection.execute(query.order_by(guest.c.id).limit(limit)).mappings())
+    return tuple(guest_rows.record(row) for row in connection.execute(query.order_by(guest.c.id).limit(limit)).mappings())
 
 
 def names(connection: sa.Connection, ids: Iterable[str]) -> dict[str, str]:
@@ -446,7 +418,7 @@ def _in_order(connection: sa.Connection, ids: list[GuestId]) -> tuple[GuestRecor
     found: dict[GuestId, GuestRecord] = {}
     for start in range(0, len(ids), _AT_ONCE):
         rows = connection.execute(sa.select(guest).where(guest.c.id.in_(ids[start : start + _AT_ONCE]))).mappings()
-        found |= {row["id"]: _record(row) for row in rows}
+        found |= {row["id"]: guest_rows.record(row) for row in rows}
     return tuple(found[guest_id] for guest_id in ids)
 
 
@@ -454,70 +426,9 @@ def _note(connection: sa.Connection, guest_id: GuestId, **values: str) -> GuestR
     return _change(connection, sa.and_(guest.c.id == guest_id, guest.c.deleted.is_(None)), guest_id, **values)
 
 
-def _text(value: Collection[object]) -> str:
-    """The text of a collection, '' for an empty one."""
-    return encode(value) if value else ""
-
-
 def _change(connection: sa.Connection, condition: Any, guest_id: GuestId, **values: Any) -> GuestRecord:
     query = guest.update().where(condition).values(**values, revision=guest.c.revision + 1, updated=EpochNow()).returning(guest)
     row = connection.execute(query).mappings().first()
     if row is None:
         raise Conflict(f"guest {guest_id} is gone, or has changed meanwhile")
-    return _record(row)
-
-
-# Many guests have the same flavor: encode and decode its text once.
-@lru_cache(maxsize=1024)
-def _flavor_text(flavor: Flavor) -> str:
-    return encode(flavor)
-
-
-@lru_cache(maxsize=1024)
-def _request_text(request: GuestRequest) -> str:
-    return encode(request)
-
-
-@lru_cache(maxsize=4096)
-def _flavor(text: str) -> Flavor:
-    return _read_flavor(text, "guest.flavor")
-
-
-@lru_cache(maxsize=4096)
-def _request(text: str) -> GuestRequest:
-    return _read_request(text, "guest.request")
-
-
-def _record(row: sa.RowMapping) -> GuestRecord:
-    where = f"guest {row['id']}"
-    return GuestRecord(
-        id=row["id"],
-        name=row["name"],
-        project=row["project"],
-        owner=row["owner"],
-        description=row["description"],
-        revision=row["revision"],
-        desired=Desired(row["desired"]),
-        observed=Observed(row["observed"]),
-        task=row["task"],
-        boots=row["boots"],
-        booted=row["booted"],
-        host=row["host"],
-        flavor=_flavor(row["flavor"]),
-        request=_request(row["request"]),
-        image=row["image"],
-        metadata=_read_pairs(row["properties"], where),
-        details=_read_pairs(row["details"], where),
-        only_on=row["only_on"],
-        member_of=_read_names(row["member_of"], where) if row["member_of"] else frozenset(),
-        failed_on=_read_failed_starts(row["failed_on"], where) if row["failed_on"] else (),
-        refusals=_read_refusals(row["refusals"], where) if row["refusals"] else (),
-        moved=_read_move(row["moved"], where) if row["moved"] else None,
-        report=row["report"],
-        fault=_read_fault(row["fault"], where) if row["fault"] else None,
-        created=row["created"],
-        updated=row["updated"],
-        launched=row["launched"],
-        deleted=row["deleted"],
-        pause=Pause(row["pause"]),
-    )
+    return guest_rows.record(row)
