@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -10,9 +11,9 @@ from pinfold.drivers.libvirt.driver import LibvirtDriver
 from pinfold.lab.daemon import LabHost
 
 
-@pytest.fixture
-def driver(lab: LabHost) -> Iterator[LibvirtDriver]:
-    """A driver on one of the four kinds of lab host."""
+@contextmanager
+def driver_on(lab: LabHost) -> Iterator[LibvirtDriver]:
+    """A driver on a lab host, whose guests are removed afterwards."""
     connected = LibvirtDriver(lab.uri)
     try:
         yield connected
@@ -20,3 +21,10 @@ def driver(lab: LabHost) -> Iterator[LibvirtDriver]:
         for guest in connected.guests():
             connected.stop(guest.id, remove=True)
         connected.close()
+
+
+@pytest.fixture
+def driver(lab: LabHost) -> Iterator[LibvirtDriver]:
+    """A driver on one of the four kinds of lab host."""
+    with driver_on(lab) as connected:
+        yield connected

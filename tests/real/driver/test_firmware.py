@@ -8,6 +8,7 @@ from pathlib import Path
 import libvirt
 import pytest
 from msgspec.structs import replace
+from tests.real.driver.conftest import driver_on
 from tests.real.driver.guests import floating
 from tests.real.patience import until
 
@@ -34,17 +35,11 @@ def emulating_lab(lab_name: str, lab_possible: None) -> Iterator[LabHost]:
 @pytest.fixture
 def driver(emulating_lab: LabHost) -> Iterator[LibvirtDriver]:
     """A driver on it."""
-    connected = LibvirtDriver(emulating_lab.uri)
-    lacking = {host_features.SECURE_BOOT, host_features.tpm("2.0", "tpm-crb")} - set(connected.features())
-    if lacking:
-        connected.close()
-        pytest.skip(f"this machine lacks {' and '.join(sorted(lacking))} (packages ovmf, swtpm and swtpm-tools)")
-    try:
+    with driver_on(emulating_lab) as connected:
+        lacking = {host_features.SECURE_BOOT, host_features.tpm("2.0", "tpm-crb")} - set(connected.features())
+        if lacking:
+            pytest.skip(f"this machine lacks {' and '.join(sorted(lacking))} (packages ovmf, swtpm and swtpm-tools)")
         yield connected
-    finally:
-        for guest in connected.guests():
-            connected.stop(guest.id, remove=True)
-        connected.close()
 
 
 def _guest(wanted: GuestHardware, log: Path) -> GuestSpec:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
+from tests.real.driver.conftest import driver_on
 from tests.real.driver.guests import pinned
 from tests.real.patience import until
 
@@ -26,13 +27,8 @@ HUNG = 6
 @pytest.fixture
 def driver(synthetic_lab: LabHost) -> Iterator[LibvirtDriver]:
     """A driver on a synthetic lab host."""
-    connected = LibvirtDriver(synthetic_lab.uri)
-    try:
+    with driver_on(synthetic_lab) as connected:
         yield connected
-    finally:
-        for guest in connected.guests():
-            connected.stop(guest.id, remove=True)
-        connected.close()
 
 
 @contextmanager

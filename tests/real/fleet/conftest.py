@@ -107,21 +107,27 @@ def fleet_lab(lab_name: str, lab_possible: None) -> Iterator[LabHost]:
         yield lab
 
 
-@pytest.fixture(scope="module")
-def up_once(fleet_lab: LabHost, lab_name: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[UpRig]:
-    """`pinfold up` on SQLite, for the tests of a module."""
-    folder, name = tmp_path_factory.mktemp("up"), f"{lab_name}-a"
+@contextlib.contextmanager
+def running_up(lab: LabHost, folder: Path, name: str, **groups: str) -> Iterator[UpRig]:
+    """`pinfold up` on SQLite with these groups in its configuration; its guests are gone afterwards."""
     state, config = folder / "state", folder / "pinfold.conf"
     for each in (folder, folder.parent):
         each.chmod(0o711)
-    config.write_text(configuration(fleet_lab, state, host=name, pinfold_api=QUICK, pinfold_agent="sweep_seconds = 1"))
+    config.write_text(configuration(lab, state, host=name, pinfold_api=QUICK, pinfold_agent="sweep_seconds = 1", **groups))
     process = Process(("up", "--port", str(free_port()), "--config", str(config)), folder, "up")
     with ending(process):
         process.start()
-        made = UpRig(lab=fleet_lab, process=process, host=name, state=state, api=service_of(process, state))
+        made = UpRig(lab=lab, process=process, host=name, state=state, api=service_of(process, state))
         made.api.await_host(name, up=True)
         yield made
-    sweep(fleet_lab)
+    sweep(lab)
+
+
+@pytest.fixture(scope="module")
+def up_once(fleet_lab: LabHost, lab_name: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[UpRig]:
+    """`pinfold up` on SQLite, for the tests of a module."""
+    with running_up(fleet_lab, tmp_path_factory.mktemp("up"), f"{lab_name}-a") as made:
+        yield made
 
 
 @pytest.fixture

@@ -11,13 +11,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from tests.ports import free_port
-from tests.real.fleet.conftest import QUICK, UpRig, service_of
+from tests.real.fleet.conftest import UpRig, running_up
 from tests.real.fleet.test_first_server import PAGES, commands_of, run
 from tests.real.patience import until
 from tests.rig.client import COMPUTE
-from tests.rig.fleet import sweep
-from tests.rig.processes import Process, configuration, ending
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
@@ -31,21 +28,14 @@ pytestmark = pytest.mark.real_clients
 @pytest.fixture(scope="module")
 def up_once(fleet_lab: LabHost, lab_name: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[UpRig]:
     """`pinfold up` with consoles, and the image `echo`."""
-    folder, name = tmp_path_factory.mktemp("consoles"), f"{lab_name}-c"
-    state, config = folder / "state", folder / "pinfold.conf"
-    (state / "images").mkdir(parents=True)
-    for each in (folder.parent, folder, state, state / "images"):
+    folder = tmp_path_factory.mktemp("consoles")
+    images = folder / "state/images"
+    images.mkdir(parents=True)
+    for each in (images.parent, images):
         each.chmod(0o711)
-    _write_echo(state / "images/echo.rom")
-    switches = {"pinfold_api": QUICK, "pinfold_agent": "sweep_seconds = 1", "serial_console": "enabled = true"}
-    config.write_text(configuration(fleet_lab, state, host=name, **switches))
-    process = Process(("up", "--port", str(free_port()), "--config", str(config)), folder, "up")
-    with ending(process):
-        process.start()
-        made = UpRig(lab=fleet_lab, process=process, host=name, state=state, api=service_of(process, state))
-        made.api.await_host(name, up=True)
+    _write_echo(images / "echo.rom")
+    with running_up(fleet_lab, folder, f"{lab_name}-c", serial_console="enabled = true") as made:
         yield made
-    sweep(fleet_lab)
 
 
 def _write_echo(path: Path) -> None:
