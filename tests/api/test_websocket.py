@@ -87,4 +87,4 @@ def test_behind_another_request_of_the_connection_there_is_no_websocket(site: Si
         heard = b""
         while heard.count(b"plain") < 2 and (more := connection.recv(65536)):
             heard += more
-    assert heard.count(b"HTTP/1.1 200 ") == 2 and b"101" not in heard
+    assert heard.count(b"HTTP/1.1 200 ") == 2 and b"HTTP/1.1 101 " not in heard
