@@ -23,7 +23,7 @@ from pinfold.core.reasons import Kind, Reason, ReasonCode
 from pinfold.core.request.model import EmulatorPolicy, GuestRequest
 from pinfold.scheduler.columns import numbers
 from pinfold.scheduler.decide import Conditions, decide, explain, preview, untrait
-from pinfold.scheduler.filter import need, survivors
+from pinfold.scheduler.filter import least, need, survivors
 from pinfold.scheduler.index import Entry, Index
 from pinfold.scheduler.model import HostRefusal, HostStrategy, SchedulerSettings
 from pinfold.scheduler.rank import broken_cores
@@ -65,7 +65,8 @@ def test_the_filter_never_drops_a_host_that_fits_and_drops_most_that_do_not() ->
         request = untrait(asked.request)
         fits = isinstance(fit(request, state, asked.strategy), Fit)
         entry = Entry(id="x", name="x", counts=count_host(state), strategy=asked.strategy)
-        left = bool(_index(entry).look(lambda view, request=request: survivors(need(prepare(request)), view.columns))[0])  # type: ignore[misc]
+        wanted = need(prepare(request))
+        left = bool(_index(entry).look(lambda view, wanted=wanted: survivors(wanted, view.columns, least(wanted)))[0])  # type: ignore[misc]
         assert left or not fits, asked.seed
         outcomes[fits, left] += 1
     refused = outcomes[False, False] + outcomes[False, True]

@@ -5,11 +5,14 @@ They are derived from a host's counts and are only necessary conditions: a fit w
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
+
+from pinfold.core.fit.count import CellCounts, Frame
 
 if TYPE_CHECKING:
     from pinfold.scheduler.index import Entry
@@ -22,22 +25,21 @@ AMPLE: Final = 2**50
 
 _NAMES: Final = (
     "open",
-    "cells",
     "free",
-    "dedicated",
-    "wholes",
-    "shared",
     "vcpu_room",
     "floating_mib",
     "strict_mib",
     "disk",
-    "pool",
     "overhead_room",
+    "shared",
+    "pool",
     "overhead_cap",
     "rate_guest",
     "rate_vcpu",
     "rate_disk",
     "rate_nic",
+    "cells",
+    "wholes",
 )
 COLUMN: Final = {name: position for position, name in enumerate(_NAMES)}
 CELL_FREE: Final = len(_NAMES)
@@ -49,8 +51,7 @@ COLUMNS: Final = CELL_MEMORY + WIDTH
 Numbers = NDArray[np.int64]
 
 
-@dataclass(frozen=True, slots=True)
-class Columns:
+class Columns(Struct, frozen=True, eq=False):
     """The numbers of some hosts, a row for each."""
 
     numbers: Numbers
@@ -71,33 +72,37 @@ class Columns:
 def numbers(entry: Entry) -> list[int]:
     """The row of one host, in the order of the columns."""
     counts = entry.counts
-    frame = counts.frame
-    pool = frame.pool
-    memory = [cell.small_free_mib + sum(size * free for size, free in cell.huge) // 1024 for cell in counts.cells]
-    row = [
+    pool = counts.frame.pool
+    return [
         int(entry.open),
-        len(counts.cells),
         counts.free.bit_count(),
-        frame.dedicated.bit_count(),
-        sum(len(cell.wholes) for cell in counts.cells),
-        frame.n_shared,
         counts.vcpu_room,
         counts.floating_room_mib,
         counts.strict_room_mib,
         AMPLE if counts.disk_room is None else counts.disk_room,
-        int(pool.state),
         counts.overhead_room if pool.books and pool.enforces else AMPLE,
-        pool.capacity,
-        pool.rates.guest,
-        pool.rates.vcpu,
-        pool.rates.disk,
-        pool.rates.nic,
+        *_of_frame(counts.frame),
+        *_of_cells(counts.cells),
     ]
+
+
+@lru_cache(maxsize=1024)
+def _of_frame(frame: Frame) -> tuple[int, ...]:
+    """The columns that claims do not change, from `shared` on."""
+    pool, rates = frame.pool, frame.pool.rates
+    return frame.n_shared, int(pool.state), pool.capacity, rates.guest, rates.vcpu, rates.disk, rates.nic
+
+
+@lru_cache(maxsize=2048)
+def _of_cells(cells: tuple[CellCounts, ...]) -> tuple[int, ...]:
+    """The columns that the host cells alone decide, from `cells` on."""
+    row = [len(cells), sum([cell.n_wholes for cell in cells])]
     for values in (
-        [cell.n_free for cell in counts.cells],
-        [cell.n_paired for cell in counts.cells],
-        [len(cell.wholes) for cell in counts.cells],
-        memory,
+        [cell.n_free for cell in cells],
+        [cell.n_paired for cell in cells],
+        [cell.n_wholes for cell in cells],
+        [cell.free_mib for cell in cells],
     ):
-        row += sorted(values, reverse=True)[:WIDTH] + [0] * (WIDTH - len(values))
-    return row
+        values.sort(reverse=True)
+        row += values[:WIDTH] + [0] * (WIDTH - len(values))
+    return tuple(row)

@@ -29,7 +29,6 @@ from pinfold.scheduler.rankings import Order
 EXPLAINED: Final = 500
 """The most hosts whose reasons a refusal by the fleet gives."""
 
-_FIRST: Final = 32
 _PASSING: Final = (ReasonCode.STALE, ReasonCode.PLACEMENT)
 """The reasons that say that others are claiming on the host at the same moment."""
 
@@ -105,7 +104,7 @@ def decide(index: Index, guest: GuestId, demand: Demand, conditions: Conditions,
         return index.look(lambda view: [view.entries[row] for row in _rows(view, order, guest, kind, conditions, limit)])
 
     tries = _Tries(kind, settings)
-    tries.add(find(_FIRST))
+    tries.add(find(2 * settings.tried))
     if not tries.scored:
         tries.add([entry for entry in find(len(index)) if entry.id not in tries.refused])
     return choose(guest, tries.scored, settings.top)

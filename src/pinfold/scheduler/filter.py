@@ -4,19 +4,17 @@ yes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from pinfold.core.fit.demand import Demand
-from pinfold.scheduler.columns import CELL_FREE, CELL_MEMORY, CELL_PAIRED, CELL_WHOLES, WIDTH, Columns, Numbers
+from pinfold.scheduler.columns import AMPLE, CELL_FREE, CELL_MEMORY, CELL_PAIRED, CELL_WHOLES, COLUMN, COLUMNS, WIDTH, Columns, Numbers
 
 Mask = NDArray[np.bool_]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Need:
+class Need(Struct, frozen=True, kw_only=True, cache_hash=True):
     """What a demand needs of any host, as numbers. `pins` and `memory_mib` are per guest cell, each sorted from the largest.
 
     `small_mib` is the memory of guest cells that take small pages only, `loose_mib` that of a guest without cells; else None. `first` is
@@ -36,8 +34,7 @@ class Need:
     overhead: OverheadNeed | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OverheadNeed:
+class OverheadNeed(Struct, frozen=True, kw_only=True):
     """What the overhead threads need. `taking` says for each `PoolState` whether it takes the guest; `booking`, whether the guest books."""
 
     vcpus: int
@@ -74,27 +71,39 @@ def _overhead_need(demand: Demand) -> OverheadNeed:
     return OverheadNeed(vcpus=request.vcpus, disks=request.disks, nics=request.nics, taking=taking, booking=booking)
 
 
-def survivors(wanted: Need, hosts: Columns) -> Mask:
-    """For each row, whether a fit there is worth a try."""
-    left: Mask = hosts.column("open") > 0
-    left &= hosts.column("disk") >= wanted.disk_gib
+def least(wanted: Need) -> Numbers:
+    """The least number of each column with which a host is worth a fit, but for its overhead pool."""
+    lowest: Numbers = np.full(COLUMNS, -AMPLE, dtype=np.int64)
+
+    def column(name: str, number: int) -> None:
+        lowest[COLUMN[name]] = number
+
+    column("open", 1)
+    column("disk", wanted.disk_gib)
     if wanted.floating:
-        left &= (hosts.column("vcpu_room") >= wanted.floating) & (hosts.column("shared") > 0)
+        column("vcpu_room", wanted.floating)
+        column("shared", 1)
     if wanted.loose_mib is not None:
-        left &= hosts.column("floating_mib") >= wanted.loose_mib
-        return left
+        column("floating_mib", wanted.loose_mib)
+        return lowest
     if wanted.small_mib is not None:
-        left &= hosts.column("strict_mib") >= wanted.small_mib
-    left &= hosts.column("cells") >= wanted.cells
-    left &= hosts.column("free") >= wanted.taken
+        column("strict_mib", wanted.small_mib)
+    column("cells", wanted.cells)
+    column("free", wanted.taken)
     if wanted.wholes:
-        left &= hosts.column("wholes") >= wanted.wholes
+        column("wholes", wanted.wholes)
     for position, pins in enumerate(wanted.pins):
         if pins:
-            left &= hosts.numbers[:, wanted.first + position] >= pins
+            lowest[wanted.first + position] = pins
     for position, memory in enumerate(wanted.memory_mib):
-        left &= hosts.numbers[:, CELL_MEMORY + position] >= memory
-    if wanted.overhead is not None:
+        lowest[CELL_MEMORY + position] = memory
+    return lowest
+
+
+def survivors(wanted: Need, hosts: Columns, lowest: Numbers) -> Mask:
+    """For each row, whether a fit there is worth a try. `lowest` is `least` of the need."""
+    left: Mask = np.logical_and.reduce(hosts.numbers >= lowest, axis=1)
+    if wanted.overhead is not None and wanted.loose_mib is None:
         left &= _overhead(wanted.overhead, hosts)
     return left
 

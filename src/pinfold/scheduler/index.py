@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import TypeVar
 
@@ -60,8 +59,7 @@ class Entry(Struct, frozen=True, kw_only=True, eq=False):
         return self.up and not self.disabled and not self.fenced and not self.processor_refused
 
 
-@dataclass(frozen=True, slots=True)
-class View:
+class View(Struct, frozen=True, eq=False):
     """The index at one moment: the hosts and their numbers by row. Change neither."""
 
     entries: Sequence[Entry]
@@ -82,7 +80,7 @@ class Index:
         self._lock = threading.Lock()
         self._rows: dict[HostId, int] = {}
         self._entries: list[Entry] = []
-        self._numbers: Numbers = np.zeros((0, COLUMNS), dtype=np.int64, order="F")
+        self._numbers: Numbers = np.zeros((0, COLUMNS), dtype=np.int64)
         self._losses = LossTable(Shapes(version=0, shapes=()))
         self._changed: set[int] = set()
         self._rankings = Rankings()
@@ -202,7 +200,7 @@ class Index:
         if row is None:
             row = len(self._entries)
             if row == len(self._numbers):
-                grown: Numbers = np.zeros((max(16, 2 * row), COLUMNS), dtype=np.int64, order="F")
+                grown: Numbers = np.zeros((max(16, 2 * row), COLUMNS), dtype=np.int64)
                 grown[:row] = self._numbers
                 self._numbers = grown
             self._entries.append(entry)

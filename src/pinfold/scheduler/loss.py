@@ -7,6 +7,7 @@ host takes. Among equal losses the place with the least memory left in the guest
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -57,6 +58,7 @@ class Shapes(Struct, frozen=True, kw_only=True):
     shapes: tuple[Shape, ...]
 
 
+@lru_cache(maxsize=256)
 def shape_key(demand: Demand) -> ShapeKey | None:
     """The shape of a guest; None for one that the table does not describe: with floating vCPUs, unequal cells, huge pages, a thread policy
     other than `prefer`, or an isolated emulator beside several cells.

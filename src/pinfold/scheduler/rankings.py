@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pinfold.scheduler.columns import Columns, Numbers
-from pinfold.scheduler.filter import Need, survivors
+from pinfold.scheduler.filter import Need, least, survivors
 from pinfold.scheduler.guest_kinds import GuestKind
 from pinfold.scheduler.loss import LossTable, ShapeKey
 from pinfold.scheduler.place_losses import NOWHERE
@@ -41,6 +41,7 @@ class Ranking:
 
     def __init__(self, kind: GuestKind, order: Order) -> None:
         self._wanted, self._order, self._demand = kind.need, order, kind.demand
+        self._least = least(kind.need)
         self._keys: Numbers = np.zeros(0, dtype=np.int64)
         self._poolless: Numbers | None = None
         self._border = Border()
@@ -57,8 +58,7 @@ class Ranking:
             self._poolless = self._keys.copy() if separate else None
             rows = np.arange(len(hosts))
         some = hosts if len(rows) == len(hosts) else hosts.some(rows)
-        keys = self._raw(rows, some, losses)
-        keys[~survivors(self._wanted, some)] = NOWHERE
+        keys = np.where(survivors(self._wanted, some, self._least), self._raw(rows, some, losses), NOWHERE)
         if self._poolless is not None:
             pool = has_pool(some)
             self._poolless[rows] = np.where(pool, NOWHERE, keys)
@@ -110,32 +110,29 @@ class Border:
         """The rows of at most `most` smallest keys, ascending; equal ones from row `first` on. `NOWHERE` is left out."""
         if not len(keys) or most <= 0:
             return np.zeros(0, dtype=np.intp)
-        rows = np.flatnonzero(keys <= self._key)
+        rows: Rows = (keys <= self._key).nonzero()[0]
         if len(rows) < min(most, len(keys)) and self._key < NOWHERE - 1:
             wide = min(len(keys), _AMPLE * most) - 1
             self._key = min(int(np.partition(keys, wide)[wide]), NOWHERE - 1)
-            rows = np.flatnonzero(keys <= self._key)
+            rows = (keys <= self._key).nonzero()[0]
         found = keys[rows]
         if len(rows) > most:
-            rows, found = self._cut(rows, found, most, first)
-        turned = (rows - first) % len(keys)
-        return rows[np.lexsort((turned, found))]
-
-    def _cut(self, rows: Rows, found: Numbers, most: int, first: int) -> tuple[Rows, Numbers]:
-        last = int(found.min())
-        equal = rows[found == last]
-        if len(equal) < most:
-            wide = _AMPLE * most
-            if len(rows) > 4 * wide:
-                self._key = int(np.partition(found, wide)[wide])
-            last = int(np.partition(found, most - 1)[most - 1])
-            better, equal = rows[found < last], rows[found == last]
-        else:
             better = rows[:0]
-        start = int(np.searchsorted(equal, first))
-        turned = np.concatenate((equal[start:][:most], equal[:start][:most]))[: most - len(better)]
-        kept = np.concatenate((better, turned))
-        return kept, np.concatenate((found[np.searchsorted(rows, better)], np.full(len(turned), last, dtype=np.int64)))
+            last = found.min()
+            equal = rows[found == last]
+            if len(equal) < most:
+                wide = _AMPLE * most
+                if len(rows) > 4 * wide:
+                    self._key = int(np.partition(found, wide)[wide])
+                last = np.partition(found, most - 1)[most - 1]
+                better, equal = rows[found < last], rows[found == last]
+            start = int(equal.searchsorted(first))
+            equal = np.concatenate((equal[start : start + most], equal[: min(start, most)]))[: most - len(better)]
+            if not len(better):
+                return equal
+            rows = np.concatenate((better, equal))
+            found = keys[rows]
+        return rows[np.lexsort(((rows - first) % len(keys), found))]
 
 
 class Rankings:

@@ -100,7 +100,7 @@ class Fit(Struct, frozen=True, dict=True):
         """The pCPUs that its shared vCPUs float over, in cells or not."""
         return CpuSet.union((self.float_set, *(cell.float_set for cell in self.cells)))
 
-    @property
+    @cached_property
     def floating_count(self) -> int:
         """The number of vCPUs that float over shared pCPUs, in cells or not: the guest's `VCPU` in Placement."""
         return len(self.float_vcpus) + sum(len(cell.float_vcpus) for cell in self.cells)

@@ -117,7 +117,8 @@ class CellCounts:
 
     `wholes` are the cores with all online siblings free, and `brokens` the free parts of other cores (`broken` as a mask), by lowest pCPU.
     `whole_threads` are the pCPUs of `wholes` in a row, and `whole_size` their common number of threads (0 if it varies). `n_paired` counts
-    free pCPUs on cores with two or more free ones. `huge` are `(size in KiB, free pages)`, the largest first.
+    free pCPUs on cores with two or more free ones. `huge` are `(size in KiB, free pages)`, the largest first. `free_mib` is
+    the free memory in pages of all sizes.
     """
 
     __slots__ = (
@@ -127,9 +128,11 @@ class CellCounts:
         "floats",
         "frame",
         "free",
+        "free_mib",
         "huge",
         "n_free",
         "n_paired",
+        "n_wholes",
         "shared_room",
         "small_free_mib",
         "small_used_kib",
@@ -147,6 +150,7 @@ class CellCounts:
         self.small_used_kib = small_used_kib
         self.small_free_mib = (frame.small_total_kib - small_used_kib) // 1024
         self.huge = huge
+        self.free_mib = self.small_free_mib + sum([size * pages for size, pages in huge]) // 1024
         self._shape()
 
     def _shape(self) -> None:
@@ -167,6 +171,7 @@ class CellCounts:
                 if len(part) > 1:
                     paired += len(part)
         self.wholes = tuple(wholes)
+        self.n_wholes = len(wholes)
         self.brokens = tuple(brokens)
         self.n_paired = paired
         self.broken = broken

@@ -37,7 +37,7 @@ class CellDemand(Struct, frozen=True, kw_only=True):
     memory_mib: int
 
 
-class Demand(Struct, frozen=True, kw_only=True):
+class Demand(Struct, frozen=True, kw_only=True, cache_hash=True):
     """A request as the search reads it: the amounts that a host must have, and one kind for all guest cells with equal needs.
 
     `kinds` are in the order of their first guest cell. `floating` counts all vCPUs that float, in cells or not. `explicit_kib` is the
