@@ -164,6 +164,7 @@ MEANINGS: Final[dict[str, dict[str, str]]] = {
     },
     "GuestHardware": {
         "machine": "QEMU's machine; empty for the default",
+        "shared_memory": "whether other processes of the host can map its memory",
         "template": "the domain XML that brings everything else; empty for none",
         "uefi": "whether it has UEFI instead of a BIOS",
         "secure_boot": "whether its firmware boots only what is signed",

@@ -263,6 +263,18 @@ def test_a_template_goes_to_hosts_that_have_it_and_excludes_what_it_brings(fleet
     assert _host(fleet, fleet.create("again", "webs")) == "c2"
 
 
+def test_memory_is_shared_on_hosts_whose_agent_says_that_it_can_be(fleet: Fleet) -> None:
+    for name, features in (("c1", (host_features.HARDWARE,)), ("c2", (host_features.HARDWARE, host_features.SHARED_MEMORY))):
+        fleet.host(name, replace(report(), features=features))
+    fleet.flavor("switch", vcpus=1)
+    fleet.ask("POST", "/flavors/switch/os-extra_specs", {"extra_specs": {"pinfold:memory_access": "shared"}}, status=200)
+    made = fleet.create("vm", "switch")
+    assert _host(fleet, made) == "c2", fleet.show(made).get("fault")
+    assert fleet.agents["c2"].order(made)["request"]["hardware"]["shared_memory"] is True
+    (refused,) = fleet.call("POST", "/v1/fits", {"flavor": "switch"}, status=200).json()["refusals"]
+    assert [reason["sentence"] for reason in refused["reasons"]] == ["the host lacks guest memory that other processes can share"]
+
+
 def test_a_host_that_cannot_give_the_configured_processor_takes_no_server_until_it_can(fleet: Fleet) -> None:
     said = "this host cannot give new guests the processor EPYC: Host CPU does not provide required features: svm"
     agent = fleet.host("c1", replace(report(), facts=((PROCESSOR_REFUSED, said),)))

@@ -42,7 +42,7 @@ def describe_guest(configuration: Configuration, options: GuestOptions, name: st
     except InvalidRequest as error:
         raise InvalidRequest(f"--template {options.template or named}: {error}", key="--template") from error
     request = compile_request(flavor, image, disks=devices.disks + bool(boot.disk), nics=devices.nics)
-    if template and not named and request.wants != PLAIN:
+    if template and not named and request.wants.beside_template != PLAIN:
         raise InvalidRequest(
             "a template brings its machine, devices and limits; the flavor or image asks for some as well, so leave those keys out",
             key="--template",

@@ -19,6 +19,7 @@ HARDWARE: Final = "an agent that gives guests the hardware that they ask for"
 UEFI: Final = "UEFI firmware"
 UEFI_Q35: Final = "UEFI firmware for the machine q35"
 SECURE_BOOT: Final = "UEFI firmware with secure boot"
+SHARED_MEMORY: Final = "guest memory that other processes can share"
 CPU_CONTROLLER: Final = "the cpu controller of cgroups"
 
 
@@ -53,6 +54,8 @@ def needed(request: GuestRequest) -> frozenset[str]:
     found = {HARDWARE}
     if hardware.template:
         found.add(template(hardware.template))
+    if hardware.shared_memory:
+        found.add(SHARED_MEMORY)
     if hardware.machine:
         found.add(machine(hardware.machine))
     if hardware.uefi:

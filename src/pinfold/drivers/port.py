@@ -148,7 +148,8 @@ class ShapeCell(Struct, frozen=True, kw_only=True):
 class GuestShape(Struct, frozen=True, kw_only=True):
     """What a definition says about a guest's cells and memory. `numa`: the guest sees its cells; else one cell stands for all of it.
 
-    `unplugged` counts the vCPUs that the guest may get later and does not have now.
+    `unplugged` counts the vCPUs that the guest may get later and does not have now. `shared`: other processes of the host can map
+    its memory.
     """
 
     cells: tuple[ShapeCell, ...]
@@ -156,6 +157,7 @@ class GuestShape(Struct, frozen=True, kw_only=True):
     numa: bool = False
     cpu_topology: GuestCpuTopology | None = None
     locked: bool = False
+    shared: bool = False
 
 
 class NovaRecord(Struct, frozen=True, kw_only=True):

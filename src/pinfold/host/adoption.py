@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from msgspec import Struct
+from msgspec import UNSET, Struct
 from msgspec.structs import replace
 
 from pinfold.core.cpuset import CpuSet
@@ -26,6 +26,7 @@ from pinfold.core.overhead.pool import pool_of
 from pinfold.core.plural import pcpus
 from pinfold.core.printable import shell_word
 from pinfold.core.reasons import Kind, Reason
+from pinfold.core.request.guest_hardware import GuestHardware
 from pinfold.core.request.model import CpuPolicy, EmulatorPolicy, GuestCell, GuestRequest, PageKind, PageRequest, ThreadPolicy
 from pinfold.core.settings import HostSettings
 from pinfold.drivers.port import GuestShape, HostGuest, Observation, Record, ShapeCell
@@ -192,6 +193,7 @@ class _Work:
             cpu_topology=self.shape.cpu_topology,
             disks=self.guest.disks,
             nics=self.guest.nics,
+            hardware=GuestHardware(shared_memory=True) if self.shape.shared else UNSET,
         )
 
     def check(self, record: Record) -> None:

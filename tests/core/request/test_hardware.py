@@ -156,9 +156,27 @@ def test_a_template_is_named_by_flavor_or_image_and_needs_a_host_that_has_it() -
     [
         ({"pinfold:template": "../etc/passwd"}, {}, "it must be the name of a template"),
         ({"pinfold:template": "web"}, {"pinfold:template": "db"}, "they must agree, or only one be set"),
+        ({"pinfold:template": "web", "pinfold:memory_access": "shared"}, {"hw_machine_type": "q35"}, "a template brings its machine"),
         ({"pinfold:template": "web"}, {"hw_machine_type": "q35"}, "a template brings its machine, devices and limits"),
     ],
 )
 def test_a_template_that_cannot_be_taken_is_refused(flavor: dict[str, str], image: dict[str, str], said: str) -> None:
     with pytest.raises(InvalidRequest, match=re.escape(said)):
         _asked(flavor, image)
+
+
+def test_memory_is_shared_beside_a_template_too_and_needs_a_host_that_can() -> None:
+    for flavor, image in (({"pinfold:memory_access": "shared"}, {}), ({}, {"pinfold:memory_access": "shared"})):
+        request = _asked(flavor | {"pinfold:template": "web"}, image)
+        assert request.wants == GuestHardware(template="web", shared_memory=True)
+        assert host_features.needed(request) == {host_features.HARDWARE, host_features.SHARED_MEMORY, "the template web"}
+        assert _read(encode(request), "request") == request
+    assert _asked({"pinfold:memory_access": "private"}).wants == GuestHardware()
+    for flavor, image, said in (
+        ({"pinfold:memory_access": "share"}, {}, "pinfold:memory_access is 'share'; it must be private or shared"),
+        ({"pinfold:memory_acess": "shared"}, {}, "pinfold:memory_acess is not a known extra spec; did you mean pinfold:memory_access?"),
+        ({}, {"pinfold:memory": "shared"}, "pinfold:memory is not a known image property; did you mean pinfold:memory_access?"),
+        ({"pinfold:memory_access": "private"}, {"pinfold:memory_access": "shared"}, "they must agree, or only one be set"),
+    ):
+        with pytest.raises(InvalidRequest, match=re.escape(said)):
+            _asked(flavor, image)

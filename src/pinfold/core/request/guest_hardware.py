@@ -1,5 +1,5 @@
-"""The devices and limits of a guest beside its CPUs, memory, disks and networks: machine, firmware, TPM, watchdog, random
-numbers, CPU time.
+"""What a guest has beside its CPUs, amount of memory, disks and networks: machine, firmware, TPM, watchdog, random numbers, CPU time,
+and whether other processes can share its memory.
 
 `hardware` reads them from flavor and image; a driver writes them into the definition. `core.host_features` says what a host must have.
 """
@@ -11,6 +11,7 @@ from enum import Enum
 from typing import Annotated, Final
 
 from msgspec import Meta, Struct
+from msgspec.structs import replace
 
 MachineName = Annotated[str, Meta(max_length=64)]
 """A machine of QEMU, '' for the driver's default."""
@@ -32,6 +33,7 @@ class GuestHardware(Struct, frozen=True, kw_only=True):
     """What a guest gets; the defaults are what a guest gets that asks for nothing.
 
     `template` names the domain XML that brings everything else, '' for none. `uefi` is whether it has UEFI instead of a BIOS.
+    `shared_memory` is whether other processes of the host, such as a vhost-user switch, can map its memory.
     `tpm` is the version of its emulated TPM, '' for none, and `tpm_model` its model. `watchdog` is its action, '' for no watchdog.
     `random_bytes` in each `random_ms` limit the random numbers, 0 for no limit. `cpu_shares`,
     `cpu_period_us` and `cpu_quota_us` are the weight and the limit of each vCPU's time, 0 for the hypervisor's default.
@@ -39,6 +41,7 @@ class GuestHardware(Struct, frozen=True, kw_only=True):
 
     machine: MachineName = ""
     template: str = ""
+    shared_memory: bool = False
     uefi: bool = False
     secure_boot: SecureBoot = SecureBoot.DISABLED
     tpm: str = ""
@@ -57,6 +60,11 @@ class GuestHardware(Struct, frozen=True, kw_only=True):
     def is_q35(self) -> bool:
         """Whether the machine is one of QEMU's q35. No other machine of x86 has secure boot."""
         return "q35" in self.machine
+
+    @property
+    def beside_template(self) -> GuestHardware:
+        """What it asks for that a template brings, and that is refused beside one. The memory is pinfold's also beside a template."""
+        return replace(self, template="", shared_memory=False)
 
     @property
     def limits_cpu(self) -> bool:

@@ -6,8 +6,6 @@ import re
 from collections.abc import Callable
 from typing import Any, Final, Protocol, TypeVar
 
-from msgspec.structs import replace
-
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.request.guest_hardware import PLAIN, TEMPLATE_NAME, GuestHardware, SecureBoot
 from pinfold.core.request.values import SpecValue, boolean, not_allowed, whole_number, word
@@ -20,6 +18,7 @@ _MOST_QUOTA: Final = 17_592_186_044_415
 """The bounds of libvirt's `<period>` in microseconds and of its `<quota>`, 2^44 - 1."""
 _MACHINE: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _TEMPLATE: Final = "pinfold:template"
+_MEMORY_ACCESS: Final = {"private": False, "shared": True}
 _FIRMWARE: Final = {"bios": False, "uefi": True}
 _SECURE_BOOT: Final = {policy.value: policy for policy in SecureBoot}
 _TPM_1, _TPM_2 = "1.2", "2.0"
@@ -55,6 +54,7 @@ def read_hardware(one: One) -> GuestHardware:
     return GuestHardware(
         machine=value("hw_machine_type", _machine, ""),
         template=value(_TEMPLATE, _template, ""),
+        shared_memory=value("pinfold:memory_access", lambda name, text: word(_MEMORY_ACCESS, name, text), False),
         uefi=uefi,
         secure_boot=secure_boot if uefi or secure_boot is SecureBoot.REQUIRED else SecureBoot.DISABLED,
         tpm=tpm,
@@ -85,7 +85,7 @@ def check_hardware(one: One) -> None:
     if model is not None and version is not None and model.value == _TPM_CRB and version.value == _TPM_1:
         raise InvalidRequest(f"{model.said()}, but {version.said()}; {_TPM_CRB} needs {_TPM_2}", key=model.name)
     boot, template, wants = one("os:secure_boot", _secure_boot), one(_TEMPLATE, _template), read_hardware(one)
-    if template is not None and replace(wants, template="") != PLAIN:
+    if template is not None and wants.beside_template != PLAIN:
         raise InvalidRequest(
             f"{template.said()}, and a template brings its machine, devices and limits; leave out the keys of flavor and image that ask "
             "for some",

@@ -264,6 +264,13 @@ ACTED_UPON: Final = (
         image="pinfold:template",
     ),
     Key(
+        name="pinfold:memory_access",
+        allowed="private or shared",
+        meaning="Whether other processes of the host can map the guest's memory (shared), as vhost-user interfaces of a template need, or "
+        "only its own (private, the default); Nova has no key for it, and shares the memory of guests on huge pages.",
+        image="pinfold:memory_access",
+    ),
+    Key(
         name="trait:NAME",
         allowed="required or forbidden (in an image: required)",
         meaning="A trait that the host has to have or must not have; HW_CPU_HYPERTHREADING also sets the thread policy, to require when "

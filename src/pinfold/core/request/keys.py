@@ -11,15 +11,17 @@ from pinfold.core.request.key_table import IMAGE_ONLY, REGISTRY, Key
 _BY_NAME: Final = {key.name: key for key in REGISTRY}
 _BY_IMAGE: Final = {key.image: key for key in REGISTRY if key.image} | {key.name: key for key in IMAGE_ONLY}
 _IMAGE_ONLY: Final = frozenset(key.name for key in IMAGE_ONLY)
-_NEAR: Final = {key.name.removeprefix("hw:"): key.name for key in REGISTRY if key.name.startswith("hw:")}
+_STRICT: Final = ("hw", "pinfold")
+"""The namespaces in which an unknown key is refused. No other program reads it, so whoever wrote it meant another one."""
+_NEAR: Final = {name: {key.name.partition(":")[2]: key.name for key in REGISTRY if key.name.startswith(f"{name}:")} for name in _STRICT}
 _CELL_KEY: Final = re.compile(r"(hw[:_]numa_(?:cpus|mem)\.)(0|[1-9][0-9]*)")
 _GROUPED: Final = re.compile(r"(resources|trait)[A-Za-z0-9_-]+:.*", re.DOTALL)
 
 
 def find(name: str) -> Key | None:
-    """The registered key for the name of an extra spec; None for an unknown `hw:` key.
+    """The registered key for the name of an extra spec; None for an unknown `hw:` or `pinfold:` key.
 
-    Every name outside `hw:` has a key, in the last resort `NAMESPACE:NAME` or `NAME`.
+    Every other name has a key, in the last resort `NAMESPACE:NAME` or `NAME`.
 
     >>> find("hw:numa_mem.1").name, find("resources1:PCPU").name, find("quota:cpu_shares").name, find("hw:cpu_polisy")
     ('hw:numa_mem.N', 'resourcesGROUP:CLASS', 'quota:cpu_shares', None)
@@ -31,7 +33,7 @@ def find(name: str) -> Key | None:
     namespace, colon, _ = name.partition(":")
     if not colon:
         return _BY_NAME["NAME"]
-    if namespace.lower() == "hw":
+    if namespace.lower() in _STRICT:
         return None
     if namespace == "resources":
         return _BY_NAME["resources:CLASS"]
@@ -84,14 +86,24 @@ def cell_index(name: str) -> int:
 
 
 def nearest(name: str) -> str:
-    """The known `hw:` key with the spelling closest to `name`, '' if none is close. Ties follow difflib's fixed order.
+    """The known key of `hw:` or `pinfold:` with the spelling closest to `name`, '' if none is close. Ties follow difflib's fixed order.
 
-    >>> nearest("hw:emulator_threads"), nearest("hw:emulator_thread_policy"), nearest("hw:xyz")
-    ('hw:emulator_threads_policy', 'hw:emulator_threads_policy', '')
+    >>> nearest("hw:emulator_threads"), nearest("pinfold:memory"), nearest("hw:xyz")
+    ('hw:emulator_threads_policy', 'pinfold:memory_access', '')
     """
-    spelled = re.sub(r"\d+$", "N", name.lower().removeprefix("hw:"))
-    found = difflib.get_close_matches(spelled, _NEAR, n=1, cutoff=0.6)
-    return _NEAR[found[0]] if found else ""
+    namespace, _, spelled = name.lower().partition(":")
+    known = _NEAR.get(namespace, {})
+    found = difflib.get_close_matches(re.sub(r"\d+$", "N", spelled), known, n=1, cutoff=0.6)
+    return known[found[0]] if found else ""
+
+
+def is_ours(name: str) -> bool:
+    """Whether the name is in pinfold's own namespace.
+
+    >>> is_ours("pinfold:template"), is_ours("hw_cpu_policy")
+    (True, False)
+    """
+    return name.lower().startswith("pinfold:")
 
 
 def flavor_spelling(name: str) -> str:

@@ -19,7 +19,7 @@ from pinfold.core.request.aggregate_specs import check_operand
 from pinfold.core.request.guest_hardware import PLAIN, GuestHardware
 from pinfold.core.request.hardware import check_hardware, read_hardware
 from pinfold.core.request.key_table import MAX_CELLS, Disposition, Key
-from pinfold.core.request.keys import cell_index, find, find_image, flavor_spelling, general_name, is_image_only, nearest
+from pinfold.core.request.keys import cell_index, find, find_image, flavor_spelling, general_name, is_image_only, is_ours, nearest
 from pinfold.core.request.model import CpuPolicy, EmulatorPolicy, Flavor, Image, PageKind, PageRequest, ThreadPolicy
 from pinfold.core.request.values import SpecValue, shown
 
@@ -145,6 +145,8 @@ def _of_image(image: Image) -> tuple[Texts, tuple[str, ...]]:
     idle: list[str] = []
     for name, text in image.properties:
         key = find_image(name)
+        if key is None and is_ours(name):
+            raise _unknown(name, "image property")
         if key is None:
             # The property looks like one of ours but has no meaning in Nova. Ignore it as Nova does, and report it.
             idle.extend([name] if flavor_spelling(name) else [])
@@ -184,10 +186,14 @@ def _known(name: str) -> Key:
         raise InvalidRequest(f"{name} is an image property; in a flavor the key is {meant}", key=name)
     key = find(name)
     if key is None:
-        near = nearest(name)
-        hint = f"did you mean {near}?" if near else "it must be one of those in the reference of extra specs"
-        raise InvalidRequest(f"{name} is not a known extra spec; {hint}", key=name)
+        raise _unknown(name, "extra spec")
     return key
+
+
+def _unknown(name: str, what: str) -> InvalidRequest:
+    near = nearest(name)
+    hint = f"did you mean {near}?" if near else "it must be one of those in the reference of extra specs"
+    return InvalidRequest(f"{name} is not a known {what}; {hint}", key=name)
 
 
 def _acted_upon(key: Key, name: str, text: str) -> bool:

@@ -129,7 +129,7 @@ class LibvirtDriver:
         if not spec.template and self._cpu.mode is not CpuMode.NONE:
             make = replace(make, host_cpu=self._host_cpu(spec.virt_type or platform.best_virt_type, platform))
         if spec.request.wants.secure_boot is SecureBoot.OPTIONAL:
-            make = replace(make, secure_boot=host_features.SECURE_BOOT in self._firmware(platform))
+            make = replace(make, secure_boot=host_features.SECURE_BOOT in self._offered(platform))
         return definition.definition(spec, make)
 
     def processor(self) -> str:
@@ -145,9 +145,9 @@ class LibvirtDriver:
         return guest_cpu.words(cpu)
 
     def features(self) -> tuple[str, ...]:
-        """The machines of the emulator, its firmware and TPMs, and whether CPU time can be limited. See `Driver.features`."""
+        """The machines, firmware and TPMs, and whether memory can be shared and CPU time be limited. See `Driver.features`."""
         platform = self._guests.platform()
-        found = [host_features.HARDWARE, *map(host_features.machine, platform.machines), *self._firmware(platform)]
+        found = [host_features.HARDWARE, *map(host_features.machine, platform.machines), *self._offered(platform)]
         if self.local and cgroup.has_cpu_controller():
             found.append(host_features.CPU_CONTROLLER)
         return tuple(sorted(found))
@@ -158,11 +158,14 @@ class LibvirtDriver:
             return HostCpu()
         return guest_cpu.host_cpu(self._domain_capabilities(platform, virt_type))
 
-    def _firmware(self, platform: Platform) -> frozenset[str]:
-        """The firmware and the TPMs that guests can have here now. Raises `Unavailable`."""
+    def _offered(self, platform: Platform) -> frozenset[str]:
+        """What libvirt says that guests can have here now: firmware, TPMs and memory that is shared. Raises `Unavailable`."""
         if not platform.virt_types:
             return frozenset()
-        found = firmware.of_default_machine(self._domain_capabilities(platform, platform.best_virt_type))
+        text = self._domain_capabilities(platform, platform.best_virt_type)
+        found = firmware.of_default_machine(text)
+        if guest_memory.can_be_shared(text):
+            found |= {host_features.SHARED_MEMORY}
         if "q35" in platform.machines:
             found |= firmware.of_q35(self._domain_capabilities(platform, platform.best_virt_type, "q35"))
         return found

@@ -35,7 +35,9 @@ def amounts(spec: GuestSpec) -> tuple[Element, Element]:
 
 
 def memory_backing(spec: GuestSpec, make: BuildContext) -> list[Element]:
-    """The children of `<memoryBacking>`: huge pages of each guest cell, and locked, unshared memory for realtime guests."""
+    """The children of `<memoryBacking>`: huge pages of each guest cell, locked and unmerged memory for realtime guests, and memory that
+    other processes can map, which is a file: in memory (memfd), or of huge pages.
+    """
     sizes: dict[int, list[int]] = {}
     for cell in spec.record.fit.cells:
         if cell.page_kib > make.platform.small_page_kib:
@@ -50,7 +52,26 @@ def memory_backing(spec: GuestSpec, make: BuildContext) -> list[Element]:
         children.append(Element("nosharepages"))
     if spec.record.fit.realtime or spec.request.locked_memory:
         children.append(Element("locked"))
+    if spec.request.wants.shared_memory:
+        if not sizes or any(cell.page_kib <= make.platform.small_page_kib for cell in spec.record.fit.cells):
+            children.append(Element("source", {"type": "memfd"}))
+        children.append(Element("access", {"mode": "shared"}))
     return children
+
+
+def backing_names(spec: GuestSpec) -> tuple[str, ...]:
+    """The children of `<memoryBacking>` that are ours beside a template. Where nothing shares the memory, its source and access are not."""
+    return ("hugepages", "nosharepages", "locked", *(("source", "access") if spec.request.wants.shared_memory else ()))
+
+
+def can_be_shared(text: str) -> bool:
+    """Whether guests can have memory in a file in memory (memfd), by domain capabilities XML. Raises `InvalidRequest`.
+
+    A libvirt that does not say is taken to have it.
+    """
+    domain = xmltext.parsed(text, "domain capabilities XML", root="domainCapabilities")
+    sources = domain.find("memoryBacking/enum[@name='sourceType']")
+    return sources is None or "memfd" in [value.text for value in sources.iterfind("value")]
 
 
 def numatune(spec: GuestSpec) -> Element | None:
@@ -149,7 +170,16 @@ def shape(text: str, pages: HostPages) -> GuestShape:
         numa=bool(numa),
         cpu_topology=None if topology is None else _cpu_topology(topology),
         locked=backing is not None and backing.find("locked") is not None,
+        shared=_is_shared(domain),
     )
+
+
+def _is_shared(domain: Element) -> bool:
+    """Whether other processes can map all memory of the guest: a cell of the guest may differ from the whole."""
+    access = domain.find("memoryBacking/access")
+    whole = "private" if access is None else access.get("mode", "private")
+    cells = xmltext.children(domain, "cpu/numa/cell", MAX_GUEST_CELLS, _WHAT)
+    return all(cell.get("memAccess", whole) == "shared" for cell in cells) if cells else whole == "shared"
 
 
 def _cpu_topology(topology: Element) -> GuestCpuTopology:

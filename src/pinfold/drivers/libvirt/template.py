@@ -1,8 +1,8 @@
 """Put our elements into the user's own domain XML. `pins`, `guest_memory`, `hardware` and `metadata` make them.
 
-Ours are name, uuid, memory, our metadata, vcpu, iothreads, numatune, the pins and vCPU schedulers in cputune, huge pages and locking in
-memoryBacking, numa and topology in cpu. Every other byte survives: comments, unknown namespaces and their prefixes, order, white space.
-A realtime guest loses its PIT, unless the template speaks of it.
+Ours are name, uuid, memory, our metadata, vcpu, iothreads, numatune, the pins and vCPU schedulers in cputune, huge pages, locking and
+sharing (where it is asked for) in memoryBacking, numa and topology in cpu. Every other byte survives: comments, unknown namespaces and
+their prefixes, order, white space. A realtime guest loses its PIT, unless the template speaks of it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from pinfold.drivers.port import GuestSpec
 
 _WHAT: Final = "template"
 _CPUTUNE: Final = ("vcpupin", "emulatorpin", "iothreadpin", "vcpusched")
-_BACKING: Final = ("hugepages", "nosharepages", "locked")
 _CPU: Final = ("topology", "numa")
 _ONCE: Final = ("metadata", "memoryBacking", "cputune", "cpu", "clock", "features", "iothreadids", "os")
 """The elements that ours go into or before. libvirt reads the pins of every `<cputune>` in a domain."""
@@ -96,7 +95,7 @@ class _Merge:
             self._whole(element.tag, element)
         self._record(spec)
         self._memory(spec)
-        self._inside("memoryBacking", _BACKING, guest_memory.memory_backing(spec, make))
+        self._inside("memoryBacking", guest_memory.backing_names(spec), guest_memory.memory_backing(spec, make))
         self._whole("vcpu", pins.vcpu(masks(spec.record.fit)))
         self._whole("vcpus", None)
         ids = self._iothreads(spec)
