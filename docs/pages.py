@@ -122,7 +122,7 @@ def extra_specs() -> str:
     intro = (
         "# Extra specs and image properties\n\n"
         "A flavor's extra specs and an image's properties are merged by Nova's rules. Where both say something, they must agree. "
-        "An unknown `hw:` key is refused with the nearest known one; image properties that Nova does not have are ignored. "
+        "An unknown `hw:` or `pinfold:` key is refused with the nearest known one; image properties that Nova does not have are ignored. "
         "In names, `N` is a guest cell's index and capitals stand for any name. "
         "An image's properties are in a [file beside it](../how-to/describe-an-image.md).\n\n"
     )

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from pinfold.api.image.catalog import image_id, inspect_catalog, read_catalog
+from pinfold.api.image.catalog import FIXED_FIELDS, image_id, inspect_catalog, read_catalog
+from pinfold.api.image.routes import view
 
 
 def test_an_absent_directory_holds_no_image(tmp_path: Path) -> None:
@@ -47,6 +48,25 @@ def test_two_files_of_one_name_stop_that_image_alone(tmp_path: Path) -> None:
     assert problem == f"{tmp_path}: a.qcow2 and a.raw share one name; one file for each name is allowed"
     (tmp_path / "a.raw").unlink()
     assert [image.name for image in read_catalog(tmp_path)] == ["a", "b"]
+
+
+@pytest.mark.parametrize("name", sorted(FIXED_FIELDS))
+def test_a_property_that_the_service_fills_in_itself_is_refused_by_name(name: str, tmp_path: Path) -> None:
+    (tmp_path / "good.raw").write_bytes(b"")
+    (tmp_path / "bad.raw").write_bytes(b"")
+    (tmp_path / "bad.toml").write_text(f'{name} = "mine"\n')
+    found = inspect_catalog(tmp_path)
+    assert [image.name for image in found.images] == ["good"]
+    assert found.problems == (
+        f"{tmp_path}/bad.toml: {name} is a field that the service fills in, so a property cannot set it; remove it or rename it",
+    )
+
+
+def test_every_field_of_the_image_api_is_one_of_those_or_can_be_set(tmp_path: Path) -> None:
+    (tmp_path / "a.raw").write_bytes(b"")
+    (tmp_path / "a.toml").write_text('min_disk = 1\nmin_ram = 2\nos_distro = "debian"\n')
+    (image,) = read_catalog(tmp_path)
+    assert set(view(image)) - FIXED_FIELDS == {"min_disk", "min_ram", "os_distro"}
 
 
 def test_a_fifo_a_link_and_a_folder_stop_nobody_and_hang_nobody(tmp_path: Path) -> None:

@@ -30,6 +30,34 @@ _MAX_IMAGES: Final = 10_000
 _QCOW2_HEAD: Final = 32
 _PLAINLY: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 """Open a FIFO without waiting for its writer, and never follow a link."""
+FIXED_FIELDS: Final = frozenset(
+    {
+        "checksum",
+        "container_format",
+        "created_at",
+        "direct_url",
+        "disk_format",
+        "file",
+        "id",
+        "locations",
+        "name",
+        "os_hash_algo",
+        "os_hash_value",
+        "os_hidden",
+        "owner",
+        "protected",
+        "schema",
+        "self",
+        "size",
+        "status",
+        "stores",
+        "tags",
+        "updated_at",
+        "virtual_size",
+        "visibility",
+    }
+)
+"""Fields of every image in the image API, which the service fills in. No property can have their names."""
 _log = logging.getLogger(__name__)
 _Marks = tuple[tuple[str, int, int, int], ...]
 
@@ -222,6 +250,11 @@ def _properties(path: Path) -> dict[str, str]:
             raise InvalidRequest(f"{path}: cannot be read as a property file ({error})", key=str(path)) from error
     if len(parsed) > _MAX_COUNT:
         raise InvalidRequest(f"{path}: {len(parsed)} properties, at most {_MAX_COUNT} are allowed", key=str(path))
+    if fixed := sorted(FIXED_FIELDS.intersection(parsed)):
+        raise InvalidRequest(
+            f"{path}: {fixed[0]} is a field that the service fills in, so a property cannot set it; remove it or rename it",
+            key=fixed[0],
+        )
     return {key: _text(path, key, value) for key, value in parsed.items()}
 
 
