@@ -12,12 +12,13 @@ from rich.text import Text
 
 from pinfold.cli.views.guests import guests_view
 from pinfold.cli.views.host_map import host_map_view
+from pinfold.cli.views.phrases import moment
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import Finding, FindingCode, Subject, compare
 from pinfold.core.fit.answer import Fit, Strategy
 from pinfold.core.fit.engine import fit
 from pinfold.core.host import Claim, Foreign, HostState, Ledger, Limits
-from pinfold.core.host_map import Observed, host_map
+from pinfold.core.host_map import HostMap, Observed, host_map
 from pinfold.core.hosttext import host
 from pinfold.core.load import HostLoad, Load
 from pinfold.core.overhead import ObservedThread, ThreadClass, masks
@@ -191,6 +192,45 @@ def test_drift_stands_below_the_map_with_its_repair() -> None:
     _, _, drift = captured.get().partition("1 place drifted:\n")
     assert "guest vm00: vCPU thread 71 () may run on 0-1, recorded is 3" in drift
     assert "repair: taskset -pc 3 71" in drift
+    assert "first reported" not in drift
+    with screen.capture() as captured:
+        screen.print(*host_map_view(seen, map_of(seen), 120, [strayed], since=[1.8e9]), sep="\n")
+    assert f"first reported at {moment(1.8e9)}" in captured.get()
+
+
+def _strayed(seen: Survey) -> HostMap:
+    """The map where the emulator threads of the second guest, and a process, may run on the first guest's pCPUs."""
+    worker = Finding(
+        code=FindingCode.EMULATOR_THREAD,
+        guest="vm01",
+        guest_id=seen.guests[1].id,
+        tid=71,
+        thread="worker",
+        thread_class=ThreadClass.EMULATOR,
+        recorded="0-1",
+        observed="0-3",
+    )
+    make = Finding(code=FindingCode.FOREIGN_PROCESS, tid=812, thread="make", subject="process", recorded="0-1", observed="3")
+    second = seen.guests[1]
+    assert second.record is not None
+    threads = (
+        ObservedThread(tid=71, name="worker", thread_class=ThreadClass.EMULATOR, allowed=CpuSet.parse("0-3")),
+        ObservedThread(tid=72, name="vhost-70", thread_class=ThreadClass.VHOST, allowed=CpuSet.parse("0-1")),
+    )
+    observation = Observation(threads=threads, witness="procfs")
+    return map_of(seen, [Verdict(guest=second, masks=masks(second.record.fit), observation=observation, findings=(worker,))], [make])
+
+
+def test_a_thread_that_strays_is_seen_on_the_pcpus_where_it_does_not_belong() -> None:
+    seen = survey("core:8", "0-1", "2-7", [(2, SHARE), (2, SHARE)])
+    text = "\n".join(str(line) for line in host_map_view(seen, _strayed(seen), 80))
+    (runs,), (stray,) = ([line for line in text.splitlines() if line.startswith(f"  {row}")] for row in ("runs", "stray"))
+    assert runs.replace("│", " ").split()[1:] == ["eh>", "eh>", "A0", "A1", "B0", "B1", "·", "·"]
+    assert stray.replace("│", " ").split()[1:] == ["Be", "p+"]
+    assert [stray.index("Be"), stray.index("p+")] == [runs.index("A0"), runs.index("A1")], "under the vCPUs that they disturb"
+    assert "Be in the row stray: emulator threads of guest B, which may run there and belong elsewhere" in text
+    assert "h their vhost threads" in text
+    assert "stray" not in "\n".join(map(str, host_map_view(seen, map_of(seen), 80))), "agreement is quiet"
 
 
 def test_where_samples_exist_the_map_says_which_pcpus_were_waited_for() -> None:

@@ -14,11 +14,13 @@ from tests.build.fits import fit
 from tests.build.hosts import cpus, pools, state, states
 from tests.golden import check
 
+from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import Finding, FindingCode
 from pinfold.core.host import Claim, Foreign, HostState, Ledger
 from pinfold.core.host_map import HostMap, Observed, Owner, Stranger, host_map
 from pinfold.core.identity import GuestId
 from pinfold.core.ledger import Role
+from pinfold.core.load import HostLoad, Load
 from pinfold.core.overhead import ThreadClass
 from pinfold.drawing.svg import WIDTH, host_svg
 
@@ -71,8 +73,42 @@ def _drifted() -> tuple[HostState, Observed, Finding]:
     return found, observed, finding
 
 
+def _strays() -> tuple[HostMap, tuple[Finding, ...]]:
+    """Emulator threads of one guest on the pCPUs of another, a process of the host, and vhost threads in the pool where they belong."""
+    held = replace(
+        state("pack:2 core:4 pu:2 far mem:4096", shared="0-1,8-9", overhead="0-1,8-9"), name="c07", ledger=Ledger(claims=_claims())
+    )
+    worker = Finding(
+        code=FindingCode.EMULATOR_THREAD,
+        guest="db",
+        guest_id="g2",
+        tid=71,
+        thread="worker",
+        thread_class=ThreadClass.EMULATOR,
+        recorded="5",
+        observed="2-5",
+        repair="taskset -pc 5 71",
+    )
+    make = Finding(
+        code=FindingCode.FOREIGN_PROCESS,
+        tid=812,
+        thread="make",
+        subject="process",
+        recorded="0-1,8-9",
+        observed="4,14-15",
+        repair="taskset -apc 0-1,8-9 812",
+    )
+    named = {GuestId("g1"): "web", GuestId("g2"): "db"}
+    both = frozenset({GuestId("g1"), GuestId("g2")})
+    observed = Observed(names=named, strangers=(), findings=(worker, make), judged=both, vhost=cpus("0-1,8-9"))
+    return host_map(held, observed), (worker, make)
+
+
 def _of(name: str) -> str:
     match name:
+        case "strays":
+            chart, found = _strays()
+            return host_svg(chart, drift=found)
         case "two-pcpus":
             return host_svg(_two())
         case "sixteen-pcpus":
@@ -83,20 +119,21 @@ def _of(name: str) -> str:
             held, observed, finding = _drifted()
             return host_svg(host_map(held, observed), drift=(finding,), notice="what runs now is not known: the host is silent")
         case _:
-            return host_svg(_held("pack:2 cell:4 core:32 pu:2 far mem:65536", "0-1,256-257"))
+            claims = (Claim(guest=GuestId("g1"), fit=fit("2-3,258-259", emulator="0-1,256-257")),)
+            return host_svg(_held("pack:2 cell:4 core:32 pu:2 far mem:65536", "0-1,256-257", *claims, names={"g1": "web"}))
 
 
-@pytest.mark.parametrize("name", ["two-pcpus", "sixteen-pcpus", "caches", "drift"])
+@pytest.mark.parametrize("name", ["two-pcpus", "sixteen-pcpus", "caches", "drift", "strays", "512-pcpus"])
 def test_a_picture_is_the_one_that_was_looked_at(name: str) -> None:
     check(_GOLDEN / f"{name}.svg", _of(name))
 
 
-def test_the_picture_in_the_documentation_is_one_of_them() -> None:
-    documented = Path(__file__).parents[2] / "docs/how-to/pictures/host-map.svg"
-    assert documented.read_text(encoding="utf-8") == _of("caches")
+@pytest.mark.parametrize(("file", "name"), [("host-map", "caches"), ("host-map-strays", "strays")])
+def test_the_pictures_in_the_documentation_are_some_of_them(file: str, name: str) -> None:
+    check(Path(__file__).parents[2] / f"docs/how-to/pictures/{file}.svg", _of(name))
 
 
-@pytest.mark.parametrize(("name", "pcpus"), [("two-pcpus", 2), ("sixteen-pcpus", 16), ("caches", 16), ("drift", 8), ("512-pcpus", 512)])
+@pytest.mark.parametrize(("name", "pcpus"), [("two-pcpus", 2), ("sixteen-pcpus", 16), ("caches", 16), ("drift", 8), ("strays", 16)])
 def test_every_pcpu_is_in_the_picture_once_with_a_sentence(name: str, pcpus: int) -> None:
     titles = [found.text or "" for found in ElementTree.fromstring(_of(name)).iter(f"{_SVG}title")]
     assert sorted(int(re.findall(r"^pCPU (\d+), ", title)[0]) for title in titles) == list(range(pcpus))
@@ -110,6 +147,42 @@ def test_a_recorded_place_whose_thread_may_run_elsewhere_has_an_outline_and_its_
     assert "pCPU 5, dedicated: vCPU 0 of nova-1, pinned here although it belongs elsewhere" in titles
     assert text.count('class="pf-wrong"') == 3, "two places and the legend"
     assert "taskset -pc 3 71" in text
+
+
+def test_a_pcpu_names_the_strays_on_it_and_their_repair() -> None:
+    text = _of("strays")
+    titles = [found.text or "" for found in ElementTree.fromstring(text).iter(f"{_SVG}title")]
+    assert "pCPU 3, dedicated: vCPU 1 of web; emulator threads of db may run here, and belong elsewhere" in titles
+    assert "pCPU 15, dedicated: free; process 812 (make) may run here, and belongs elsewhere" in titles
+    assert "pCPU 0, shared and overhead: overhead threads; vhost threads" in titles
+    assert text.count('class="pf-stray"') == 5 + 1, "pCPUs 2-4, 14-15 and the legend"
+    assert "taskset -pc 5 71" in text
+    assert 'class="pf-stray"' not in _of("sixteen-pcpus"), "agreement is quiet"
+
+
+def test_a_large_host_has_one_line_for_cores_that_are_alike() -> None:
+    text = _of("512-pcpus")
+    drawn = [found.text or "" for found in ElementTree.fromstring(text).iter(f"{_SVG}title")]
+    assert len(drawn) < 40
+    assert "32 cores alike: pCPUs 32-63,288-319" in text
+    assert {"pCPU 2, dedicated: vCPU 0 of web", "pCPU 259, dedicated: vCPU 3 of web"} <= set(drawn), "what somebody holds is drawn"
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.sets(st.integers(0, 255), max_size=6), st.sets(st.integers(0, 255), max_size=6))
+def test_folding_hides_no_pcpu_that_differs(held: set[int], waited: set[int]) -> None:
+    found = state("pack:2 core:64 pu:2 far mem:4096", shared="")
+    claims = tuple(Claim(guest=GuestId(f"g{cpu}"), fit=fit(str(cpu))) for cpu in sorted(held))
+    chart = host_map(replace(found, ledger=Ledger(claims=claims)), Observed(names={}, strangers=()))
+    load = HostLoad(ended=0.0, pcpus={cpu: Load(wait=500) for cpu in waited}, pools={}, guests={}, names={})
+    text = host_svg(chart, load=load)
+    titles = [one.text or "" for one in ElementTree.fromstring(text).iter(f"{_SVG}title")]
+    drawn = {int(re.findall(r"^pCPU (\d+), ", title)[0]) for title in titles}
+    alike = [CpuSet.parse(one) for one in re.findall(r"cores alike: pCPUs ([0-9,-]+)", text)]
+    assert drawn | {cpu for cpus in alike for cpu in cpus} == set(range(256))
+    for some in alike:
+        assert not held & set(some)
+        assert not waited & set(some) or set(some) <= waited
 
 
 def test_unknown_is_drawn_as_unknown() -> None:

@@ -7,14 +7,19 @@ import os
 import sqlite3
 import stat
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from tests.watch.seen import HOUR, TUESDAY, guest, owner, snapshot
 
+from pinfold.core.drift import Finding, FindingCode
+from pinfold.core.drift.written import write
 from pinfold.core.errors import InvalidRequest, Unavailable
 from pinfold.watch.changes import Change, ChangeKind
-from pinfold.watch.journal import DAY, Journal, read
+from pinfold.watch.journal import DAY, Journal, read, read_since
+from pinfold.watch.snapshot import Snapshot
 from pinfold.watch.tenures import moment, tenures
 
 WEB, DB = guest(1, name="web"), guest(2, name="db")
@@ -160,3 +165,37 @@ def test_a_link_is_not_followed(path: Path, tmp_path: Path) -> None:
 def test_a_moment_that_is_none_is_refused_with_the_forms(text: str) -> None:
     with pytest.raises(InvalidRequest, match="write 2026-11-24"):
         moment(text, TUESDAY)
+
+
+def _drift(observed: str, *, guest: str = "web", vcpu: int = 0) -> Finding:
+    return Finding(
+        code=FindingCode.DEFINITION_PINS, guest=guest, guest_id=guest, tid=71, subject=f"vCPU {vcpu}", recorded="3", observed=observed
+    )
+
+
+def _seen(*findings: Finding) -> Snapshot:
+    return replace(HELD, findings=tuple(map(write, findings)))
+
+
+def test_the_journal_knows_since_when_a_finding_has_been_there(journal: Journal, path: Path) -> None:
+    web, db = _drift("0-1"), _drift("0-1", guest="db")
+    for at, seen in ((0, _seen()), (10, _seen(web)), (20, _seen(_drift("0-7"), db)), (30, _seen(db)), (40, _seen(web, db))):
+        journal.keep(seen, TUESDAY + at)
+        if at == 20:
+            assert read_since(path, (_drift("0-7"), db)) == (TUESDAY + 10, TUESDAY + 20), "the same finding, although the place is another"
+    assert read_since(path, (web, db, _drift("0-1", vcpu=1))) == (TUESDAY + 40, TUESDAY + 20, None)
+    journal.close()
+    again = Journal(path, days=30, mib=1)
+    again.keep(_seen(web, db), TUESDAY + HOUR)
+    again.close()
+    assert read_since(path, (web, db)) == (TUESDAY + 40, TUESDAY + 20), "a watch that begins anew keeps it"
+
+
+def test_a_finding_that_is_older_than_what_the_journal_knows_has_no_time(journal: Journal, path: Path) -> None:
+    """As in a journal of an earlier pinfold, which kept no times."""
+    web, db = _drift("0-1"), _drift("0-1", guest="db")
+    journal.keep(_seen(web), TUESDAY)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("DELETE FROM kept WHERE name = 'drift-since'")
+    journal.keep(_seen(web, db), TUESDAY + 10)
+    assert read_since(path, (web, db)) == (None, TUESDAY + 10)

@@ -42,7 +42,7 @@ def show_(context: typer.Context, config: opt.Config = None, connect: opt.Connec
     from pinfold.host import written
 
     configuration = read_configuration(config, connect, only_looks=True, quiet=as_json, audits=True)
-    seen, chart, _ = _surveyed(context, configuration, quiet=as_json)
+    seen, chart = _surveyed(context, configuration, quiet=as_json)
     if as_json:
         show_json(plain(written.host(seen, chart, configuration.settings)))
     else:
@@ -63,7 +63,7 @@ def map_(
     """Draw the host: cells, cores with their siblings side by side, the pool of each pCPU and what runs there, and below it the drift.
 
     Cores that are alike and that nobody holds share a line on hosts with more than 128 pCPUs. Where `pinfold watch` runs, map and picture
-    say which pCPUs were waited for in the last minute, and where others than the owner ran.
+    say which pCPUs were waited for in the last minute, where others than the owner ran, and since when each finding has been reported.
     """
     from pinfold.cli.picture import draw_repeatedly, write_svg
     from pinfold.cli.views.host_map import host_map_view
@@ -74,18 +74,18 @@ def map_(
     if watch:
 
         def draw(width: int) -> list[RenderableType]:
-            seen, chart, drift = _surveyed(context, configuration, quiet=True, threads=True)
-            return host_map_view(seen, chart, width, drift, _load(configuration))
+            seen, chart, drift = _audited(context, configuration, quiet=True)
+            return host_map_view(seen, chart, width, drift, _load(configuration), _since(configuration, drift))
 
         draw_repeatedly(draw)
-    seen, chart, drift = _surveyed(context, configuration, quiet=as_json, threads=True)
+    seen, chart, drift = _audited(context, configuration, quiet=as_json)
     if as_json:
         show_json(plain(chart))
     elif svg is not None:
-        write_svg(svg, seen, chart, drift, _load(configuration))
+        write_svg(svg, seen, chart, drift, _load(configuration), _since(configuration, drift))
     else:
         screen = console()
-        show(host_map_view(seen, chart, screen.width, drift, _load(configuration)), screen)
+        show(host_map_view(seen, chart, screen.width, drift, _load(configuration), _since(configuration, drift)), screen)
 
 
 @app.command("pools")
@@ -131,24 +131,46 @@ def _load(configuration: Configuration) -> HostLoad | None:
         return None
 
 
-def _surveyed(
-    context: typer.Context, configuration: Configuration, *, quiet: bool, threads: bool = False
-) -> tuple[Survey, HostMap, tuple[Finding, ...]]:
-    """This host, its map and the drift of our guests; with `threads` after reading where their threads may run.
+def _since(configuration: Configuration, drift: tuple[Finding, ...]) -> tuple[float | None, ...]:
+    """Since when the watch of this host has reported each finding; None where it does not know, and without a journal that can be read."""
+    from pinfold.core.errors import Unavailable
+    from pinfold.watch.journal import journal_path, read_since
 
-    Warnings go to standard error, unless `quiet`.
-    """
+    try:
+        return read_since(journal_path(configuration.settings), drift)
+    except (InvalidRequest, Unavailable):
+        return (None,) * len(drift)
+
+
+def _surveyed(context: typer.Context, configuration: Configuration, *, quiet: bool) -> tuple[Survey, HostMap]:
+    """This host and its map, without a look at threads. Warnings go to standard error, unless `quiet`."""
     from pinfold.host.map import map_of
     from pinfold.host.survey import survey
-    from pinfold.host.verify import verdicts
 
     with open_session(context, configuration) as session:
         seen = survey(session.driver, session.settings)
-        found = verdicts(session.driver, session.settings, seen) if threads else ()
     if not quiet:
         for warning in seen.warnings:
             warn(warning)
-    return seen, map_of(seen, found), tuple(finding for verdict in found for finding in verdict.drift)
+    return seen, map_of(seen)
+
+
+def _audited(context: typer.Context, configuration: Configuration, *, quiet: bool) -> tuple[Survey, HostMap, tuple[Finding, ...]]:
+    """This host, its map and its drift, after reading where all threads may run. Warnings go to standard error, unless `quiet`."""
+    from pinfold.host.audit import audit_of
+    from pinfold.host.map import audited_map
+    from pinfold.host.survey import survey
+
+    unread: list[str] = []
+    with open_session(context, configuration) as session:
+        seen = survey(session.driver, session.settings)
+        found = audit_of(
+            session.driver, session.settings, seen, lambda guest, error: unread.append(f"guest {guest.name} is drawn as recorded: {error}")
+        )
+    if not quiet:
+        for warning in (*seen.warnings, *unread):
+            warn(warning)
+    return seen, audited_map(found), found.drift
 
 
 app.command("capacity")(capacity)

@@ -31,13 +31,25 @@ def draw_repeatedly(draw: Callable[[int], Iterable[RenderableType]]) -> NoReturn
         time.sleep(_EVERY_SECONDS)
 
 
-def write_svg(file: str, seen: Survey, chart: HostMap, drift: Sequence[Finding], load: HostLoad | None = None) -> None:
-    """Write the picture of a surveyed host, with its load if that is known. Raises `InvalidRequest` if the file cannot be written."""
+def write_svg(
+    file: str,
+    seen: Survey,
+    chart: HostMap,
+    drift: Sequence[Finding],
+    load: HostLoad | None = None,
+    since: Sequence[float | None] = (),
+) -> None:
+    """Write the picture of a surveyed host, with its load if that is known, and since when each finding has been reported.
+
+    Raises `InvalidRequest` if the file cannot be written.
+    """
+    from pinfold.cli.views.phrases import moment
     from pinfold.drawing.svg import host_svg
 
+    times = [None if at is None else moment(at) for at in since]
     guests = tuple((guest.id, guest.server or guest.name, guest.record is not None) for guest in seen.guests)
     try:
         with open(file, "w", encoding="utf-8") as stream:
-            stream.write(host_svg(chart, guests=guests, drift=drift, load=load))
+            stream.write(host_svg(chart, guests=guests, drift=drift, load=load, since=times))
     except OSError as error:
         raise InvalidRequest(f"--svg {file}: cannot be written ({error.strerror})", key="--svg") from error

@@ -14,7 +14,6 @@ from msgspec import Struct
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import PLACE_CODES, Finding, FindingCode, Severity
-from pinfold.core.errors import InvalidRequest
 from pinfold.core.fit.answer import EmulatorPlacement
 from pinfold.core.fit.count import count_host
 from pinfold.core.host import HostState
@@ -22,6 +21,7 @@ from pinfold.core.identity import GuestId
 from pinfold.core.ledger import Role, holds
 from pinfold.core.overhead import ThreadClass, capacity_millicpu
 from pinfold.core.pools import Pools
+from pinfold.core.strays import Stray, Strays, cpus_in, strays
 
 
 class Pool(Enum):
@@ -64,7 +64,8 @@ class PcpuMap(Struct, frozen=True, kw_only=True):
     `role` is None outside the dedicated pool, unless somebody holds it. `contested`: it has two owners. `overhead`: it is in the overhead
     pool. `retiring`: it has left the dedicated pool while somebody holds it. `vcpus_float` and `overhead_runs`: floating vCPUs, and
     overhead threads of guests that do not hold it, may run there now. `left_by` are the names of guests with threads that belong here
-    without holding it, and may run elsewhere.
+    without holding it, and may run elsewhere. `strays` are those whose threads may run here, but belong elsewhere, at most three of them;
+    `more_strays` counts the others. `vhost_runs`: vhost threads of guests may run there.
     """
 
     pcpu: int
@@ -78,6 +79,9 @@ class PcpuMap(Struct, frozen=True, kw_only=True):
     overhead_runs: bool | None
     owners: tuple[Owner, ...]
     left_by: tuple[str, ...] = ()
+    strays: tuple[Stray, ...] = ()
+    more_strays: int = 0
+    vhost_runs: bool | None = None
 
 
 class CoreMap(Struct, frozen=True, kw_only=True):
@@ -138,7 +142,8 @@ class HostMap(Struct, frozen=True, kw_only=True):
 
     `revision` counts the changes that the service recorded, 0 for a host without one. `dedicated_free` counts the free pCPUs of the
     dedicated pool, also those that Nova has switched off. `floating_vcpus` counts the vCPUs that float, also those of running foreign
-    guests. `floating_memory_free_mib` is the memory available to a guest without cells.
+    guests. `floating_memory_free_mib` is the memory available to a guest without cells. `strays` are threads outside their place, each with
+    what puts it back.
     """
 
     host: str
@@ -149,6 +154,7 @@ class HostMap(Struct, frozen=True, kw_only=True):
     dedicated_free: int
     floating_vcpus: int | None
     floating_memory_free_mib: int
+    strays: tuple[Strays, ...] = ()
 
     @property
     def pcpus(self) -> tuple[PcpuMap, ...]:
@@ -179,13 +185,15 @@ class Observed(Struct, frozen=True, kw_only=True):
     """What was observed on a host, beside its state.
 
     `names` are guests' names by id. `strangers` are all guests without a claim, None if no more is known of them than the ledger has.
-    `findings` are those of an audit. `judged` are the guests whose threads that audit compared with their record.
+    `findings` are those of an audit. `judged` are the guests whose threads that audit compared with their record. `vhost` are
+    the pCPUs on which vhost threads may run, None if nobody has looked at threads.
     """
 
     names: Mapping[GuestId, str]
     strangers: tuple[Stranger, ...] | None = None
     findings: tuple[Finding, ...] = ()
     judged: frozenset[GuestId] = frozenset()
+    vhost: CpuSet | None = None
 
 
 def host_map(state: HostState, observed: Observed) -> HostMap:
@@ -228,6 +236,7 @@ def host_map(state: HostState, observed: Observed) -> HostMap:
         dedicated_free=len(pools.dedicated - held),
         floating_vcpus=pcpu.floating_vcpus,
         floating_memory_free_mib=counts.floating_room_mib,
+        strays=pcpu.strays,
     )
 
 
@@ -240,10 +249,15 @@ class _Pcpus:
     def __init__(self, state: HostState, observed: Observed, owners: Mapping[int, tuple[Owner, ...]]) -> None:
         self._state, self._owners = state, owners
         self._contested = CpuSet(
-            cpu for finding in observed.findings if finding.code is FindingCode.TWO_OWNERS for cpu in _cpus(finding.subject)
+            cpu for finding in observed.findings if finding.code is FindingCode.TWO_OWNERS for cpu in cpus_in(finding.subject)
         )
         self._unseen = False if _all_known(state, observed) else None
-        self._left = _left(observed.findings)
+        self._left, self._vhost = _left(observed.findings), observed.vhost
+        self.strays = strays(observed.findings, state.topology.online, {claim.guest for claim in state.ledger.claims})
+        self._astray: dict[int, dict[Stray, None]] = {}
+        for found in self.strays:
+            for cpu in found.pcpus:
+                self._astray.setdefault(cpu, {})[found.who] = None
         vcpus = 0
         self._floating = self._overhead = CpuSet()
         for claim in state.ledger.claims:
@@ -261,6 +275,7 @@ class _Pcpus:
         pools, owners = self._state.pools, self._owners.get(cpu, ())
         ours = sum(owner.role is not Role.FOREIGN for owner in owners)
         dedicated = cpu in pools.dedicated
+        astray = tuple(self._astray.get(cpu, ()))
         return PcpuMap(
             pcpu=cpu,
             pool=_pool(cpu, pools),
@@ -273,6 +288,9 @@ class _Pcpus:
             overhead_runs=cpu in self._overhead or self._unseen,
             owners=owners,
             left_by=() if owners else tuple(sorted(self._left.get(cpu, ()))),
+            strays=astray[:_MOST_STRAYS],
+            more_strays=max(0, len(astray) - _MOST_STRAYS),
+            vhost_runs=None if self._vhost is None else cpu in self._vhost,
         )
 
 
@@ -311,6 +329,8 @@ def _owners(state: HostState, observed: Observed) -> dict[int, tuple[Owner, ...]
     return owners
 
 
+_MOST_STRAYS: Final = 3
+"""The most strays that one pCPU names."""
 _CLASSES: Final = {Role.VCPU: ThreadClass.VCPU, Role.EMULATOR: ThreadClass.EMULATOR}
 """The class of the thread for which a guest of ours holds a pCPU, by role."""
 
@@ -335,15 +355,7 @@ def _recorded_places(findings: Iterable[Finding]) -> Iterable[tuple[Finding, int
     """Each finding of threads that are elsewhere, with each pCPU of their recorded place."""
     for finding in findings:
         if finding.code in PLACE_CODES and finding.tids and finding.severity is Severity.DRIFT:
-            yield from ((finding, cpu) for cpu in _cpus(finding.recorded))
-
-
-def _cpus(text: str) -> CpuSet:
-    """The pCPUs in a finding; none if it has other text there, which an agent may report."""
-    try:
-        return CpuSet.parse(text)
-    except InvalidRequest:
-        return CpuSet()
+            yield from ((finding, cpu) for cpu in cpus_in(finding.recorded))
 
 
 def _booking(state: HostState, observed: Observed) -> OverheadBooking | None:

@@ -6,7 +6,7 @@ of thread a glyph. Text from outside is escaped, and shown on one line. The pict
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import partial
 from html import escape
 from itertools import groupby
@@ -17,6 +17,7 @@ from pinfold.core.host_map import CellMap, CoreMap, HostMap, PcpuMap
 from pinfold.core.load import HostLoad, Load
 from pinfold.core.plural import count
 from pinfold.core.printable import shown
+from pinfold.drawing.fold import FOLD_BEYOND, fold_words, folded
 from pinfold.drawing.strip import in_words, marks, sample_of_others, sample_of_waiting, strip
 from pinfold.drawing.tiles import Glyph, Tile, guest_letters, in_order, owners_of, tile_of
 
@@ -26,6 +27,8 @@ _TILE: Final = 48
 _HEIGHT: Final = 42
 _MARKS: Final = 10
 """How much higher a tile is with the marks of its load."""
+_BAND: Final = 14
+"""How much higher a tile is on a host with strays: the band that names them."""
 _GAP: Final = 8
 _LINE: Final = 20
 _FRAME: Final = 6
@@ -60,19 +63,21 @@ STYLE: Final = """
 .pf .pf-open{fill:none;stroke-width:1}
 .pf .pf-oD{stroke:#0072b2}.pf .pf-oS{stroke:#009e73}.pf .pf-oO{stroke:#e69f00}.pf .pf-oN{stroke:#999999}.pf .pf-oR{stroke:#cc79a7}
 .pf .pf-wrong{fill:none;stroke:#d55e00;stroke-width:3;stroke-dasharray:6 3}
+.pf .pf-stray{fill:#a83c00}.pf .pf-on{fill:#ffffff}.pf .pf-sw{fill:#ffffff;font-size:11px;font-weight:700}
 .pf .pf-bar{fill:#ffffff;stroke:#8c8c8c}.pf .pf-astray{stroke:#d55e00;stroke-width:3;stroke-dasharray:6 3}
 .pf .pf-used{fill:#0072b2}.pf .pf-wait,.pf .pf-beyond{fill:#a0447f}.pf .pf-others{fill:none;stroke:#1a1a1a;stroke-width:1}
 .pf .pf-h0{fill:#eeeeec}.pf .pf-h1{fill:#c6dff0}.pf .pf-h2{fill:#8fc0e3}.pf .pf-h3{fill:#4a97cc}.pf .pf-h4{fill:#0072b2}
 @media (prefers-color-scheme:dark){
 .pf text{fill:#f2f2f2}.pf .pf-paper{fill:#16181c}.pf .pf-m{fill:#d0d0d0}.pf .pf-box{fill:#25282e;stroke:#8c8c8c}
 .pf .pf-g{fill:#f2f2f2}.pf .pf-l{stroke:#f2f2f2}.pf .pf-D{fill:#56b4e9}.pf .pf-oD{stroke:#56b4e9}
-.pf .pf-wrong{stroke:#ff8a3d}.pf .pf-bar{fill:#16181c}
+.pf .pf-wrong{stroke:#ff8a3d}.pf .pf-stray{fill:#ff9d5c}.pf .pf-on,.pf .pf-sw{fill:#16181c}.pf .pf-bar{fill:#16181c}
 .pf .pf-used{fill:#56b4e9}.pf .pf-wait,.pf .pf-beyond{fill:#f2a1cf}.pf .pf-others{stroke:#f2f2f2}
 .pf .pf-h0{fill:#26292f}.pf .pf-h1{fill:#1f4a68}.pf .pf-h2{fill:#2a6690}.pf .pf-h3{fill:#3c88ba}.pf .pf-h4{fill:#56b4e9}
 }
 """
 """The style sheet of a picture. A page that holds pictures has it in its own style sheet, because its policy forbids styles in the page."""
 
+_STRAYS: Final = "a stray's band: the letters of its guest, then e emulator, v vCPU, i IOThreads, h vhost; p is a process of the host"
 BANDS: Final = {"D": "D", "DS": "DS", "S": "S", "SO": "SO", "O": "O", "R": "R", "-": "N"}
 """The colours of a pool's band, side by side."""
 
@@ -84,13 +89,15 @@ def host_svg(
     drift: Sequence[Finding] = (),
     notice: str = "",
     load: HostLoad | None = None,
+    since: Sequence[str | None] = (),
     styled: bool = True,
 ) -> str:
     """The picture of a host.
 
-    `guests` are `(key, name, ours)` of guests to name beside those that hold pCPUs. `drift` is listed with its repairs. `notice` is a
-    sentence about the whole picture, such as that the host is silent. `load` adds how long each pCPU's owner waited in the last minute and
-    what others ran there. Without `styled` the page around it has `STYLE`.
+    `guests` are `(key, name, ours)` of guests to name beside those that hold pCPUs. `drift` is listed with its repairs, and with the
+    moments of `since`, at which it was first reported. `notice` is a sentence about the whole picture, such as that the host is silent.
+    `load` adds how long each pCPU's owner waited in the last minute and what others ran there. Without `styled` the page around it has
+    `STYLE`.
     """
     known = {guest[0]: guest for guest in (*owners_of(chart), *guests)}
     named = guest_letters(known.values())
@@ -103,15 +110,15 @@ def host_svg(
         page.text(notice, "pf-b")
     _overhead(page, chart, load)
     tiles: list[Tile] = []
-    siblings = max((len(core.pcpus) for cell in chart.cells for core in cell.cores), default=1)
+    rows = _Rows(page, chart, named, load)
     for cell in chart.cells:
-        tiles += _cell(page, cell, named, siblings, load)
+        tiles += rows.cell(cell)
     if chart.offline:
         page.text("offline, but held", "pf-b")
-        tiles += _row(page, [(pcpu,) for pcpu in chart.offline], named, 1, None)
+        tiles += rows.row([(pcpu,) for pcpu in chart.offline])
     _legend(page, tiles, load)
     _guests(page, [(named[key], name) for key, name, _ in known.values()])
-    _drift(page, drift)
+    _drift(page, drift, since or (None,) * len(drift))
     return page.svg(f"Host map of {chart.host or 'this host'}", styled=styled)
 
 
@@ -161,92 +168,135 @@ def _overhead(page: _Page, chart: HostMap, load: HostLoad | None) -> None:
     page.y += 18 if measured is None else 24
 
 
-def _cell(page: _Page, cell: CellMap, named: Mapping[str, str], siblings: int, load: HostLoad | None) -> list[Tile]:
-    page.y += 6
-    free = f", {cell.dedicated_free} of {cell.dedicated} dedicated free" if cell.dedicated else ""
-    memory = f", {cell.memory_free_mib:,} of {cell.memory_mib:,} MiB free"
-    tiles: list[Tile] = []
-    parts = [(socket, list(cores)) for socket, cores in groupby(cell.cores, key=lambda core: core.socket)]
-    for number, (socket, cores) in enumerate(parts or [(None, [])]):
-        where = ("" if socket is None else f"socket {socket}, ") + f"cell {cell.id}"
-        page.text(where + (free + memory if number == 0 else ""), "pf-b")
-        if len(cell.caches) > 1:
-            tiles += _caches(page, cores, named, siblings, load)
-        else:
-            tiles += _row(page, [core.pcpus for core in cores], named, siblings, load)
-    return tiles
+class _Rows:
+    """The tiles of a host in rows; `height` is that of every tile of it."""
+
+    def __init__(self, page: _Page, chart: HostMap, named: Mapping[str, str], load: HostLoad | None) -> None:
+        self._page, self._named, self._load = page, named, load
+        self._siblings = max((len(core.pcpus) for cell in chart.cells for core in cell.cores), default=1)
+        self._fold = len(chart.pcpus) > FOLD_BEYOND
+        self._height = _HEIGHT + (0 if load is None else _MARKS) + (_BAND if chart.strays else 0)
+
+    def cell(self, cell: CellMap) -> list[Tile]:
+        """The cores of a cell, by socket."""
+        page = self._page
+        page.y += 6
+        free = f", {cell.dedicated_free} of {cell.dedicated} dedicated free" if cell.dedicated else ""
+        memory = f", {cell.memory_free_mib:,} of {cell.memory_mib:,} MiB free"
+        tiles: list[Tile] = []
+        parts = [(socket, list(cores)) for socket, cores in groupby(cell.cores, key=lambda core: core.socket)]
+        for number, (socket, cores) in enumerate(parts or [(None, [])]):
+            where = ("" if socket is None else f"socket {socket}, ") + f"cell {cell.id}"
+            page.text(where + (free + memory if number == 0 else ""), "pf-b")
+            for alike, some in folded(cores, self._room(), self._looks) if self._fold else [(False, cores)]:
+                if alike:
+                    tiles += self._one_for_all(some)
+                elif len(cell.caches) > 1:
+                    tiles += self._caches(some)
+                else:
+                    tiles += self.row([core.pcpus for core in some])
+        return tiles
+
+    def _room(self) -> int:
+        """How many cores a row has room for."""
+        return max(1, (WIDTH - 2 * _MARGIN + _GAP) // (self._siblings * _TILE + _GAP))
+
+    def _looks(self, core: CoreMap) -> Hashable:
+        """What is seen of a core, but for the numbers of its pCPUs."""
+        tiles = [tile_of(pcpu, self._named) for pcpu in core.pcpus]
+        return tuple(
+            (tile.pool, tile.text, tile.stray, tile.glyph, tile.wrong, marks(self._of(tile.pcpu) or Load(), 0, 0, _TILE)) for tile in tiles
+        )
+
+    def _of(self, cpu: int) -> Load | None:
+        return None if self._load is None else self._load.pcpus.get(cpu, Load())
+
+    def _one_for_all(self, cores: Sequence[CoreMap]) -> list[Tile]:
+        """One core for many that are alike, and which they are."""
+        top = self._page.y
+        tiles = self.row([cores[0].pcpus])
+        bottom, self._page.y = self._page.y, top + self._height // 2 - 10
+        self._page.text(fold_words(cores), x=_MARGIN + self._siblings * _TILE + 2 * _GAP)
+        self._page.y = bottom
+        return tiles
+
+    def _caches(self, cores: Sequence[CoreMap]) -> list[Tile]:
+        """The cores in a frame for each last-level cache, as many side by side as fit."""
+        page = self._page
+        groups = [list(found) for _, found in groupby(sorted(cores, key=lambda core: core.cache or 0), key=lambda core: core.cache)]
+        groups.sort(key=lambda found: found[0].siblings.first)
+        step, room = self._siblings * _TILE + _GAP, WIDTH - 2 * _MARGIN
+        per_row = min(max(map(len, groups)), max(1, (room - 2 * _FRAME + _GAP) // step))
+        width = per_row * step - _GAP + 2 * _FRAME
+        beside = max(1, (room + _GAP) // (width + _GAP))
+        tiles: list[Tile] = []
+        for start in range(0, len(groups), beside):
+            top = bottom = page.y
+            for column, found in enumerate(groups[start : start + beside]):
+                x, page.y = _MARGIN + column * (width + _GAP), top + _CACHE_HEAD
+                tiles += self.row([core.pcpus for core in found], x=x + _FRAME, per_row=per_row)
+                bottom = max(bottom, page.y)
+                page.add(f'<text class="pf-m" x="{x + _FRAME}" y="{top + 11}">last-level cache {found[0].cache}</text>')
+                page.add(f'<rect class="pf-frame" x="{x}" y="{top}" width="{width}" height="{page.y - top - _GAP}" rx="3"/>')
+            page.y = bottom
+        return tiles
+
+    def row(self, cores: Sequence[Sequence[PcpuMap]], *, x: int = _MARGIN, per_row: int = 0) -> list[Tile]:
+        """The cores from `x` on in rows of equal length, or of `per_row`; siblings touch each other."""
+        page = self._page
+        if not cores:
+            page.text("no pCPUs", "pf-m")
+            return []
+        step = max(map(len, cores)) * _TILE + _GAP if len(cores) == 1 else self._siblings * _TILE + _GAP
+        room = self._room()
+        per_row = per_row or -(-len(cores) // -(-len(cores) // room))
+        tiles: list[Tile] = []
+        for place, core in enumerate(cores):
+            row, column = divmod(place, per_row)
+            for number, pcpu in enumerate(core):
+                tile = tile_of(pcpu, self._named)
+                tiles.append(tile)
+                page.add(self._tile(tile, x + column * step + number * _TILE, page.y + row * (self._height + _GAP)))
+        page.y += -(-len(cores) // per_row) * (self._height + _GAP) + 4
+        return tiles
+
+    def _tile(self, tile: Tile, x: int, y: int) -> str:
+        load, height = self._of(tile.pcpu), self._height
+        words = f"pCPU {tile.pcpu}, {_POOLS[tile.pool]}: {tile.words}" + ("" if load is None else f"; {in_words(load)}")
+        parts = [
+            f"<g><title>{_safe(words)}</title>",
+            f'<rect class="pf-box" x="{x}" y="{y}" width="{_TILE}" height="{height}"/>',
+            _band(tile.pool, _TILE, 5, x, y),
+            f'<text class="pf-m" x="{x + 6}" y="{y + 17}">{tile.pcpu}</text>',
+            f'<text class="pf-m" x="{x + _TILE - 6}" y="{y + 17}" text-anchor="end">{tile.pool}</text>',
+            _glyph(tile.glyph, x + 6, y + 24),
+        ]
+        if tile.vhost:
+            parts.append(_vhost(x + 31, y + 24))
+        if tile.owner:
+            fitted = f' textLength="{_TILE - 25}" lengthAdjust="spacingAndGlyphs"' if len(tile.text) > 2 else ""
+            parts.append(f'<text class="pf-b" x="{x + 19}" y="{y + 34}"{fitted}>{_safe(tile.text)}</text>')
+        if load is not None:
+            parts.append(marks(load, x + 5, y + _HEIGHT - 3, _TILE - 10))
+        if tile.stray:
+            parts.append(_stray(tile.stray, x, y + height - _BAND, _TILE))
+        if tile.wrong:
+            less = _BAND if tile.stray else 0
+            parts.append(f'<rect class="pf-wrong" x="{x + 2}" y="{y + 7}" width="{_TILE - 4}" height="{height - 9 - less}"/>')
+        return "".join(parts) + "</g>"
 
 
-def _caches(page: _Page, cores: Sequence[CoreMap], named: Mapping[str, str], siblings: int, load: HostLoad | None) -> list[Tile]:
-    """The cores in a frame for each last-level cache, as many side by side as fit."""
-    groups = [list(found) for _, found in groupby(sorted(cores, key=lambda core: core.cache or 0), key=lambda core: core.cache)]
-    groups.sort(key=lambda found: found[0].siblings.first)
-    step, room = siblings * _TILE + _GAP, WIDTH - 2 * _MARGIN
-    per_row = min(max(map(len, groups)), max(1, (room - 2 * _FRAME + _GAP) // step))
-    width = per_row * step - _GAP + 2 * _FRAME
-    beside = max(1, (room + _GAP) // (width + _GAP))
-    tiles: list[Tile] = []
-    for start in range(0, len(groups), beside):
-        top = bottom = page.y
-        for column, found in enumerate(groups[start : start + beside]):
-            x, page.y = _MARGIN + column * (width + _GAP), top + _CACHE_HEAD
-            tiles += _row(page, [core.pcpus for core in found], named, siblings, load, x=x + _FRAME, per_row=per_row)
-            bottom = max(bottom, page.y)
-            page.add(f'<text class="pf-m" x="{x + _FRAME}" y="{top + 11}">last-level cache {found[0].cache}</text>')
-            page.add(f'<rect class="pf-frame" x="{x}" y="{top}" width="{width}" height="{page.y - top - _GAP}" rx="3"/>')
-        page.y = bottom
-    return tiles
+def _stray(words: str, x: int, y: int, width: int) -> str:
+    """The band at the foot of a tile that names whose threads are there without belonging there."""
+    return (
+        f'<rect class="pf-stray" x="{x}" y="{y}" width="{width}" height="{_BAND}"/>'
+        f'<path class="pf-on" d="M{x + 5} {y + 7}l5 -4v8z"/><text class="pf-sw" x="{x + 13}" y="{y + 11}">{_safe(words)}</text>'
+    )
 
 
-def _row(
-    page: _Page,
-    cores: Sequence[Sequence[PcpuMap]],
-    named: Mapping[str, str],
-    siblings: int,
-    load: HostLoad | None,
-    *,
-    x: int = _MARGIN,
-    per_row: int = 0,
-) -> list[Tile]:
-    """The cores from `x` on in rows of equal length, or of `per_row`; siblings touch each other."""
-    if not cores:
-        page.text("no pCPUs", "pf-m")
-        return []
-    step = siblings * _TILE + _GAP
-    room = max(1, (WIDTH - 2 * _MARGIN + _GAP) // step)
-    per_row = per_row or -(-len(cores) // -(-len(cores) // room))
-    height = _HEIGHT + (0 if load is None else _MARKS)
-    tiles: list[Tile] = []
-    for place, core in enumerate(cores):
-        row, column = divmod(place, per_row)
-        for number, pcpu in enumerate(core):
-            tile = tile_of(pcpu, named)
-            tiles.append(tile)
-            measured = None if load is None else load.pcpus.get(tile.pcpu, Load())
-            page.add(_tile(tile, measured, x + column * step + number * _TILE, page.y + row * (height + _GAP)))
-    page.y += -(-len(cores) // per_row) * (height + _GAP) + 4
-    return tiles
-
-
-def _tile(tile: Tile, load: Load | None, x: int, y: int) -> str:
-    words = f"pCPU {tile.pcpu}, {_POOLS[tile.pool]}: {tile.words}" + ("" if load is None else f"; {in_words(load)}")
-    height = _HEIGHT + (0 if load is None else _MARKS)
-    parts = [
-        f"<g><title>{_safe(words)}</title>",
-        f'<rect class="pf-box" x="{x}" y="{y}" width="{_TILE}" height="{height}"/>',
-        _band(tile.pool, _TILE, 5, x, y),
-        f'<text class="pf-m" x="{x + 6}" y="{y + 17}">{tile.pcpu}</text>',
-        f'<text class="pf-m" x="{x + _TILE - 6}" y="{y + 17}" text-anchor="end">{tile.pool}</text>',
-        _glyph(tile.glyph, x + 6, y + 24),
-    ]
-    if tile.owner:
-        fitted = f' textLength="{_TILE - 25}" lengthAdjust="spacingAndGlyphs"' if len(tile.text) > 2 else ""
-        parts.append(f'<text class="pf-b" x="{x + 19}" y="{y + 34}"{fitted}>{_safe(tile.text)}</text>')
-    if load is not None:
-        parts.append(marks(load, x + 5, y + _HEIGHT - 3, _TILE - 10))
-    if tile.wrong:
-        parts.append(f'<rect class="pf-wrong" x="{x + 2}" y="{y + 7}" width="{_TILE - 4}" height="{height - 9}"/>')
-    return "".join(parts) + "</g>"
+def _vhost(x: int, y: int) -> str:
+    """The glyph of vhost threads in a square of 10 by 10."""
+    return f'<path class="pf-l" d="M{x + 1} {y + 9.5}l4 -8.5l4 8.5z"/>'
 
 
 def _glyph(glyph: Glyph, x: int, y: int) -> str:
@@ -283,13 +333,19 @@ def _legend(page: _Page, tiles: Sequence[Tile], load: HostLoad | None) -> None:
     signs: list[tuple[Callable[[int, int], str], str]] = [
         (partial(_glyph, glyph), glyph.value) for glyph in Glyph if any(tile.glyph is glyph for tile in tiles)
     ]
+    if any(tile.vhost for tile in tiles):
+        signs.append((_vhost, "vhost threads"))
     if any(tile.wrong for tile in tiles):
         signs.append((_outline, "drift: not where it should be"))
+    if strayed := sorted({tile.stray for tile in tiles if tile.stray}, key=in_order):
+        signs.append((partial(_sample_of_strays, strayed[0]), "strays: may run there, belong elsewhere"))
     if load is not None:
         signs.append((sample_of_waiting, "waited; full width: all the time"))
         signs.append((sample_of_others, "others than its owner ran there"))
     _signs(page, "pools, by their letters in the right corner", pools)
     _signs(page, "what runs there", signs)
+    if any(tile.stray for tile in tiles):
+        page.text(_STRAYS)
 
 
 def _signs(page: _Page, title: str, signs: Sequence[tuple[Callable[[int, int], str], str]]) -> None:
@@ -315,6 +371,10 @@ def _band(pool: str, width: int, height: int, x: int, y: int) -> str:
     )
 
 
+def _sample_of_strays(letters: str, x: int, y: int) -> str:
+    return _stray(letters[:2], x, y - 2, 28)
+
+
 def _outline(x: int, y: int) -> str:
     return f'<rect class="pf-wrong" x="{x}" y="{y - 1}" width="22" height="12"/>'
 
@@ -334,14 +394,16 @@ def _guests(page: _Page, guests: Sequence[tuple[str, str]]) -> None:
         page.y += _LINE
 
 
-def _drift(page: _Page, drift: Sequence[Finding]) -> None:
-    """Each finding with what undoes it."""
+def _drift(page: _Page, drift: Sequence[Finding], since: Sequence[str | None]) -> None:
+    """Each finding with what undoes it, and since when it is reported."""
     if not drift:
         return
     page.y += 6
     page.text(f"{count(len(drift), 'finding')} of drift", "pf-b")
-    for finding in drift:
+    for finding, when in zip(drift, since, strict=True):
         page.text(f"✗ {finding.sentence()}")
+        if when is not None:
+            page.text(f"first reported at {when}", x=_MARGIN + 14)
         if finding.repair or finding.advice:
             page.text(finding.repair or finding.advice, "pf-c", _MARGIN + 14)
 

@@ -20,6 +20,9 @@ UNKNOWN: Final = "?"
 CLASH: Final = "!"
 STRAY: Final = "~"
 DRIFTED: Final = ">"
+VHOST: Final = "h"
+PROCESS: Final = "p"
+"""A process of the host, among the strays."""
 
 
 class Glyph(Enum):
@@ -40,8 +43,9 @@ class Glyph(Enum):
 class Tile(Struct, frozen=True, kw_only=True):
     """One pCPU of a picture. `pool` is `D`, `S`, `O`, `SO`, `DS` or `-`, and `R` for a retiring pCPU.
 
-    `text` has the owner's letters, what runs, and the signs that something is wrong: `A0`, `Ae`, `A-`, `x1`, `ve`, `·`, `?`. `wrong`: two
-    owners, a thread that may run elsewhere than recorded, or a pin outside its place. `words` say all of it in one sentence.
+    `text` has the owner's letters, what runs, and the signs that something is wrong: `A0`, `Ae`, `A-`, `x1`, `veh`, `·`, `?`. `wrong`: two
+    owners, a thread that may run elsewhere than recorded, or a pin outside its place. `stray` says whose threads may run there without
+    belonging there: `Be`, or `Be+` if there are more. `vhost`: vhost threads may run there. `words` say all of it in one sentence.
     """
 
     pcpu: int
@@ -50,6 +54,8 @@ class Tile(Struct, frozen=True, kw_only=True):
     text: str
     owner: str = ""
     wrong: bool = False
+    stray: str = ""
+    vhost: bool = False
     words: str = ""
 
 
@@ -91,8 +97,11 @@ def in_order(text: str) -> tuple[bool, int, str]:
 
 
 def owners_of(chart: HostMap) -> tuple[tuple[str, str, bool], ...]:
-    """`(key, name, ours)` of every guest that holds a pCPU of the map, for `guest_letters`."""
+    """`(key, name, ours)` of every guest that holds a pCPU of the map, or strays there, for `guest_letters`."""
     found = {owner.key: (owner.key, owner.name, owner.role is not Role.FOREIGN) for pcpu in chart.pcpus for owner in pcpu.owners}
+    for one in chart.strays:
+        if one.who.process is None:
+            found.setdefault(one.who.key, (one.who.key, one.who.name, one.who.ours))
     return tuple(found.values())
 
 
@@ -102,8 +111,18 @@ def tile_of(pcpu: PcpuMap, named: Mapping[str, str]) -> Tile:
     glyph = _glyph(pcpu)
     owner = named[pcpu.owners[0].key] if pcpu.owners else ""
     astray = bool(pcpu.owners) and (pcpu.contested or bool(pcpu.owners[0].drifted) or bool(pcpu.owners[-1].stray))
-    wrong = astray or bool(pcpu.left_by)
-    return Tile(pcpu=pcpu.pcpu, pool=pool, glyph=glyph, text=_text(pcpu, owner, glyph), owner=owner, wrong=wrong, words=_words(pcpu, glyph))
+    vhost = bool(pcpu.vhost_runs) and glyph in _WITH_VHOST
+    return Tile(
+        pcpu=pcpu.pcpu,
+        pool=pool,
+        glyph=glyph,
+        text=_text(pcpu, owner, glyph, VHOST * vhost),
+        owner=owner,
+        wrong=astray or bool(pcpu.left_by),
+        stray=_stray(pcpu, named),
+        vhost=vhost,
+        words=_words(pcpu, glyph, vhost=vhost),
+    )
 
 
 def pool_text(pcpu: PcpuMap) -> str:
@@ -142,14 +161,33 @@ def _glyph(pcpu: PcpuMap) -> Glyph:
 _CROWDS: Final = {Glyph.CROWD: "ve", Glyph.FLOATING: "v", Glyph.OVERHEAD: "e", Glyph.UNKNOWN: UNKNOWN}
 
 
-def _text(pcpu: PcpuMap, owner: str, glyph: Glyph) -> str:
+_WITH_VHOST: Final = frozenset(Glyph) - {Glyph.VCPU, Glyph.IDLE, Glyph.OFFLINE}
+"""Where vhost threads are shown. On the pCPUs of vCPUs they are no more shown than the emulator threads, whose set they share."""
+_STRAYS: Final = {
+    ThreadClass.VCPU: "v",
+    ThreadClass.EMULATOR: "e",
+    ThreadClass.IOTHREAD: "i",
+    ThreadClass.VHOST: VHOST,
+}
+
+
+def _stray(pcpu: PcpuMap, named: Mapping[str, str]) -> str:
+    if not pcpu.strays:
+        return ""
+    first = pcpu.strays[0]
+    kind = "" if first.thread_class is None else _STRAYS.get(first.thread_class, "")
+    who = PROCESS if first.process is not None else named.get(first.key, UNKNOWN) + kind
+    return who + "+" * (len(pcpu.strays) > 1)
+
+
+def _text(pcpu: PcpuMap, owner: str, glyph: Glyph, vhost: str) -> str:
     if not pcpu.owners:
-        runs = _CROWDS.get(glyph) or (FREE if pcpu.pool in (Pool.DEDICATED, Pool.EITHER) else "")
-        return runs + DRIFTED * bool(pcpu.left_by)
+        runs = _CROWDS.get(glyph) or (FREE if pcpu.pool in (Pool.DEDICATED, Pool.EITHER) and not vhost else "")
+        return runs + vhost + DRIFTED * bool(pcpu.left_by)
     if pcpu.contested:
         return owner + CLASH
     first, last = pcpu.owners[0], pcpu.owners[-1]
-    return owner + _suffix(first) + DRIFTED * bool(first.drifted) + STRAY * bool(last.stray)
+    return owner + _suffix(first) + vhost + DRIFTED * bool(first.drifted) + STRAY * bool(last.stray)
 
 
 def _suffix(owner: Owner) -> str:
@@ -160,7 +198,7 @@ def _suffix(owner: Owner) -> str:
     return str(owner.vcpu) if owner.thread_class is ThreadClass.VCPU else "e"
 
 
-def _words(pcpu: PcpuMap, glyph: Glyph) -> str:
+def _words(pcpu: PcpuMap, glyph: Glyph, *, vhost: bool = False) -> str:
     """One sentence about a pCPU, for a tooltip and a table.
 
     >>> pcpu = PcpuMap(
@@ -171,9 +209,12 @@ def _words(pcpu: PcpuMap, glyph: Glyph) -> str:
     'free'
     """
     said = [_use(owner) for owner in pcpu.owners] or [glyph.value]
+    said += ["vhost threads"] if vhost else []
     said += ["offline"] if pcpu.offline and pcpu.owners else []
     said += ["retiring: no longer dedicated"] if pcpu.retiring else []
     said += [f"threads of {name} belong here, and may run elsewhere now" for name in pcpu.left_by]
+    said += [f"{one.words()} may run here, and belong{'s' if one.process is not None else ''} elsewhere" for one in pcpu.strays]
+    said += [f"{pcpu.more_strays} more that belong elsewhere"] if pcpu.more_strays else []
     said += ["two owners"] if pcpu.contested and pcpu.owners else []
     return "; ".join(said)
 

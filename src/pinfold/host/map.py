@@ -5,27 +5,41 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from pinfold.core.cpuset import CpuSet
-from pinfold.core.drift import two_owners
+from pinfold.core.drift import Finding, two_owners
 from pinfold.core.host_map import HostMap, Observed, Owner, Stranger, host_map
 from pinfold.core.ledger import Role
 from pinfold.core.overhead import ThreadClass
 from pinfold.drivers.port import HostGuest
+from pinfold.host.audit import Audit
 from pinfold.host.claims import owners, places_of
 from pinfold.host.places import Places, places
 from pinfold.host.survey import Survey, own_pins
 from pinfold.host.verify import Verdict
 
 
-def map_of(seen: Survey, verdicts: Iterable[Verdict] = ()) -> HostMap:
-    """The map of a surveyed host. `verdicts` are those on guests of ours whose threads were read."""
+def map_of(seen: Survey, verdicts: Iterable[Verdict] = (), host_findings: Iterable[Finding] = ()) -> HostMap:
+    """The map of a surveyed host. `verdicts` are those on guests whose threads were read, `host_findings` are about the host."""
     found = tuple(verdicts)
     observed = Observed(
         names={guest.id: guest.server or guest.name for guest in seen.guests},
         strangers=tuple(_stranger(guest, seen) for guest in seen.guests if guest.record is None),
-        findings=two_owners(owners(seen)) + tuple(finding for verdict in found for finding in verdict.findings),
+        findings=(*two_owners(owners(seen)), *host_findings, *(finding for verdict in found for finding in verdict.findings)),
         judged=frozenset(verdict.guest.id for verdict in found),
+        vhost=_vhost(found),
     )
     return host_map(seen.state, observed)
+
+
+def audited_map(found: Audit) -> HostMap:
+    """The map of an audited host."""
+    return map_of(found.seen, found.guests, found.host_findings)
+
+
+def _vhost(verdicts: Iterable[Verdict]) -> CpuSet | None:
+    """The pCPUs on which vhost threads of the guests may run; None if nobody looked at threads."""
+    seen = [verdict.observation.threads for verdict in verdicts if verdict.observation is not None]
+    vhost = (thread.allowed for threads in seen for thread in threads if thread.thread_class is ThreadClass.VHOST)
+    return CpuSet.union(vhost) if seen else None
 
 
 def _stranger(guest: HostGuest, seen: Survey) -> Stranger:

@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final
 
 from msgspec import Struct, structs
 
+from pinfold.core.drift import Finding
 from pinfold.core.errors import InvalidRequest, Unavailable
 from pinfold.core.overhead import ThreadClass
 from pinfold.core.overhead.hours import OverheadHour, Place, ShapeHour
 from pinfold.core.settings import HostSettings
 from pinfold.host.lock import host_key, state_folder
 from pinfold.store.sqlite_file import is_damage
+from pinfold.watch import drift_since
 from pinfold.watch import snapshot as snapshots
 from pinfold.watch.changes import EMPTY, Change, ChangeKind, changes
 from pinfold.watch.snapshot import Snapshot
@@ -122,6 +124,7 @@ class Journal:
             self._write(cursor, found, at)
             if before is not now and before != now:
                 cursor.execute("INSERT OR REPLACE INTO kept VALUES ('snapshot', ?)", (snapshots.encode(now),))
+                _keep_times(cursor, before or EMPTY, now, at)
             cursor.execute("INSERT OR REPLACE INTO kept VALUES ('seen', ?)", (repr(at),))
             if before is None:
                 cursor.execute("INSERT OR IGNORE INTO kept VALUES ('begins', ?)", (repr(at),))
@@ -246,6 +249,23 @@ def read(
         begins=float(kept.get("begins", 0.0)),
         seen=float(kept.get("seen", 0.0)),
     )
+
+
+def read_since(path: Path, findings: Iterable[Finding]) -> tuple[float | None, ...]:
+    """Since when the watch has seen each finding, in seconds since the epoch; None where it does not know. Raises what `read` raises."""
+    with _reading(path) as connection:
+        return drift_since.since(_times(connection.cursor()), findings)
+
+
+def _times(cursor: sqlite3.Cursor) -> drift_since.Times:
+    row = cursor.execute("SELECT value FROM kept WHERE name = 'drift-since'").fetchone()
+    return {} if row is None else drift_since.decode(row[0])
+
+
+def _keep_times(cursor: sqlite3.Cursor, before: Snapshot, now: Snapshot, at: float) -> None:
+    """Keep since when each finding of drift has been there."""
+    times = drift_since.times_now(_times(cursor), before.findings, now.findings, at)
+    cursor.execute("INSERT OR REPLACE INTO kept VALUES ('drift-since', ?)", (drift_since.encode(times),))
 
 
 def read_hours(path: Path) -> tuple[OverheadHour, ...]:

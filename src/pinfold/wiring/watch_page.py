@@ -6,16 +6,19 @@ It reads what the watch knows and changes nothing. A browser asks every few seco
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from typing import Final
 
 from msgspec import Struct
 
-from pinfold.core.errors import InvalidRequest
+from pinfold.core.drift import Finding
+from pinfold.core.errors import InvalidRequest, Unavailable
 from pinfold.core.history import KEPT_SECONDS
 from pinfold.core.identity import GuestId
-from pinfold.host.map import map_of
+from pinfold.core.settings import HostSettings
+from pinfold.host.map import audited_map
+from pinfold.watch.journal import journal_path, read_since
 from pinfold.watch.listener import Page
 from pinfold.watch.loop import Watch
 
@@ -70,6 +73,14 @@ def _live(watch: Watch, fields: Mapping[str, str]) -> str:
     return f"retry: {_ASK_AGAIN_MS}\nid: {now}\n{changed}data: {now}\n\n"
 
 
+def _since(settings: HostSettings, findings: Sequence[Finding]) -> tuple[float | None, ...]:
+    """Since when each finding has been there; the page does without, if the journal cannot be read."""
+    try:
+        return read_since(journal_path(settings), findings)
+    except (InvalidRequest, Unavailable):
+        return (None,) * len(findings)
+
+
 def _host(watch: Watch) -> str:
     from pinfold.api.ui.host_view import host_view
     from pinfold.api.ui.render import moment, render
@@ -81,7 +92,10 @@ def _host(watch: Watch) -> str:
     guests = [(GuestId(guest.id), guest.server or guest.name) for guest in seen.guests if guest.active]
     trouble = "; ".join(state.troubles.values())
     history = watch.history(KEPT_SECONDS)
-    view = host_view(map_of(seen, last.audit.guests), seen.state, last.audit.findings, guests, history if history.ends else None)
+    found = last.audit.findings
+    view = host_view(
+        audited_map(last.audit), seen.state, found, guests, history if history.ends else None, since=_since(state.settings, found)
+    )
     return render(
         "host.html",
         account="",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Response
@@ -13,12 +13,15 @@ from pinfold.api.agent.tokens import make_token
 from pinfold.api.dependencies import ApiServices, Services
 from pinfold.api.text_pattern import TextPattern
 from pinfold.api.v1.schemas import HostFenced, HostList, HostMap, HostShown, HostView, HostWithToken, ListedHost
+from pinfold.api.v1.thread_report import thread_report
 from pinfold.core import host_map
+from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import Finding, written
 from pinfold.core.encoding import plain
 from pinfold.core.errors import not_found
 from pinfold.core.host_map import Observed
-from pinfold.core.identity import HostId
+from pinfold.core.identity import GuestId, HostId
+from pinfold.core.overhead import ThreadClass
 from pinfold.store import findings, guests, hosts
 from pinfold.store.guests import GuestFilter
 from pinfold.store.records import HostRecord
@@ -107,11 +110,19 @@ def map_of_host(
         aged = findings.aged(connection, host.id)
         counts = findings.counts(connection, host.id)
         reported = findings.reported(connection, host.id)
+        told = guests.thread_reports(connection, host.id)
         audited = reported is not None and sum(each.count.count for each in counts) == len(aged)
     held = frozenset(claim.guest for claim in ledger.state.ledger.claims)
     read = tuple(written.read(one) for one, _ in aged)
-    observed = Observed(names=names, findings=read, judged=held if audited else frozenset())
+    observed = Observed(names=names, findings=read, judged=held if audited else frozenset(), vhost=_vhost(told))
     return host_map.host_map(ledger.state, observed), read, tuple(since for _, since in aged), reported
+
+
+def _vhost(told: Iterable[tuple[GuestId, str]]) -> CpuSet | None:
+    """The pCPUs on which vhost threads may run, by the reports of guests' threads; None without a report."""
+    reports = [report for guest, text in told if (report := thread_report(guest, text)) is not None]
+    seen = (thread for report in reports for thread in report.threads if thread.thread_class is ThreadClass.VHOST)
+    return CpuSet.union(thread.allowed for thread in seen) if reports else None
 
 
 @router.post("/{name}/fence")

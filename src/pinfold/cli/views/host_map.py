@@ -9,7 +9,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from pinfold.cli.views.columns import Columns
-from pinfold.cli.views.marks import Mark, guest_marks, owner_mark, pool_mark
+from pinfold.cli.views.marks import Mark, guest_marks, owner_mark, pool_mark, stray_mark
 from pinfold.cli.views.phrases import foreign_words, guest_cell, mib_of, short_emulator_words, vcpu_words
 from pinfold.cli.views.proof import findings_lines
 from pinfold.core.cpuset import CpuSet
@@ -19,25 +19,30 @@ from pinfold.core.ledger import Role
 from pinfold.core.load import HostLoad, pcpu_sentences
 from pinfold.core.overhead import ThreadClass
 from pinfold.core.plural import count, page_words
-from pinfold.drawing.tiles import CLASH, DRIFTED, FREE, STRAY, UNKNOWN
+from pinfold.drawing.fold import FOLD_BEYOND, fold_words, folded
+from pinfold.drawing.tiles import CLASH, DRIFTED, FREE, STRAY, UNKNOWN, VHOST
 from pinfold.host.survey import Survey
 
 _LABEL = 7
-_FOLD_BEYOND = 128
-"""A host with more pCPUs has one line for a long run of cores that nobody holds and that are alike."""
 
 
 def host_map_view(
-    seen: Survey, chart: HostMap, width: int, drift: Sequence[Finding] = (), load: HostLoad | None = None
+    seen: Survey,
+    chart: HostMap,
+    width: int,
+    drift: Sequence[Finding] = (),
+    load: HostLoad | None = None,
+    since: Sequence[float | None] = (),
 ) -> list[RenderableType]:
     """The map for a screen `width` columns wide, with what was waited for in the last minute, and below it the drift with its repairs.
 
-    Pure.
+    `since` has the times at which the drift was first reported, where that is known. Pure.
     """
     guests = guest_marks(seen)
     pcpus = [pcpu for cell in chart.cells for core in cell.cores for pcpu in core.pcpus]
     owners = {pcpu.pcpu: owner_mark(pcpu, guests) for pcpu in pcpus}
-    rows = _Rows(owners, width, fold=len(pcpus) > _FOLD_BEYOND)
+    strays = {pcpu.pcpu: stray_mark(pcpu, guests) for pcpu in pcpus}
+    rows = _Rows(owners, strays, width, fold=len(pcpus) > FOLD_BEYOND)
     lines: list[RenderableType] = [*host_head(seen, chart), Text()]
     for sockets, cells in groupby(chart.cells, key=_sockets):
         if sockets:
@@ -51,7 +56,7 @@ def host_map_view(
         lines += [*(Text(sentence) for sentence in pcpu_sentences(load)), Text()]
     lines += _legend(pcpus, owners, width)
     if drift:
-        lines += [Text(), Text(f"{count(len(drift), 'place')} drifted:", style="bold red"), *findings_lines(drift)]
+        lines += [Text(), Text(f"{count(len(drift), 'place')} drifted:", style="bold red"), *findings_lines(drift, since)]
     return lines
 
 
@@ -125,14 +130,16 @@ class _Rows:
     """The rows of every cell in one layout: cores side by side, every pCPU in a column of the same width.
 
     The cores of a cell with several last-level caches are grouped by cache, and a cache starts in the row of another only if both fit.
-    With `fold`, cores in a row that are alike and that no guest holds are one line, if they would need more than one row.
+    With `fold`, cores in a row that are alike and that no guest holds are one line, if they would need more than one row. The row of
+    strays is there only where some are.
     """
 
-    def __init__(self, owners: Mapping[int, Mark], width: int, *, fold: bool) -> None:
+    def __init__(self, owners: Mapping[int, Mark], strays: Mapping[int, Mark], width: int, *, fold: bool) -> None:
         self._owners = owners
+        self._strays = strays
         self._width = width
         self._fold = fold
-        self._column = 1 + max([2, *(max(len(mark.text), len(str(cpu))) for cpu, mark in owners.items())])
+        self._column = 1 + max([2, *(max(len(mark.text), len(strays[cpu].text), len(str(cpu))) for cpu, mark in owners.items())])
 
     def of(self, cell: CellMap) -> list[Text]:
         if not cell.cores:
@@ -140,38 +147,26 @@ class _Rows:
         siblings = max(len(core.pcpus) for core in cell.cores)
         room = max(1, (self._width - _LABEL) // (1 + siblings * self._column))
         lines: list[Text] = []
-        for folded, cores in self._parts(cell, room):
+        for in_one, cores in self._parts(cell, room):
             lines += [Text()] if lines else []
-            lines += [self._line_of(cores)] if folded else self._drawn(cores, room, siblings, grouped=len(cell.caches) > 1)
+            lines += [self._line_of(cores)] if in_one else self._drawn(cores, room, siblings, grouped=len(cell.caches) > 1)
         return lines
 
     def _parts(self, cell: CellMap, room: int) -> list[tuple[bool, list[CoreMap]]]:
         """The cores of a cell in order, cut where one line stands for many: `(in one line, cores)`."""
-        parts: list[tuple[bool, list[CoreMap]]] = []
-        for alike, run in groupby((core for _, cores in cell.caches for core in cores), key=self._likeness):
-            cores = list(run)
-            folded = self._fold and alike is not None and len(cores) > room
-            if parts and not folded and not parts[-1][0]:
-                parts[-1][1].extend(cores)
-            else:
-                parts.append((folded, cores))
-        return parts
+        cores = [core for _, found in cell.caches for core in found]
+        return folded(cores, room, self._looks) if self._fold else [(False, cores)]
 
-    def _likeness(self, core: CoreMap) -> tuple[tuple[str, str], ...] | None:
-        """What cores in one line have in common; None for one that a guest holds a pCPU of."""
-        if any(pcpu.owners for pcpu in core.pcpus):
-            return None
-        return tuple((pool_mark(pcpu).text, self._owners[pcpu.pcpu].text) for pcpu in core.pcpus)
+    def _looks(self, core: CoreMap) -> tuple[tuple[str, str, str], ...]:
+        return tuple((pool_mark(pcpu).text, self._owners[pcpu.pcpu].text, self._strays[pcpu.pcpu].text) for pcpu in core.pcpus)
 
     def _line_of(self, cores: Sequence[CoreMap]) -> Text:
         first = cores[0].pcpus[0]
-        cpus = CpuSet(pcpu.pcpu for core in cores for pcpu in core.pcpus)
-        caches = len({core.cache for core in cores})
-        where = f" in {caches} last-level caches" if caches > 1 else ""
-        line = Text(f"  {len(cores)} cores alike{where}: pCPUs {cpus}, pool ")
-        line.append_text(Text(pool_mark(first).text, style=pool_mark(first).style))
-        runs = self._owners[first.pcpu]
-        return line.append(", runs ").append(runs.text, style=runs.style) if runs.text else line
+        line = Text(f"  {fold_words(cores)}, pool ").append_text(Text(pool_mark(first).text, style=pool_mark(first).style))
+        for words, mark in ((", runs ", self._owners[first.pcpu]), (", stray ", self._strays[first.pcpu])):
+            if mark.text:
+                line.append(words).append(mark.text, style=mark.style)
+        return line
 
     def _drawn(self, drawn: Sequence[CoreMap], room: int, siblings: int, *, grouped: bool) -> list[Text]:
         lines: list[Text] = []
@@ -185,8 +180,10 @@ class _Rows:
                 ("pCPU", [[Mark(text=str(pcpu.pcpu)) for pcpu in core.pcpus] for core in cores]),
                 ("pool", [[pool_mark(pcpu) for pcpu in core.pcpus] for core in cores]),
                 ("runs", [[self._owners[pcpu.pcpu] for pcpu in core.pcpus] for core in cores]),
+                ("stray", [[self._strays[pcpu.pcpu] for pcpu in core.pcpus] for core in cores]),
             ):
-                lines.append(self._row(label, cores, marks, siblings, starts))
+                if label != "stray" or any(mark.text for group in marks for mark in group):
+                    lines.append(self._row(label, cores, marks, siblings, starts))
         return lines
 
     def _caches(self, caches: Sequence[Sequence[CoreMap]], siblings: int) -> Text:
@@ -240,9 +237,21 @@ def _guests(seen: Survey, marks: Mapping[str, Mark]) -> Columns:
     return table
 
 
+_STRAYS = (
+    ("Bv", "vCPU threads of guest B", "", ThreadClass.VCPU, False),
+    ("Be", "emulator threads of guest B", "", ThreadClass.EMULATOR, False),
+    ("Bi", "IOThreads of guest B", "", ThreadClass.IOTHREAD, False),
+    ("Bh", "vhost threads of guest B", "", ThreadClass.VHOST, False),
+    ("B", "threads of guest B", "", None, False),
+    ("p", "a process of the host", "s", None, True),
+)
+"""The signs of strays: sign, words, the ending of their verb, thread class, and whether it is a process."""
+
+
 def _legend(pcpus: Sequence[PcpuMap], owners: Mapping[int, Mark], width: int) -> list[Text]:
     uses = [use for pcpu in pcpus for use in pcpu.owners]
     texts = {mark.text for mark in owners.values()}
+    strays = {(one.thread_class, one.process is not None) for pcpu in pcpus for one in pcpu.strays}
     drifted = any(use.drifted for use in uses) or any(pcpu.left_by for pcpu in pcpus)
     entries = (
         ("A0", "vCPU 0 of guest A", any(use.role is Role.VCPU for use in uses)),
@@ -250,17 +259,18 @@ def _legend(pcpus: Sequence[PcpuMap], owners: Mapping[int, Mark], width: int) ->
         ("A-", "a sibling that it keeps idle", any(use.role is Role.IDLE_SIBLING for use in uses)),
         ("x1", "a guest that is not ours", any(use.role is Role.FOREIGN for use in uses)),
         ("x1e", "its emulator threads", any(use.role is Role.FOREIGN and use.thread_class is ThreadClass.EMULATOR for use in uses)),
-        ("v", "floating vCPUs", bool(texts & {"v", "ve", "v>", "ve>"})),
-        ("e", "overhead threads of guests", bool(texts & {"e", "ve", "e>", "ve>"})),
+        ("v", "floating vCPUs", bool(texts & {"v", "ve", "v>", "ve>", "vh", "veh", "vh>", "veh>"})),
+        ("e", "overhead threads of guests", bool(texts & {"e", "ve", "e>", "ve>", "eh", "veh", "eh>", "veh>"})),
+        (VHOST, "their vhost threads", any(pcpu.vhost_runs and VHOST in owners[pcpu.pcpu].text for pcpu in pcpus)),
         (FREE, "free", FREE in texts),
         (UNKNOWN, "nobody has seen what runs there", UNKNOWN in texts),
         (CLASH, "two owners: see pinfold audit", any(pcpu.contested and pcpu.owners for pcpu in pcpus)),
-        (
-            DRIFTED,
-            "recorded here, but may run elsewhere: see pinfold audit",
-            drifted,
-        ),
+        (DRIFTED, "recorded here, but may run elsewhere: see pinfold audit", drifted),
         (STRAY, "pinned here, but belongs elsewhere: see pinfold audit", any(use.stray for use in uses)),
+        *(
+            (sign, f"in the row stray: {words}, which may run there and belong{s} elsewhere", (kind, process) in strays)
+            for sign, words, s, kind, process in _STRAYS
+        ),
         ("R", "retiring: held, but no longer dedicated", any(pcpu.retiring for pcpu in pcpus)),
     )
     lines: list[Text] = []

@@ -41,7 +41,7 @@ def owner_mark(pcpu: PcpuMap, guests: Mapping[str, Mark]) -> Mark:
     `A0` is vCPU 0 of guest A, `Ae` its emulator threads, `A-` a sibling that it keeps idle, `x1` a guest that is not ours, `x1e` the
     emulator threads of that guest on a separate pCPU, `·` a free dedicated pCPU. `!` follows if there are two owners, `>` if the thread may
     run elsewhere, `~` if a guest of Nova's is pinned there but belongs elsewhere. In the other pools it is `v` for floating vCPUs, `e`
-    for overhead threads, and `?` if nobody has seen what runs.
+    for overhead threads, `h` for vhost threads among them, and `?` if nobody has seen what runs.
     """
     tile = tile_of(pcpu, {guest: mark.text for guest, mark in guests.items()})
     if tile.wrong:
@@ -49,3 +49,12 @@ def owner_mark(pcpu: PcpuMap, guests: Mapping[str, Mark]) -> Mark:
     if pcpu.owners:
         return Mark(text=tile.text, style=guests[pcpu.owners[0].key].style)
     return Mark(text=tile.text, style=_CROWD_STYLES.get(tile.glyph, "green") if tile.text not in (FREE, "") else "dim")
+
+
+def stray_mark(pcpu: PcpuMap, guests: Mapping[str, Mark]) -> Mark:
+    """Whose threads may run on a pCPU without belonging there, empty for nobody.
+
+    `Be` are emulator threads of guest B, `Bv` vCPU threads, `Bi` IOThreads, `Bh` vhost threads, `B` threads of several classes, `p` is a
+    process of the host. `+` follows if there are more.
+    """
+    return Mark(text=tile_of(pcpu, {guest: mark.text for guest, mark in guests.items()}).stray, style="bold white on red")
