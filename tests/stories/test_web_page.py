@@ -19,7 +19,7 @@ from tests.stories.test_drift import PART, STRAY, finds
 from pinfold.api.accounts import Account, Role
 from pinfold.api.ui.pictures import Pictures
 from pinfold.api.ui.routes import changes
-from pinfold.api.ui.samples import Samples
+from pinfold.api.ui.samples import ASK_SECONDS, OTHERS, PRESSURE_SECONDS, Samples
 from pinfold.api.ui.sessions import MOST_SESSIONS, SESSION_SECONDS, SESSIONS_PER_ACCOUNT, STREAMS_PER_ACCOUNT, Sessions
 from pinfold.core.identity import HostId
 from pinfold.store import hosts as store_hosts
@@ -131,6 +131,44 @@ def test_the_fleet_is_sorted_by_what_one_looks_for(fleet: Fleet) -> None:
     text = fleet.http.get("/ui?sort=drift").text
     assert "✗ 1" in text, "a note is no drift"
     assert "flavor=share" in fleet.http.get("/ui?flavor=share").text, "the orders keep the flavor"
+
+
+def test_a_pool_that_is_full_by_load_and_not_by_booking_is_seen_in_score_order_and_sentence(fleet: Fleet) -> None:
+    made = draw_fleet(fleet)
+    finds(fleet.agents["adrift"])
+
+    def order() -> list[str]:
+        return re.findall(r'id="host-(\w+)"', fleet.http.get("/ui", params={"sort": "score"}).text)
+
+    before = text_of(fleet.http.get("/ui", params={"sort": "score"}))
+    assert order() == ["tight", "adrift", "roomy"]
+    assert "full by load" not in before
+    guests = {name: guest for name, guest in made.items() if name[0] == "r"}
+    answer(fleet.agents["roomy"], hour("roomy", guests, hungry="r02-web", noisy="r04-web"))
+    after = text_of(fleet.http.get("/ui", params={"sort": "score"}))
+    assert order() == ["roomy", "tight", "adrift"], "hardly booked, but the pool works and waits for more than it has"
+    assert "Overhead pool full by load: roomy" in after
+    assert "The overhead pool is nearly full by load, not by booking: enlarge it" in after
+    assert "but it has starving threads" in after, "where the next guest would go"
+
+
+def test_hosts_that_no_page_shows_are_asked_in_turns_and_sorted_by_what_they_answer(fleet: Fleet) -> None:
+    now = 0.0
+    samples = Samples(clock=lambda: now)
+    service = fleet.services.fleet.hosts
+    ids = [HostId(fleet.host(f"h{place:02}").id) for place in range(OTHERS + 2)]
+    asked = set()
+    for _ in range(2):
+        assert samples.lately(fleet.services.database, service, (), others=ids) == {}
+        asked |= {agent.id for agent in fleet.agents.values() if agent.orders()["question"] is not None}
+        now += ASK_SECONDS
+    assert asked == set(ids), "after two rounds everybody was asked"
+    answer(fleet.agents["h00"], hour("h00", {}, noisy="nobody"))
+    now -= ASK_SECONDS
+    samples.lately(fleet.services.database, service, [ids[0]], others=ids)
+    assert samples.pressures()[ids[0]].millicpu > 900
+    now += PRESSURE_SECONDS + 1
+    assert samples.pressures() == {}, "what is old is forgotten"
 
 
 def test_a_guest_is_found_by_a_part_of_its_name(fleet: Fleet) -> None:

@@ -49,6 +49,15 @@ class HostLoad(Struct, frozen=True, kw_only=True):
     names: Mapping[str, str]
 
 
+class Pressure(Struct, frozen=True, kw_only=True):
+    """What is kept of a host's load to compare it with others: how much its overhead pool worked and waited, in millicpu, and whether
+    threads of a guest starve.
+    """
+
+    millicpu: int
+    starving: bool
+
+
 class Runner(Struct, frozen=True):
     """What of another guest ran, its vCPUs or its overhead threads, and how much they worked in millicpu."""
 
@@ -141,6 +150,18 @@ def lately(history: HostHistory) -> HostLoad | None:
         guests={guest: _of_guest(rows, last.seconds) for guest, rows in by_guest.items()},
         names=names,
     )
+
+
+def pressure(load: HostLoad) -> Pressure:
+    """What is kept of a load to compare hosts.
+
+    >>> pools = {"overhead": Load(work=900, wait=700)}
+    >>> pressure(HostLoad(ended=0.0, pcpus={}, pools=pools, guests={"1": (Load(), Load(wait=620))}, names={"1": "web"}))
+    Pressure(millicpu=1600, starving=True)
+    """
+    pool = load.pools.get("overhead", Load())
+    waits = (one.wait or 0 for pair in load.guests.values() for one in pair)
+    return Pressure(millicpu=(pool.work or 0) + (pool.wait or 0), starving=any(wait > STARVING_MILLICPU for wait in waits))
 
 
 def starving(load: HostLoad, claims: Iterable[Claim]) -> tuple[Starving, ...]:

@@ -6,7 +6,7 @@ of the hosts that the page shows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -14,38 +14,22 @@ from markupsafe import Markup
 from msgspec import Struct
 
 from pinfold.api.dependencies import ApiServices
+from pinfold.api.ui.host_rows import ORDERS, TIGHT, HostRow, host_rows, with_load
 from pinfold.api.ui.next_place import next_places
 from pinfold.api.ui.render import moment, render
-from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import Severity
-from pinfold.core.fit.capacity import HostCapacity
-from pinfold.core.fit.slots import Resource
 from pinfold.core.identity import HostId
-from pinfold.core.load import HostLoad, Load, starving
-from pinfold.core.overhead import capacity_millicpu
+from pinfold.core.load import HostLoad, Load, pressure, starving
 from pinfold.core.request.model import Flavor
 from pinfold.drawing.small import fleet_legend
 from pinfold.drawing.strip import in_words, strip_svg
-from pinfold.scheduler.index import Entry
 from pinfold.store import findings, flavors, guests, hosts
 from pinfold.store.guests import GuestFilter
 
 PAGE: Final = 50
 """The most hosts on one page of the fleet."""
-TIGHT: Final = 0.1
-"""A pool with a smaller free share is nearly full."""
 _MOST_FOUND: Final = 50
 _MOST_NAMED: Final = 5
-_LACKS: Final = {
-    Resource.OVERHEAD: "no overhead left",
-    Resource.DISK: "no disk left",
-    Resource.SHARED: "no room for floating vCPUs",
-    Resource.MEMORY: "no memory left",
-    Resource.PAGES: "no huge pages left",
-    Resource.SIBLINGS: "no whole cores left",
-    Resource.PCPUS: "too few in a cell",
-}
-"""Why free pCPUs are stranded."""
 _ANY: Final = Flavor(
     name="4 pinned vCPUs, share",
     vcpus=4,
@@ -54,46 +38,6 @@ _ANY: Final = Flavor(
     extra_specs=(("hw:cpu_policy", "dedicated"), ("hw:emulator_threads_policy", "share")),
 )
 """What is asked for where no flavor has 4 vCPUs."""
-
-
-class HostRow(Struct, frozen=True, kw_only=True):
-    """One host. `headroom` is the free share of its overhead pool, None without a pool. `drift` is None if nobody has looked.
-
-    `slots` are the guests of the chosen flavor that fit, `stranded` the free dedicated pCPUs that no guest of it can use, and `lacks`
-    why. `score` is 100 for a host that needs no attention.
-    """
-
-    id: HostId
-    name: str
-    state: str
-    dedicated: int
-    dedicated_free: int
-    booked: int
-    capacity: int
-    headroom: float | None
-    guests: int
-    drift: int | None
-    slots: int
-    stranded: int
-    lacks: str
-    score: int
-    advice: str
-    entry: Entry
-
-
-ORDERS: Final[dict[str, tuple[str, str, Callable[[HostRow], Any]]]] = {
-    "headroom": (
-        "overhead headroom",
-        "least overhead headroom first",
-        lambda row: (2.0 if row.headroom is None else row.headroom, row.name),
-    ),
-    "score": ("score", "lowest score first", lambda row: (row.score, row.name)),
-    "drift": ("drift", "most drift first", lambda row: (-(row.drift or 0), row.name)),
-    "fragmentation": ("stranded pCPUs", "most stranded pCPUs first", lambda row: (-row.stranded, row.name)),
-    "slots": ("room", "most room for the flavor first", lambda row: (-row.slots, row.name)),
-    "free": ("free dedicated pCPUs", "fewest free dedicated pCPUs first", lambda row: (row.dedicated_free, row.name)),
-    "name": ("name", "by name", lambda row: (row.name,)),
-}
 
 
 class FleetQuery(Struct, frozen=True, kw_only=True):
@@ -120,10 +64,16 @@ def fleet_page(services: ApiServices, account: str, query: FleetQuery) -> str:
     pages = max(1, -(-len(rows) // PAGE))
     query = _within(query, pages)
     shown_rows = rows[(query.page - 1) * PAGE : query.page * PAGE]
-    loads = services.samples.lately(services.database, services.fleet.hosts, [row.id for row in shown_rows if row.state != "silent"])
+    loads = services.samples.lately(
+        services.database,
+        services.fleet.hosts,
+        [row.id for row in shown_rows if row.state != "silent"],
+        others=[row.id for row in rows if row.state not in ("silent", "fenced")],
+    )
+    shown_rows = [with_load(row, pressure(loads[row.id])) if row.id in loads else row for row in shown_rows]
     hungry = [(row, one) for row in shown_rows if row.id in loads for one in starving(loads[row.id], row.entry.state.ledger.claims)]
     used = {host: load.pools.get("overhead", Load()) for host, load in loads.items()}
-    starved = {row.id for row, _ in hungry}
+    starved = {row.id for row, _ in hungry} | {row.id for row in rows if row.starving}
     places, nearest = next_places(services, flavor, _notes(rows, starved))
     return render(
         "fleet.html",
@@ -139,7 +89,7 @@ def fleet_page(services: ApiServices, account: str, query: FleetQuery) -> str:
         ],
         more_astray=sum(row.drift or 0 for row in rows) - min(_MOST_NAMED, len(astray)),
         tight=[row for row in rows if row.headroom is not None and row.headroom < TIGHT][:_MOST_NAMED],
-        busy=[row for row in shown_rows if row.id in used and is_busy(row, used[row.id])][:_MOST_NAMED],
+        busy=sorted((row for row in {row.id: row for row in (*rows, *shown_rows)}.values() if row.busy), key=_spare)[:_MOST_NAMED],
         used=used,
         starved=starved,
         silent=[row for row in rows if row.state == "silent"][:_MOST_NAMED],
@@ -173,86 +123,8 @@ def shown_hosts(services: ApiServices, query: FleetQuery) -> tuple[HostId, ...]:
     return tuple(row.id for row in rows[(query.page - 1) * PAGE : query.page * PAGE] if row.state != "silent")
 
 
-def host_rows(services: ApiServices, flavor: Flavor, sort: str) -> list[HostRow]:
-    """Every host, in that order."""
-    scheduler = services.fleet.scheduler
-    left = {host.host: host for host in scheduler.capacity((flavor,)).hosts}
-    entries = scheduler.index.look(lambda view: tuple(view.entries))
-    with services.database.read() as connection:
-        drift = findings.drift_of_hosts(connection)
-    rows = [_row(entry, left.get(entry.name), drift.get(entry.id)) for entry in entries]
-    return sorted(rows, key=ORDERS[sort if sort in ORDERS else "headroom"][2])
-
-
-def _row(entry: Entry, left: HostCapacity | None, drift: int | None) -> HostRow:
-    state = entry.state
-    held = CpuSet.union((*(one.fit.taken for one in state.ledger.claims), *(one.cpus for one in state.ledger.foreign)))
-    booked = sum(claim.fit.overhead_millicpu for claim in state.ledger.claims)
-    capacity = capacity_millicpu(state.pools, state.limits)
-    headroom = (capacity - booked) / capacity if capacity else None
-    free = len(state.pools.dedicated - held)
-    words = state_of(entry)
-    stranded = sum(one.pcpus for one in left.stranded) if left is not None else 0
-    return HostRow(
-        id=entry.id,
-        name=entry.name,
-        state=words,
-        dedicated=len(state.pools.dedicated),
-        dedicated_free=free,
-        booked=booked,
-        capacity=capacity,
-        headroom=headroom,
-        guests=len({claim.guest for claim in state.ledger.claims}),
-        drift=drift,
-        slots=left.flavors[0].slots if left is not None and left.flavors else 0,
-        stranded=stranded,
-        lacks=", ".join(_LACKS[one.cause] for one in left.stranded) if left is not None else "",
-        score=score(words, headroom, drift, stranded / free if free else 0.0),
-        advice=advice(words, headroom, free, drift, stranded),
-        entry=entry,
-    )
-
-
-def score(state: str, headroom: float | None, drift: int | None, stranded: float) -> int:
-    """100 for a host that needs no attention; less for drift, for a nearly full overhead pool, and for stranded pCPUs.
-
-    >>> score("up", 0.5, 0, 0.0), score("up", 0.05, 0, 0.0), score("up", 0.5, 2, 1.0), score("silent", 0.5, 0, 0.0)
-    (100, 70, 60, 0)
-    """
-    if state in ("silent", "fenced"):
-        return 0
-    missing = 0.0 if headroom is None else max(0.0, 0.2 - headroom) / 0.2
-    lost = 40.0 * missing + min(40.0, 10.0 * (drift or 0)) + 20.0 * stranded
-    return round(100 - lost)
-
-
-def advice(state: str, headroom: float | None, free: int, drift: int | None, stranded: int) -> str:
-    """One sentence about a host: the first thing that an operator would do something about."""
-    if state in ("silent", "fenced"):
-        return "What runs there is not known."
-    if drift:
-        return "Repair the drift first."
-    if headroom is not None and headroom < TIGHT:
-        return "The overhead pool is nearly booked: enlarge it, or place share guests elsewhere."
-    if not free:
-        return "No dedicated pCPU is free."
-    if stranded == free:
-        return "No guest of the flavor fits, although pCPUs are free: look at what it lacks with pinfold fit."
-    return "It takes more guests." if state == "up" else "It takes no new guests while it is disabled."
-
-
-def is_busy(row: HostRow, used: Load) -> bool:
-    """Whether the threads of the overhead pool used, or waited for, nearly all of it in the last minute."""
-    return bool(row.capacity) and (used.work or 0) + (used.wait or 0) > (1 - TIGHT) * row.capacity
-
-
-def state_of(host: Any) -> str:
-    """The state of a host in one word."""
-    if host.fenced:
-        return "fenced"
-    if not host.up:
-        return "silent"
-    return "disabled" if host.disabled else "up"
+def _spare(row: HostRow) -> float:
+    return 1.0 if row.spare is None else row.spare
 
 
 def _drawn(services: ApiServices, row: HostRow, load: HostLoad | None) -> tuple[HostRow, Markup, Markup, str]:

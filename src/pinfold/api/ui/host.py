@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pinfold.api.caller import Caller
 from pinfold.api.dependencies import ApiServices
-from pinfold.api.ui.fleet import state_of
+from pinfold.api.ui.host_rows import state_of
 from pinfold.api.ui.host_view import host_view
 from pinfold.api.ui.render import moment, render
 from pinfold.api.ui.repair import repair_sentence
