@@ -119,11 +119,12 @@ def asked(tmp_path_factory: pytest.TempPathFactory, sqlite_file: Path, placement
         fleet.ask("POST", "/os-keypairs", {"keypair": {"name": "key", "public_key": KEY}}, status=201)
         new = fleet.create("new", "tiny", config_drive=True)
         (port,) = fleet.http.get("/network/v2.0/ports").json()["ports"]
+        (fleet.services.images / "probe.toml").write_text('a = "b"\n')
         image = fleet.http.get("/image/v2/images").json()["images"][0]["id"]
         known = {"server_id": server, "guest_id": new, "hypervisor_id": host, "service_id": host, "image_id": image, "aggregate_id": group}
         known |= {"network_id": port["network_id"], "port_id": port["id"], "subnet_id": port["fixed_ips"][0]["subnet_id"]}
         (event,) = fleet.ask("GET", f"/servers/{server}/os-instance-actions").json()["instanceActions"]
-        known |= {"project_id": "pinfold", "alias": "net-mtu", "label": "lan"}
+        known |= {"noun": "image", "project_id": "pinfold", "alias": "net-mtu", "label": "lan"}
         known |= {"project": "pinfold", "request_id": event["request_id"], "tag": "t"}
         yield Asked(fleet=fleet, known=known | {"flavor_id": "tiny", "name": "c1", "key": "a", "pattern": "c1"})
     unload()

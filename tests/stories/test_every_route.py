@@ -77,11 +77,21 @@ GET /compute/v2.1/flavors/{flavor_id}
 GET /compute/v2.1/flavors/{flavor_id}/os-extra_specs
 GET /compute/v2.1/flavors/{flavor_id}/os-extra_specs/{key}
 GET /compute/v2.1/flavors/{flavor_id}/os-flavor-access
+GET /compute/v2.1/images
+GET /compute/v2.1/images/detail
+GET /compute/v2.1/images/{image_id}
+GET /compute/v2.1/images/{image_id}/metadata
+GET /compute/v2.1/images/{image_id}/metadata/{key}
 GET /compute/v2.1/limits
 GET /compute/v2.1/os-aggregates
 GET /compute/v2.1/os-aggregates/{aggregate_id}
 GET /compute/v2.1/os-availability-zone
 GET /compute/v2.1/os-availability-zone/detail
+GET /compute/v2.1/os-hosts
+GET /compute/v2.1/os-hosts/{name}
+GET /compute/v2.1/os-hosts/{name}/reboot
+GET /compute/v2.1/os-hosts/{name}/shutdown
+GET /compute/v2.1/os-hosts/{name}/startup
 GET /compute/v2.1/os-hypervisors
 GET /compute/v2.1/os-hypervisors/detail
 GET /compute/v2.1/os-hypervisors/statistics
@@ -91,6 +101,11 @@ GET /compute/v2.1/os-hypervisors/{pattern}/search
 GET /compute/v2.1/os-hypervisors/{pattern}/servers
 GET /compute/v2.1/os-keypairs
 GET /compute/v2.1/os-keypairs/{name}
+GET /compute/v2.1/os-migrations
+GET /compute/v2.1/os-networks
+GET /compute/v2.1/os-networks/{network_id}
+GET /compute/v2.1/os-tenant-networks
+GET /compute/v2.1/os-tenant-networks/{network_id}
 GET /compute/v2.1/os-quota-sets/{project}
 GET /compute/v2.1/os-quota-sets/{project}/defaults
 GET /compute/v2.1/os-quota-sets/{project}/detail
@@ -102,6 +117,7 @@ GET /compute/v2.1/servers/{server_id}/ips
 GET /compute/v2.1/servers/{server_id}/ips/{label}
 GET /compute/v2.1/servers/{server_id}/os-interface
 GET /compute/v2.1/servers/{server_id}/os-interface/{port_id}
+GET /compute/v2.1/servers/{server_id}/os-server-password
 GET /compute/v2.1/servers/{server_id}/metadata
 GET /compute/v2.1/servers/{server_id}/metadata/{key}
 GET /compute/v2.1/os-simple-tenant-usage
@@ -116,6 +132,7 @@ GET /image/v2/images
 GET /image/v2/images/{image_id}
 GET /image/v2/images/{image_id}/file
 GET /image/v2/images/{image_id}/members
+GET /image/v2/schemas/{noun}
 GET /image/v2/{rest:path}
 GET /metrics
 GET /network/v2.0/extensions
@@ -183,9 +200,13 @@ DELETE PUT /compute/v2.1/flavors/{flavor_id}
 POST /compute/v2.1/flavors/{flavor_id}/action
 POST /compute/v2.1/flavors/{flavor_id}/os-extra_specs
 DELETE PUT /compute/v2.1/flavors/{flavor_id}/os-extra_specs/{key}
+DELETE /compute/v2.1/images/{image_id}
+POST PUT /compute/v2.1/images/{image_id}/metadata
+DELETE PUT /compute/v2.1/images/{image_id}/metadata/{key}
 POST /compute/v2.1/os-aggregates
 DELETE PUT /compute/v2.1/os-aggregates/{aggregate_id}
 POST /compute/v2.1/os-aggregates/{aggregate_id}/action
+PUT /compute/v2.1/os-hosts/{name}
 POST /compute/v2.1/os-keypairs
 DELETE /compute/v2.1/os-keypairs/{name}
 DELETE PUT /compute/v2.1/os-quota-sets/{project}
@@ -196,6 +217,7 @@ POST /compute/v2.1/servers/{server_id}/action
 POST /compute/v2.1/servers/{server_id}/remote-consoles
 POST PUT /compute/v2.1/servers/{server_id}/metadata
 DELETE PUT /compute/v2.1/servers/{server_id}/metadata/{key}
+DELETE /compute/v2.1/servers/{server_id}/os-server-password
 DELETE PUT /compute/v2.1/servers/{server_id}/tags
 DELETE PUT /compute/v2.1/servers/{server_id}/tags/{tag}
 DELETE PATCH POST PUT /image/v2/{rest:path}
@@ -440,6 +462,11 @@ DELETE GET PUT /compute/v2.1/os-aggregates/{aggregate_id}
 POST /compute/v2.1/os-aggregates/{aggregate_id}/action
 POST /compute/v2.1/os-aggregates/{id}/images
 GET /compute/v2.1/os-availability-zone/detail
+GET /compute/v2.1/os-hosts
+GET PUT /compute/v2.1/os-hosts/{name}
+GET /compute/v2.1/os-hosts/{name}/reboot
+GET /compute/v2.1/os-hosts/{name}/shutdown
+GET /compute/v2.1/os-hosts/{name}/startup
 GET /compute/v2.1/os-hypervisors
 GET /compute/v2.1/os-hypervisors/detail
 GET /compute/v2.1/os-hypervisors/statistics
@@ -447,6 +474,7 @@ GET /compute/v2.1/os-hypervisors/{hypervisor_id}
 GET /compute/v2.1/os-hypervisors/{hypervisor_id}/uptime
 GET /compute/v2.1/os-hypervisors/{pattern}/search
 GET /compute/v2.1/os-hypervisors/{pattern}/servers
+GET /compute/v2.1/os-migrations
 DELETE PUT /compute/v2.1/os-quota-sets/{project}
 GET /compute/v2.1/os-services
 DELETE PUT /compute/v2.1/os-services/{service_id}

@@ -19,12 +19,37 @@ from pinfold.api.audit_log import AuditLog
 from pinfold.api.auth import Authentication
 from pinfold.api.bounds import Bounds
 from pinfold.api.client_address import ClientAddress
-from pinfold.api.compute import aggregates, key_pairs, limits, quotas, unsupported, usage, versions, zones
+from pinfold.api.compute import (
+    aggregates,
+    image_proxy,
+    key_pairs,
+    limits,
+    migrations,
+    network_proxy,
+    quotas,
+    unsupported,
+    usage,
+    versions,
+    zones,
+)
 from pinfold.api.compute import services as compute_services
 from pinfold.api.compute.flavors import routes as flavors
 from pinfold.api.compute.headers import ComputeHeaders
+from pinfold.api.compute.hypervisors import os_hosts
 from pinfold.api.compute.hypervisors import routes as hypervisors
-from pinfold.api.compute.servers import actions, addresses, agent_answers, console_urls, create, events, listing, metadata, single, tags
+from pinfold.api.compute.servers import (
+    actions,
+    addresses,
+    agent_answers,
+    console_urls,
+    create,
+    events,
+    guest_passwords,
+    listing,
+    metadata,
+    single,
+    tags,
+)
 from pinfold.api.console_sockets import ConsoleSockets
 from pinfold.api.cross_site import JsonPosts, LoopbackHosts
 from pinfold.api.dependencies import ApiServices, Wsgi
@@ -54,6 +79,8 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     console_urls.router,
     tags.router,
     events.router,
+    guest_passwords.router,
+    migrations.router,
     hypervisors.router,
     compute_services.router,
     aggregates.router,
@@ -62,6 +89,9 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     limits.router,
     quotas.router,
     usage.router,
+    os_hosts.router,
+    image_proxy.router,
+    network_proxy.router,
     images.router,
     networks.router,
     agents.router,

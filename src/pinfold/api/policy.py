@@ -24,7 +24,7 @@ QUESTIONS: Final = ("/v1/fits",)
 _COMPUTE: Final = "/compute/v2.1/"
 _FOR_PROJECTS: Final = ("/compute", "/image", "/network", "/identity", "/openapi.json")
 """What callers of one project may use; everything else tells of hosts, or of all projects."""
-_OF_HOSTS: Final = frozenset({"os-aggregates", "os-hypervisors", "os-services"})
+_OF_HOSTS: Final = frozenset({"os-aggregates", "os-hosts", "os-hypervisors", "os-migrations", "os-services"})
 """Nouns of the Compute API that are for admins."""
 _FOR_ADMINS: Final = re.compile(
     r"os-availability-zone/detail|os-simple-tenant-usage|flavors/[^/]+/os-flavor-access|servers/[^/]+/diagnostics"

@@ -38,6 +38,9 @@ _NOUNS = {
     "limits": ("limits_client", "LimitsClient"),
     "keypairs": ("keypairs_client", "KeyPairsClient"),
     "versions": ("", ""),
+    "hosts": ("", ""),
+    "images": ("", ""),
+    "tenant_networks": ("", ""),
 }
 _REQUEST_ID = re.compile(r"req-[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}")
 
@@ -235,6 +238,22 @@ def test_key_pairs(standing: Standing, version: str) -> None:
     if float(version[2:]) < 92:
         standing.check(version, "keypairs", "create_keypair", "POST", "/os-keypairs", {"keypair": {"name": "k"}})
         standing.check(version, "keypairs", "delete_keypair", "DELETE", "/os-keypairs/k")
+
+
+@pytest.mark.parametrize("version", ["2.1", "2.35", "2.42"])
+def test_earlier_routes_to_hosts(standing: Standing, version: str) -> None:
+    hosts = standing.check(version, "hosts", "list_hosts", "GET", "/os-hosts")["hosts"]
+    assert [(host["host_name"], host["zone"]) for host in hosts] == [("c1", "az1"), ("c2", "nova")]
+    standing.check(version, "hosts", "get_host_detail", "GET", "/os-hosts/c1")
+
+
+@pytest.mark.parametrize("version", ["2.1", "2.35"])
+def test_earlier_routes_to_images_and_networks(standing: Standing, version: str) -> None:
+    (image,) = standing.check(version, "images", "list_images", "GET", "/images")["images"]
+    listed = standing.check(version, "images", "list_images_details", "GET", "/images/detail")["images"]
+    assert [standing.check(version, "images", "get_image", "GET", f"/images/{image['id']}")["image"]] == listed
+    standing.check(version, "images", "image_metadata", "GET", f"/images/{image['id']}/metadata")
+    standing.check(version, "tenant_networks", "list_tenant_networks", "GET", "/os-tenant-networks")
 
 
 def test_versions(standing: Standing) -> None:

@@ -23,13 +23,6 @@ _ROUTES: Final = {
         GET /extensions/{id}
         """,
     "The document of the API's version is at /compute/v2.1/.": "GET /versions/{id}",
-    "Images are at the image API, under /image/v2/images; `openstack image list` asks that one.": """
-        GET /images ..2.35
-        GET /images/detail ..2.35
-        DELETE GET /images/{id} ..2.35
-        GET POST PUT /images/{image_id}/metadata ..2.38
-        DELETE GET PUT /images/{image_id}/metadata/{id} ..2.38
-        """,
     "Nova has removed this API, and pinfold never had it.": """
         GET POST /os-agents gone
         DELETE PUT /os-agents/{id} gone
@@ -112,25 +105,11 @@ _ROUTES: Final = {
         POST /servers/{server_id}/os-interface
         DELETE /servers/{server_id}/os-interface/{id}
         """,
-    "Networks are at the network API, under /network/v2.0/networks; `openstack network list` asks that one.": """
-        GET /os-networks ..2.35
-        GET /os-networks/{id} ..2.35
-        GET /os-tenant-networks ..2.35
-        GET /os-tenant-networks/{id} ..2.35
-        """,
-    "Hosts are at /os-hypervisors and /os-services: use `openstack hypervisor list` and `openstack compute service list`.": """
-        GET /os-hosts ..2.42
-        GET PUT /os-hosts/{id} ..2.42
-        GET /os-hosts/{id}/reboot ..2.42
-        GET /os-hosts/{id}/shutdown ..2.42
-        GET /os-hosts/{id}/startup ..2.42
-        """,
     "pinfold keeps no log of usage audits: `openstack usage list` and /metrics have the numbers.": """
         GET /os-instance_usage_audit_log
         GET /os-instance_usage_audit_log/{id}
         """,
     "pinfold moves no servers between hosts: delete the server, and create it with `--host` on the other one.": """
-        GET /os-migrations
         GET /servers/{server_id}/migrations 2.23..
         GET /servers/{server_id}/migrations/{id} 2.23..
         DELETE /servers/{server_id}/migrations/{id} 2.24..
@@ -144,9 +123,6 @@ _ROUTES: Final = {
         GET POST /os-server-groups
         DELETE GET /os-server-groups/{id}
         """,
-    "pinfold stores no password that a guest made: log in with the key pair, or with `adminPass`.": (
-        "DELETE GET /servers/{server_id}/os-server-password"
-    ),
 }
 """By sentence, the routes below `/compute/v2.1` that it is about: methods, the path, and Nova's microversions, or `gone`.
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Literal, NotRequired, cast
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import FileResponse
-from pydantic import BaseModel, ConfigDict, Field, with_config
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, with_config
 from typing_extensions import TypedDict
 
 from pinfold.api.compute.links import Limit, after_marker, sized
@@ -79,11 +79,27 @@ class ImageList(TypedDict):
 
 
 @closed
+class ImageMember(TypedDict):
+    """A project with which an image is shared."""
+
+    image_id: str
+    member_id: str
+    status: str
+    created_at: str
+    updated_at: str
+    schema: str
+
+
+@closed
 class ImageMembers(TypedDict):
     """Projects with which an image is shared: none."""
 
-    members: list[dict[str, str]]
+    members: list[ImageMember]
     schema: str
+
+
+_SCHEMAS: Final[dict[str, Any]] = {"image": ImageShown, "images": ImageList, "member": ImageMember, "members": ImageMembers}
+_NAMES: Final = " and ".join((", ".join(list(_SCHEMAS)[:-1]), list(_SCHEMAS)[-1]))
 
 
 @router.get("", include_in_schema=False, status_code=300)
@@ -143,6 +159,14 @@ def list_members(image_id: str, services: Services) -> ImageMembers:
     return {"members": [], "schema": "/v2/schemas/members"}
 
 
+@router.get("/v2/schemas/{noun}", responses={501: {}})
+def show_schema(noun: str) -> dict[str, Any]:
+    """The JSON schema of what this API answers: an image, a page of images, a member, the members. `schema` of an answer names its own."""
+    if noun not in _SCHEMAS:
+        raise ApiError(501, f"There is no schema of {noun[:64]} here; there are those of {_NAMES}.")
+    return {"name": noun, **TypeAdapter(_SCHEMAS[noun]).json_schema()}
+
+
 @router.api_route("/v2/{rest:path}", methods=["POST", "PUT", "PATCH", "DELETE"], include_in_schema=False)
 def change_nothing() -> None:
     """Refuse changes: images are files of the configured directory, and change there."""
@@ -151,7 +175,7 @@ def change_nothing() -> None:
 
 @router.get("/v2/{rest:path}", include_in_schema=False)
 def show_nothing_else(rest: str) -> None:
-    """Refuse what the image API of OpenStack has beside images: definitions of metadata, tasks, stores, imports, schemas."""
+    """Refuse what the image API of OpenStack has beside images: definitions of metadata, tasks, stores, imports."""
     raise ApiError(501, f"{rest.partition('/')[0][:64]} is not part of this image service; it shows images, their files and members.")
 
 

@@ -6,8 +6,7 @@ import json
 import re
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel
@@ -25,8 +24,8 @@ from pinfold.api.compute.hypervisors.schemas import (
     HypervisorUptimeShown,
     HypervisorWithTotals,
     StatisticsShown,
-    Totals,
 )
+from pinfold.api.compute.hypervisors.totals import Usage, guests_on, usage
 from pinfold.api.compute.links import ROOT, Limit, after_marker, next_page, sized
 from pinfold.api.dependencies import ApiServices, Services
 from pinfold.api.errors import ApiError
@@ -35,9 +34,8 @@ from pinfold.api.response_schema import Link
 from pinfold.core.errors import not_found
 from pinfold.core.identity import HostId
 from pinfold.core.plural import count
-from pinfold.store import guests, hosts
-from pinfold.store.guests import GuestFilter
-from pinfold.store.records import GuestRecord, HostLedger, HostRecord, Observed
+from pinfold.store import hosts
+from pinfold.store.records import GuestRecord, HostLedger, HostRecord
 
 router = APIRouter(prefix=ROOT, tags=["hypervisors"])
 
@@ -46,36 +44,6 @@ _CPU_OBJECT: Final = Microversion(2, 28)
 _PAGED: Final = Microversion(2, 33)
 _BY_ID: Final = Microversion(2, 53)
 _USAGE_GONE: Final = Microversion(2, 88)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Usage:
-    """A host's totals and what of them is promised, in the Compute API's old units: vCPUs, MiB, GiB, servers."""
-
-    vcpus: int
-    vcpus_used: int
-    memory_mib: int
-    memory_used_mib: int
-    disk_gib: int
-    disk_used_gib: int
-    running: int
-    building: int
-
-    def as_api(self) -> Totals:
-        """The keys of microversions before 2.88."""
-        return {
-            "vcpus": self.vcpus,
-            "vcpus_used": self.vcpus_used,
-            "memory_mb": self.memory_mib,
-            "memory_mb_used": self.memory_used_mib,
-            "free_ram_mb": self.memory_mib - self.memory_used_mib,
-            "local_gb": self.disk_gib,
-            "local_gb_used": self.disk_used_gib,
-            "free_disk_gb": self.disk_gib - self.disk_used_gib,
-            "disk_available_least": self.disk_gib - self.disk_used_gib,
-            "running_vms": self.running,
-            "current_workload": self.building,
-        }
 
 
 class HypervisorQuery(BaseModel):
@@ -120,16 +88,16 @@ def show_statistics(services: Services, version: Version) -> StatisticsShown:
     if version >= _USAGE_GONE:
         raise ApiError(404, "The resource could not be found.")
     with services.database.read() as connection:
-        found = [_usage(ledger, _guests(connection, ledger.record)) for ledger in hosts.ledgers(connection)]
+        found = [usage(ledger, guests_on(connection, ledger.record)) for ledger in hosts.ledgers(connection)]
     total = Usage(
-        vcpus=sum(usage.vcpus for usage in found),
-        vcpus_used=sum(usage.vcpus_used for usage in found),
-        memory_mib=sum(usage.memory_mib for usage in found),
-        memory_used_mib=sum(usage.memory_used_mib for usage in found),
-        disk_gib=sum(usage.disk_gib for usage in found),
-        disk_used_gib=sum(usage.disk_used_gib for usage in found),
-        running=sum(usage.running for usage in found),
-        building=sum(usage.building for usage in found),
+        vcpus=sum(each.vcpus for each in found),
+        vcpus_used=sum(each.vcpus_used for each in found),
+        memory_mib=sum(each.memory_mib for each in found),
+        memory_used_mib=sum(each.memory_used_mib for each in found),
+        disk_gib=sum(each.disk_gib for each in found),
+        disk_used_gib=sum(each.disk_used_gib for each in found),
+        running=sum(each.running for each in found),
+        building=sum(each.building for each in found),
     )
     return {"hypervisor_statistics": {"count": len(found), **total.as_api()}}
 
@@ -141,7 +109,7 @@ def show_hypervisor(hypervisor_id: str, services: Services, version: Version, wi
         ledger = next(iter(hosts.ledgers(connection, [HostId(hypervisor_id)])), None)
         if ledger is None:
             raise not_found("Hypervisor", hypervisor_id)
-        there = _guests(connection, ledger.record)
+        there = guests_on(connection, ledger.record)
     return {"hypervisor": _full(ledger, there, version, with_servers=with_servers and version >= _BY_ID)}
 
 
@@ -178,7 +146,7 @@ def _matching(services: ApiServices, pattern: str, version: Microversion) -> lis
         found = [record for record in hosts.all(connection) if pattern.lower() in record.name.lower()]
         if not found:
             raise ApiError(404, f"No hypervisor matching '{pattern[:255]}' could be found.")
-        return [(record, _guests(connection, record)) for record in found]
+        return [(record, guests_on(connection, record)) for record in found]
 
 
 def _list(
@@ -191,7 +159,7 @@ def _list(
         if pattern and not found:
             raise ApiError(404, f"No hypervisor matching '{pattern[:255]}' could be found.")
         shown = sized(after_marker(found, [ledger.record.id for ledger in found], asked.marker), asked.limit)
-        there = {ledger.record.id: _guests(connection, ledger.record) for ledger in shown}
+        there = {ledger.record.id: guests_on(connection, ledger.record) for ledger in shown}
     last = shown[-1].record.id if shown else None
     more = next_page(request, noun, shown, asked.limit, last) if version >= _PAGED else []
     return shown, there, more
@@ -225,7 +193,7 @@ def _full(
         return {**described, "uptime": _uptime(host)}
     online = ledger.state.topology.online
     cpu: CpuInfo = {"model": facts.get("cpu_model", ""), "topology": {"cells": len(ledger.state.topology.cells), "cpus": len(online)}}
-    return {**described, "cpu_info": cpu if version >= _CPU_OBJECT else json.dumps(cpu), **_usage(ledger, there).as_api()}
+    return {**described, "cpu_info": cpu if version >= _CPU_OBJECT else json.dumps(cpu), **usage(ledger, there).as_api()}
 
 
 def _whole_number(facts: Mapping[str, str], name: str) -> int:
@@ -249,22 +217,3 @@ def up_words(seconds: float) -> str:
     minutes = int(seconds) // 60
     days, hours = minutes // 1440, f"{minutes // 60 % 24}:{minutes % 60:02}"
     return "up " + (f"{count(days, 'day')}, " if days else "") + hours
-
-
-def _usage(ledger: HostLedger, there: tuple[GuestRecord, ...]) -> Usage:
-    state = ledger.state
-    fits = [claim.fit for claim in state.ledger.claims]
-    return Usage(
-        vcpus=len(state.pools.shared | state.pools.dedicated),
-        vcpus_used=sum(fit.floating_count + len(fit.taken) for fit in fits),
-        memory_mib=sum(cell.memory_mib for cell in state.topology.cells),
-        memory_used_mib=sum(fit.memory_mib for fit in fits) + state.limits.reserved_memory_mib,
-        disk_gib=state.disk_gib or 0,
-        disk_used_gib=sum(fit.disk_gib for fit in fits) + state.limits.reserved_disk_gib,
-        running=sum(guest.observed is Observed.RUNNING for guest in there) if ledger.record.up else 0,
-        building=sum(bool(guest.task) for guest in there),
-    )
-
-
-def _guests(connection: Any, host: HostRecord) -> tuple[GuestRecord, ...]:
-    return guests.page(connection, GuestFilter(host=host.id))

@@ -26,7 +26,6 @@ MOST_TAGS: Final = 50
 Many = Annotated[int, Field(ge=1, le=300)]
 
 _MEANINGLESS: Final = (
-    "security_groups",
     "personality",
     "trusted_image_certificates",
     "block_device_mapping",
@@ -85,7 +84,7 @@ class NewServer(_Closed):
 
 
 class CreateServer(_Closed):
-    """The envelope of a create. Scheduler hints must be empty."""
+    """The envelope of a create. `scheduler_hints` says which scheduler hints are kept."""
 
     server: NewServer
     hints: Annotated[dict[str, Any], Field(alias="os:scheduler_hints")] = Field(default_factory=dict)
@@ -144,13 +143,16 @@ def _address(key: str, text: str, version: int) -> str:
 
 
 def refuse_meaningless(body: CreateServer) -> None:
-    """Raise `ApiError` 501 for features that pinfold lacks: security groups, volumes, files, scheduler hints."""
+    """Raise `ApiError` 501 for features that pinfold lacks: volumes, files; `InvalidRequest` for security groups, none of which exists."""
     asked = body.server.model_dump(by_alias=True)
     for key in _MEANINGLESS:
         if asked[key] not in (None, "", [], {}):
             raise ApiError(501, f"{key} is not supported; what a server is given is its key pair, user data and password.")
-    if body.hints or body.old_hints:
-        raise ApiError(501, "Scheduler hints are not supported; name a host or use aggregates and traits.")
+    if asked["security_groups"] not in (None, []):
+        raise InvalidRequest(
+            "security_groups names a security group, and pinfold has none: filter packets in the guest, or on the operator's network",
+            key="security_groups",
+        )
     for device in body.server.block_device_mapping_v2:
         if device.source_type != "image" or device.destination_type not in (None, "local") or str(device.boot_index) != "0":
             raise ApiError(

@@ -18,6 +18,7 @@ from pinfold.api.compute.servers.bodies import CreateServer, NewServer, access_a
 from pinfold.api.compute.servers.boot_source import check_boot, disks, image_of, named_template
 from pinfold.api.compute.servers.config import config_of
 from pinfold.api.compute.servers.networks import wanted_ports
+from pinfold.api.compute.servers.scheduler_hints import host_of_hints
 from pinfold.api.compute.servers.schemas import NewServerReference, ServerCreated, ServersReserved
 from pinfold.api.compute.servers.single import requester
 from pinfold.api.compute.zones import zone_members
@@ -61,7 +62,8 @@ def _create(body: CreateServer, request: Request, services: ApiServices, version
     count = _count(asked)
     ports = () if named_template(row.flavor, image) else wanted_ports(services.fleet.networks, asked.networks, count)
     compiled = compile_for_server(row.flavor, image.as_image(), disks=disks(row.flavor, image), nics=len(ports))
-    only_on, zone = _forced_host(services, asked.host or asked.hypervisor_hostname, asked.availability_zone)
+    forced, zone = _forced_host(services, asked.host or asked.hypervisor_hostname, asked.availability_zone)
+    only_on = host_of_hints(services, request, body, forced)
     member_of = zone_members(services, zone)
     config = config_of(services, asked, caller, image, ports)
     check_boot(asked, compiled, image, config)

@@ -1,0 +1,63 @@
+"""What a host has, and what of it is promised to guests, in the Compute API's old units."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from pinfold.api.compute.hypervisors.schemas import Totals
+from pinfold.store import guests
+from pinfold.store.guests import GuestFilter
+from pinfold.store.records import GuestRecord, HostLedger, HostRecord, Observed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """A host's totals and what of them is promised, in the Compute API's old units: vCPUs, MiB, GiB, servers."""
+
+    vcpus: int
+    vcpus_used: int
+    memory_mib: int
+    memory_used_mib: int
+    disk_gib: int
+    disk_used_gib: int
+    running: int
+    building: int
+
+    def as_api(self) -> Totals:
+        """The keys of microversions before 2.88."""
+        return {
+            "vcpus": self.vcpus,
+            "vcpus_used": self.vcpus_used,
+            "memory_mb": self.memory_mib,
+            "memory_mb_used": self.memory_used_mib,
+            "free_ram_mb": self.memory_mib - self.memory_used_mib,
+            "local_gb": self.disk_gib,
+            "local_gb_used": self.disk_used_gib,
+            "free_disk_gb": self.disk_gib - self.disk_used_gib,
+            "disk_available_least": self.disk_gib - self.disk_used_gib,
+            "running_vms": self.running,
+            "current_workload": self.building,
+        }
+
+
+def usage(ledger: HostLedger, there: tuple[GuestRecord, ...]) -> Usage:
+    """The totals of a host with the guests on it."""
+    state = ledger.state
+    fits = [claim.fit for claim in state.ledger.claims]
+    return Usage(
+        vcpus=len(state.pools.shared | state.pools.dedicated),
+        vcpus_used=sum(fit.floating_count + len(fit.taken) for fit in fits),
+        memory_mib=sum(cell.memory_mib for cell in state.topology.cells),
+        memory_used_mib=sum(fit.memory_mib for fit in fits) + state.limits.reserved_memory_mib,
+        disk_gib=state.disk_gib or 0,
+        disk_used_gib=sum(fit.disk_gib for fit in fits) + state.limits.reserved_disk_gib,
+        running=sum(guest.observed is Observed.RUNNING for guest in there) if ledger.record.up else 0,
+        building=sum(bool(guest.task) for guest in there),
+    )
+
+
+def guests_on(connection: sa.Connection, host: HostRecord) -> tuple[GuestRecord, ...]:
+    """The guests on a host, newest first."""
+    return guests.page(connection, GuestFilter(host=host.id))
