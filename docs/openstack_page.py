@@ -41,6 +41,7 @@ WORKING: Final = (
     "server unpause",
     "server suspend",
     "server resume",
+    "server rebuild",
     "server lock",
     "server unlock",
     "server event list",

@@ -64,9 +64,43 @@ def taken(takeover: Takeover, desired: Desired = Desired.RUNNING, **more: Any) -
     return replace(order(desired, **more), takeover=takeover)
 
 
+def anew(desired: Desired = Desired.RUNNING, *, heard: int = 1, rebuild: int = 2, boot: int = 2, revision: int = 5) -> GuestOrder:
+    """An order for a guest that is to get a new disk; the service has heard of that many boots."""
+    return replace(order(desired, boot=boot, revision=revision), rebuild=rebuild, booted=heard)
+
+
 ADOPT, ADOPTED, RELEASE = Takeover.ADOPT, Takeover.ADOPTED, Takeover.RELEASE
 
 CASES = {
+    "a running guest gets its new disk, and is not asked to shut down before that": (
+        anew(),
+        present(GuestState.RUNNING),
+        booted(),
+        Act.REBUILD,
+    ),
+    "so does a stopped one that stays stopped": (anew(Desired.STOPPED), present(GuestState.STOPPED), booted(), Act.REBUILD),
+    "and one that lost its definition on the way": (anew(), None, booted(), Act.REBUILD),
+    "and one that a crash left paused on the way": (anew(), present(GuestState.PAUSED), booted(), Act.REBUILD),
+    "and one that this agent forgot, as far as the service knows": (anew(), present(GuestState.RUNNING), Memory(), Act.REBUILD),
+    "a new disk comes before a new place": (
+        orders.amended(anew(), revision=9),
+        present(GuestState.RUNNING),
+        booted(),
+        Act.REBUILD,
+    ),
+    "a new disk is made once": (anew(), present(GuestState.RUNNING), booted(2), None),
+    "also where the service has not heard of it": (anew(Desired.STOPPED), present(GuestState.STOPPED), booted(2), None),
+    "one that could not be made is not tried again by itself": (anew(), present(GuestState.RUNNING), FAILED, None),
+    "the next boot goes on with it": (anew(boot=3, heard=2), present(GuestState.STOPPED), FAILED, Act.RESTART),
+    "another rebuild replaces it": (anew(boot=3, rebuild=3, heard=2), present(GuestState.RUNNING), FAILED, Act.REBUILD),
+    "a guest of another claim gets no new disk": (anew(), present(GuestState.STOPPED, revision=4), booted(), Act.UNDEFINE),
+    "a guest to be absent gets none either": (anew(Desired.ABSENT), present(GuestState.STOPPED), booted(), Act.REMOVE),
+    "nor does a domain that this agent did not make": (
+        replace(anew(), takeover=Takeover.ADOPTED),
+        present(GuestState.STOPPED),
+        booted(),
+        Act.RESTART,
+    ),
     "a guest that is not there is started": (order(Desired.RUNNING), None, Memory(), Act.START),
     "a domain that is to be adopted is taken over": (taken(ADOPT), None, Memory(), Act.ADOPT),
     "so is one that is stopped": (taken(ADOPT, Desired.STOPPED), None, Memory(), Act.ADOPT),
@@ -285,7 +319,8 @@ order_sets = st.lists(
         desired=st.sampled_from(Desired),
         boot=st.integers(1, 3),
         hard=st.booleans(),
-    ),
+        rebuild=st.integers(0, 3),
+    ).map(lambda entry: replace(entry, rebuild=min(entry.rebuild, entry.boot))),
     unique_by=lambda entry: entry.guest,
 ).map(lambda entries: ordered(*entries))
 present_sets = st.lists(
@@ -331,6 +366,11 @@ def test_performing_every_action_leads_to_rest(wanted: Orders, shown: tuple[Pres
         for task in reconcile(wanted, tuple(state.values()), memory, NOW):
             if task.act in (Act.START, Act.RESTART, Act.FINISH, Act.REBOOT):
                 state[task.guest] = replace(_follow(task.order), state=GuestState.RUNNING)
+                memory = remember_boot(memory, LastBoot(guest=task.guest, boot=_boot(task.order), host_boot=NOW))
+            elif task.act is Act.REBUILD:
+                assert isinstance(task.order, GuestOrder)
+                runs = task.order.desired is Desired.RUNNING
+                state[task.guest] = replace(_follow(task.order), state=GuestState.RUNNING if runs else GuestState.STOPPED)
                 memory = remember_boot(memory, LastBoot(guest=task.guest, boot=_boot(task.order), host_boot=NOW))
             elif task.act in (Act.STOP, Act.SHUT_DOWN):
                 state[task.guest] = replace(state[task.guest], state=GuestState.STOPPED)

@@ -35,6 +35,12 @@ def test_a_guest_that_somebody_else_let_run_has_no_failure() -> None:
     assert told == GuestReport(revision=5, observed=Observed.RUNNING, boot=2, threads=SEEN)
 
 
+@pytest.mark.parametrize(("rebuild", "failure"), [(0, ""), (1, "no such image"), (2, "no such image"), (3, "")])
+def test_a_guest_that_runs_from_its_old_disk_has_the_failure_of_its_rebuild(rebuild: int, failure: str) -> None:
+    told = guest_report(guest(GuestState.RUNNING), FAILED, SEEN, rebuild=rebuild)
+    assert told == GuestReport(revision=5, observed=Observed.RUNNING, boot=2, threads=SEEN, failure=failure)
+
+
 def test_a_guest_that_this_agent_never_booted_says_nothing_of_boots() -> None:
     assert guest_report(guest(GuestState.PAUSED), None, None) == GuestReport(revision=5, observed=Observed.PAUSED)
 

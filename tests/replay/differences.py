@@ -165,6 +165,12 @@ def _console_in_a_file(xml: str) -> str:
     return re.sub(r'<serial type="pty">(\s*)<log file=("[^"]*") append="on" />', r'<serial type="file">\1<source path=\2 />', xml)
 
 
+def _no_new_disks(orders: Any) -> Any:
+    for order in orders["orders"]:
+        assert order.pop("rebuild") == 0
+    return orders
+
+
 def _no_config_drives(orders: Any) -> Any:
     for order in orders["orders"]:
         del order["config_drive"]
@@ -382,6 +388,7 @@ DIFFERENCES: tuple[Difference, ...] = (
     ),
     Difference(family="messages", cases="read orders", reason="the service may order pools and ask for samples", undo=_no_pools),
     Difference(family="messages", cases="read orders", reason="a guest may have a config drive", undo=_no_config_drives),
+    Difference(family="messages", cases="read orders", reason="a guest may get a new disk", undo=_no_new_disks),
     Difference(family="messages", cases="read orders", reason="a guest's domain may have been there before", undo=_no_takeovers),
     *(
         Difference(family=family, cases=cases, reason="a host offers networks, and a guest has ports on them", undo=_no_networks)

@@ -10,9 +10,10 @@ REPLACE: Final = ("replace.allocated", "replace.pinned", "replace.held")
 HEAL: Final = ("heal.abandoned", "heal.emptied")
 REPORT: Final = ("provider.inventoried",)
 START: Final = ("agent.start", "start.paused", "start.verified", "agent.started")
+REBUILD: Final = ("agent.rebuild", "rebuild.made", "rebuild.stopped", "rebuild.taken", *START[1:])
 REMOVE: Final = ("agent.remove", "agent.removed", "agent.buried", "agent.confirmed")
 
-ALL: Final = (*CREATE, *DELETE, *REPLACE, *HEAL, *REPORT, *START, *REMOVE)
+ALL: Final = (*CREATE, *DELETE, *REPLACE, *HEAL, *REPORT, *START, *REBUILD[: -len(START[1:])], *REMOVE)
 
 HIT: Final[set[str]] = set()
 """The points that processes of this run were seen to reach."""

@@ -93,7 +93,8 @@ class Agent:
         self._owner = owner = owner_of(settings)
         self._memory_path = Path(settings.state_dir, "agent.memory")
         self._stories_path = stories_path(settings)
-        self._performer = Performer(driver, settings, service, owner)
+        self._performer = Performer(driver, settings, service, owner, shutdown_seconds=shutdown_seconds)
+        self._shutdown_seconds = shutdown_seconds
         self._consoles = Consoles(driver, service, owner)
         self._read_options = read_options
         self._usage: Usage | None = None
@@ -167,7 +168,9 @@ class Agent:
                 self._reported(action.reported)
             elif isinstance(action, actions.UsePools):
                 self._settings = replace(self._settings, pools=action.pools)
-                self._performer = Performer(self._driver, self._settings, self._service, self._owner)
+                self._performer = Performer(
+                    self._driver, self._settings, self._service, self._owner, shutdown_seconds=self._shutdown_seconds
+                )
                 self._readings = Readings(self._driver, self._settings)
             else:
                 threading.Thread(target=self._perform, args=(action,), name=f"pinfold {type(action).__name__}", daemon=True).start()

@@ -21,10 +21,10 @@ from pinfold.core.identity import GuestId
 from pinfold.core.settings import HostSettings
 from pinfold.drivers.port import Boot, Driver, GuestSpec, GuestState, HostGuest, Record
 from pinfold.faultpoints import fault_point
-from pinfold.host import disk, serial, templates
+from pinfold.host import disk, new_disk, serial, templates
 from pinfold.host.adopt import NotAdopted, adopt_as, give_back
 from pinfold.host.amend import NotMoved, amend
-from pinfold.host.start import NotPlaced, finish, restart, start
+from pinfold.host.start import NotPlaced, define, finish, restart, start
 from pinfold.host.stop import pause, save, shut_down, stop
 from pinfold.store.records import Desired, Tombstone
 
@@ -41,7 +41,11 @@ class Performer:
     It deletes the disk of a guest that ran only when the service wants the guest absent.
     """
 
-    def __init__(self, driver: Driver, settings: HostSettings, service: ServiceClient, owner: str) -> None:
+    def __init__(
+        self, driver: Driver, settings: HostSettings, service: ServiceClient, owner: str, *, shutdown_seconds: float = 0.0
+    ) -> None:
+        """`shutdown_seconds` is how long a guest may take to shut down before its disk is made anew."""
+        self._shutdown_seconds = shutdown_seconds
         self._driver = driver
         self._settings = settings
         self._service = service
@@ -55,6 +59,8 @@ class Performer:
                 return self._start(order, ran)
             case Act.RESTART | Act.FINISH | Act.REBOOT if isinstance(order, GuestOrder):
                 return self._boot(task.act, order, ran)
+            case Act.REBUILD if isinstance(order, GuestOrder):
+                return self._rebuild(order)
             case Act.SHUT_DOWN:
                 shut_down(self._driver, self._settings, guest, agent=self._owner)
                 return Outcome()
@@ -122,28 +128,68 @@ class Performer:
             give_back(self._driver, self._settings, guest, agent=self._owner)
 
     def _start(self, order: GuestOrder, ran: bool) -> Outcome:
-        record = self._record(order)
+        if self._needs_new_disk(order):
+            return self._rebuild(order)
         fault_point("agent.start")
         again = ran or order.booted > 0
         try:
-            template = self._template(order)
-            boot = Boot() if template else boot_of(self._settings, self._service, order.image, order.guest)
-            if order.config_drive:
-                boot = replace(boot, config_drive=str(disk.drive_path(self._settings, order.guest)))
+            spec = self._spec(order)
             drive = fetched_drive(self._service, order) if order.config_drive and not again else None
-            interfaces = interfaces_of(order.ports, self._settings.networks)
-            spec = GuestSpec(
-                name=f"instance-{order.guest}",
-                request=order.request,
-                record=record,
-                boot=boot,
-                template=template,
-                interfaces=interfaces,
-            )
             start(self._driver, self._settings, spec, again=again, drive=drive)
         except _FAILED as error:
             return self._failed(order, error, ran)
         return Outcome(booted=True)
+
+    def _spec(self, order: GuestOrder) -> GuestSpec:
+        template = self._template(order)
+        boot = Boot() if template else boot_of(self._settings, self._service, order.image, order.guest)
+        if order.config_drive:
+            boot = replace(boot, config_drive=str(disk.drive_path(self._settings, order.guest)))
+        return GuestSpec(
+            name=f"instance-{order.guest}",
+            request=order.request,
+            record=self._record(order),
+            boot=boot,
+            template=template,
+            interfaces=interfaces_of(order.ports, self._settings.networks),
+        )
+
+    def _needs_new_disk(self, order: GuestOrder) -> bool:
+        return order.takeover is Takeover.NONE and order.rebuild > new_disk.boot_of(self._settings, order.guest)
+
+    def _rebuild(self, order: GuestOrder) -> Outcome:
+        """Make the guest's disk, config drive and definition anew. Until the new disk is there, the guest is as it was, also when that
+        fails. What an agent that died has done of it is not done again once the guest may have run from the new disk.
+        """
+        guest, found = order.guest, self._found(order.guest)
+        fault_point("agent.rebuild")
+        try:
+            spec = self._spec(order)
+            if self._needs_new_disk(order):
+                self._make_disk(order, spec.boot)
+                fault_point("rebuild.made")
+                if found is not None:
+                    patience = self._shutdown_seconds if found.state is GuestState.RUNNING and not order.hard else 0.0
+                    stop(self._driver, self._settings, guest, graceful_seconds=patience, agent=self._owner)
+                fault_point("rebuild.stopped")
+                new_disk.take(self._settings, guest, order.rebuild)
+                serial.forget(self._settings, guest)
+                fault_point("rebuild.taken")
+            elif found is not None and found.state is GuestState.RUNNING:
+                return Outcome(booted=True)
+            self._undefine(guest)
+            if order.desired is Desired.RUNNING:
+                start(self._driver, self._settings, spec, again=True)
+            else:
+                define(self._driver, self._settings, spec)
+        except _FAILED as error:
+            return self._failed(order, error, ran=True)
+        return Outcome(booted=True)
+
+    def _make_disk(self, order: GuestOrder, boot: Boot) -> None:
+        before = disk.drive_path(self._settings, order.guest)
+        drive = fetched_drive(self._service, order, before if before.is_file() else None) if order.config_drive else None
+        new_disk.make(self._settings, order.guest, boot, order.request.disk_gib, drive)
 
     def _template(self, order: GuestOrder) -> str:
         """The text of the template that the order names, '' for none."""
@@ -151,6 +197,8 @@ class Performer:
         return templates.read(Path(self._settings.templates_dir), name) if name else ""
 
     def _boot(self, act: Act, order: GuestOrder, ran: bool) -> Outcome:
+        if self._needs_new_disk(order):
+            return self._rebuild(order)
         guest = order.guest
         try:
             if act is Act.FINISH:

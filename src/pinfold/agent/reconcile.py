@@ -14,7 +14,9 @@
    another claim, and keep its disk. Start a stopped one again only when the order asks for a later boot than the last one, or when the
    host rebooted since. A guest that powered itself off stays off, and so does one whose last boot failed.
 7. Pause a guest that has booted as its order says, in memory or on disk. While it is to be paused, start it only for a later boot.
-8. Before a stop or a reboot that is not hard, ask the guest to shut down. End it when its time is over.
+8. A guest whose disk is to be made anew gets that before anything else, whether it is to run or to be stopped. It is not asked to shut
+   down here: it runs on until the new disk is there.
+9. Before a stop or a reboot that is not hard, ask the guest to shut down. End it when its time is over.
 
 Only step 1 deletes the disk of a guest that ran. A guest of the service without an order is foreign to this agent: it is counted and
 reported, but never touched.
@@ -49,6 +51,7 @@ class Act(Enum):
     STOP = "stop"
     UNDEFINE = "undefine"
     AMEND = "amend"
+    REBUILD = "rebuild"
     PAUSE = "pause"
     SUSPEND = "suspend"
     ADOPT = "adopt"
@@ -180,6 +183,8 @@ def _act(order: GuestOrder, guest: PresentGuest | None, booted: LastBoot | None,
         return Act.REFUSE_STALE
     if guest is None and order.takeover is not Takeover.NONE:
         return Act.ADOPT if order.takeover is Takeover.ADOPT else None
+    if _asks_new_disk(order, booted) and (guest is None or is_of(order, guest.claim, guest.revision)):
+        return Act.REBUILD
     alive = guest is not None and guest.state in _ALIVE
     if order.desired is Desired.STOPPED and alive:
         return Act.STOP
@@ -193,6 +198,11 @@ def _waits(order: GuestOrder, orders: tuple[GuestOrder, ...], seen: Mapping[Gues
     place = order.claim.fit.taken
     leaving = (one for one in orders if one.guest != order.guest and one.guest in seen and one.claim.fit.taken.isdisjoint(place))
     return any(not seen[one.guest].taken.isdisjoint(place) for one in leaving)
+
+
+def _asks_new_disk(order: GuestOrder, booted: LastBoot | None) -> bool:
+    """Whether the boot that is to bring the new disk was not performed yet, as far as this agent and the service know."""
+    return order.takeover is Takeover.NONE and order.rebuild > (order.booted if booted is None else booted.boot)
 
 
 def _asks_later_boot(order: GuestOrder, booted: LastBoot | None) -> bool:

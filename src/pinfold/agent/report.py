@@ -60,10 +60,16 @@ def host_report(seen: Survey, ordered: frozenset[GuestId], *, strategy: Strategy
 
 
 def guest_report(
-    guest: HostGuest, booted: LastBoot | None, threads: ThreadReport | None, *, unmoved: str = "", not_paused: str = ""
+    guest: HostGuest,
+    booted: LastBoot | None,
+    threads: ThreadReport | None,
+    *,
+    unmoved: str = "",
+    not_paused: str = "",
+    rebuild: int = 0,
 ) -> GuestReport:
-    """The report of a guest that has our record. A running guest has no failure to report, whoever started it; a stopped one has no
-    threads. `unmoved` says why it could not follow its claim.
+    """The report of a guest that has our record. A running guest has no failure to report, whoever started it, except that its disk was not
+    made anew with the boot `rebuild`; a stopped one has no threads. `unmoved` says why it could not follow its claim.
     """
     assert guest.record is not None
     return GuestReport(
@@ -71,7 +77,7 @@ def guest_report(
         observed=_OBSERVED[guest.state],
         boot=None if booted is None else booted.boot,
         threads=threads if guest.active else None,
-        failure="" if booted is None or guest.active else booted.failure,
+        failure="" if booted is None or (guest.active and not 0 < rebuild <= booted.boot) else booted.failure,
         not_paused=not_paused,
         claim=guest.record.claim,
         unmoved=unmoved,

@@ -26,7 +26,7 @@ from pinfold.core.settings import RepairScope
 from pinfold.drivers.port import GuestState, HostGuest
 from pinfold.host.survey import Survey
 
-STARTS: Final = (Act.START, Act.RESTART, Act.FINISH, Act.REBOOT)
+STARTS: Final = (Act.START, Act.RESTART, Act.FINISH, Act.REBOOT, Act.REBUILD)
 STARTS_AT_ONCE: Final = 4
 """Only a few guests are started at a time, because starts take turns on a host anyway."""
 ANNOUNCE_SECONDS: Final = 10.0

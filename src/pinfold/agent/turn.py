@@ -144,9 +144,11 @@ def _adopt(draft: Draft, present: tuple[PresentGuest, ...]) -> None:
         if order is None or guest.guest in known or guest.guest in turn.moving:
             continue
         if guest.state is GuestState.RUNNING and is_of(order, guest.claim, guest.revision):
-            booted = LastBoot(guest=guest.guest, boot=order.boot, host_boot=turn.facts.host_boot)
+            # A new disk that the service has not heard of may be missing still.
+            boot = order.booted if order.rebuild > order.booted else order.boot
+            booted = LastBoot(guest=guest.guest, boot=boot, host_boot=turn.facts.host_boot)
             draft.change(memory=remember_boot(draft.state.memory, booted))
-            draft.note(guest.guest, f"it runs by an earlier agent's start, remembered as boot {order.boot}")
+            draft.note(guest.guest, f"it runs by an earlier agent's start, remembered as boot {boot}")
 
 
 def _due_tasks(draft: Draft, turn: Turn, present: tuple[PresentGuest, ...]) -> list[Task]:
@@ -290,7 +292,8 @@ def _guest_report(draft: Draft, guest: HostGuest, threads: ThreadReport | None) 
     failed = draft.guest(guest.id).failed_move
     stands = failed is not None and order is not None and (failed.claim, failed.revision) == (order.claim.id, order.claim.revision)
     unmoved = failed.failure if failed is not None and stands else ""
-    return guest_report(guest, booted, threads, unmoved=unmoved, not_paused=draft.guest(guest.id).not_paused)
+    rebuild = 0 if order is None else order.rebuild
+    return guest_report(guest, booted, threads, unmoved=unmoved, not_paused=draft.guest(guest.id).not_paused, rebuild=rebuild)
 
 
 def _send(draft: Draft, guest: GuestId, told: GuestReport) -> bool:

@@ -34,9 +34,9 @@ from pinfold.core.repair_question import RepairQuestion
 from pinfold.core.request.model import GuestRequest
 from pinfold.store.records import Desired, HostReport, Observed, Pause, Tombstone, WrittenClaim
 
-PROTOCOL: Final = 3
+PROTOCOL: Final = 4
 """The version of these messages. Version 1 lacks the ids of claims in reports and tombstones, and the report of findings.
-In version 2 an order has the parts of its claim side by side.
+In version 2 an order has the parts of its claim side by side. Version 3 lacks `GuestOrder.rebuild`.
 
 A service understands agents of all versions. An agent needs a service of its own version.
 """
@@ -90,7 +90,9 @@ class GuestOrder(Struct, frozen=True, kw_only=True):
     `boot` is the wanted boot: it counts the starts that a user asked for, 1 for the create, plus 1 for each later start and reboot.
     `booted` is the last one that the agent reported, 0 for none. A `hard` boot does not ask the guest to shut down, and forgets a memory
     that was saved to disk. `pause` says how a running guest is to be paused. `ports` are the guest's interfaces, on networks that the host
-    offers. `takeover` is for a domain that was there before the service: an agent neither makes nor starts it.
+    offers. `takeover` is for a domain that was there before the service: an agent neither makes nor starts it. `rebuild` is the boot with
+    which the disk and the config drive are made anew, from the image as it is then, 0 for none and once that was done. A guest that is to
+    be stopped gets its new disk too, and does not run.
     """
 
     guest: GuestUuid
@@ -107,6 +109,7 @@ class GuestOrder(Struct, frozen=True, kw_only=True):
     config_drive: bool = False
     ports: Ports = ()
     takeover: Takeover = Takeover.NONE
+    rebuild: Revision = 0
 
 
 class Orders(Struct, frozen=True, kw_only=True):
@@ -145,7 +148,8 @@ class GuestReport(Struct, frozen=True, kw_only=True):
 
     `claim` and `revision` are those of the guest's record. An earlier pinfold's has no claim, and names it by the revision.
 
-    `failure` says why that boot failed, '' if it did not; the guest keeps its claim and its disk. `unmoved` says why its threads could not
+    `failure` says why that boot failed, '' if it did not; the guest keeps its claim and its disk. A guest whose disk could not be made anew
+    may run all the same, from its old one. `unmoved` says why its threads could not
     be moved to the claim's new place, '' if they could or need not be; they are where its record says. `not_paused` says why
     the guest could not be paused as its order says, '' if it could.
     """

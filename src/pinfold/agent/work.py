@@ -38,7 +38,8 @@ def _told(order: GuestOrder) -> str:
     """What an order says, in a story."""
     paused = {Pause.NONE: "", Pause.IN_MEMORY: ", paused in memory", Pause.ON_DISK: ", paused on disk"}[order.pause]
     taken = f", {order.takeover.value}" if order.takeover is not Takeover.NONE else ""
-    return f"{order.desired.value}{paused}{taken}, boot {order.boot}, claim {order.claim.id} of revision {order.claim.revision}"
+    anew = f", with a new disk from boot {order.rebuild}" if order.rebuild else ""
+    return f"{order.desired.value}{paused}{taken}{anew}, boot {order.boot}, claim {order.claim.id} of revision {order.claim.revision}"
 
 
 def begin(draft: Draft, task: Task, host_boot: str) -> None:

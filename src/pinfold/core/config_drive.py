@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Mapping
+from enum import Enum
 from typing import Annotated, Any, Final
 
 from msgspec import Meta, Struct
+from msgspec.structs import replace
 
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.identity import GuestId
@@ -24,13 +27,22 @@ _ANY: Final = "0.0.0.0"  # noqa: S104
 """Address and mask of the default route."""
 VERSIONS: Final = ("2018-08-27", "latest")
 """The versions of the metadata on the drive: the newest that cloud-init looks for, and the name of the newest."""
+USER_DATA: Final = "openstack/latest/user_data"
+META_DATA: Final = "openstack/latest/meta_data.json"
 
 _Text = Annotated[str, Meta(max_length=1024)]
 
 
+class Kept(Enum):
+    """What a guest that gets another config drive keeps of the one that it has: its user data, its public key."""
+
+    USER_DATA = "user_data"
+    KEY = "key"
+
+
 class GuestConfig(Struct, frozen=True, kw_only=True):
     """What a guest is given on its config drive. `user_data` is base64. `user_data` and `admin_pass` are secrets: no log, answer or story
-    shows them.
+    shows them. `kept` are the parts that a guest keeps of the drive that it has.
     """
 
     name: _Text
@@ -43,6 +55,7 @@ class GuestConfig(Struct, frozen=True, kw_only=True):
     public_key: Annotated[str, Meta(max_length=16_384)] = ""
     user_data: Annotated[str, Meta(max_length=MOST_USER_DATA)] = ""
     admin_pass: Annotated[str, Meta(max_length=MOST_PASSWORD)] = ""
+    kept: tuple[Kept, ...] = ()
 
     def __repr__(self) -> str:
         """The name alone, so that no traceback or log shows a secret."""
@@ -79,6 +92,31 @@ def drive_files(
     if config.user_data:
         files["user_data"] = decoded_user_data(config.user_data)
     return tuple(sorted((f"openstack/{version}/{name}", content) for version in VERSIONS for name, content in files.items()))
+
+
+def with_kept(config: GuestConfig, before: Mapping[str, bytes]) -> GuestConfig:
+    """The configuration with what is kept of the drive before, of which these are files by path. Raises `InvalidRequest` for a drive that
+    does not hold what every drive holds.
+
+    >>> config = GuestConfig(name="vm1", hostname="vm1", kept=(Kept.USER_DATA,))
+    >>> with_kept(config, {USER_DATA: b"#cloud-config"}).user_data
+    'I2Nsb3VkLWNvbmZpZw=='
+    """
+    made = replace(config, kept=())
+    if Kept.USER_DATA in config.kept and USER_DATA in before:
+        made = replace(made, user_data=base64.b64encode(before[USER_DATA]).decode())
+    if Kept.KEY in config.kept:
+        for name, key in _public_keys(before.get(META_DATA, b"")):
+            made = replace(made, key_name=name, public_key=key)
+    return made
+
+
+def _public_keys(meta_data: bytes) -> tuple[tuple[str, str], ...]:
+    try:
+        found = json.loads(meta_data).get("public_keys", {})
+    except (ValueError, AttributeError) as error:
+        raise InvalidRequest(f"the guest's config drive has no metadata that can be read ({error})", key="config_drive") from error
+    return tuple((str(name), str(key)) for name, key in found.items()) if isinstance(found, dict) else ()
 
 
 def _meta_data(guest: GuestId, config: GuestConfig, dedicated: tuple[int, ...], seed: bytes) -> dict[str, Any]:

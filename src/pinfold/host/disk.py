@@ -74,13 +74,9 @@ def prepare(
 
 
 def _with_overlay(settings: HostSettings, guest: GuestId, boot: Boot, disk_gib: int, *, again: bool) -> Boot:
-    for what, path in (("ROM", boot.rom), ("kernel", boot.kernel), ("initrd", boot.initrd), ("image", boot.disk)):
-        if path:
-            _check_file(what, path)
+    check(boot)
     if not boot.disk:
         return boot
-    if boot.disk_format not in FORMATS:
-        raise InvalidRequest(f"disk format {boot.disk_format!r} is not known, allowed are {' and '.join(FORMATS)}", key="disk_format")
     overlay = overlay_path(settings, guest)
     if overlay.is_symlink():
         raise InvalidRequest(f"{overlay} is a link; a guest's disk is a file in that folder", key=str(overlay))
@@ -89,22 +85,39 @@ def _with_overlay(settings: HostSettings, guest: GuestId, boot: Boot, disk_gib: 
         return replace(boot, disk=str(overlay), disk_format="qcow2")
     if again:
         raise InvalidRequest(f"the disk of guest {guest}, which ran before, is not at {overlay}", key=str(overlay))
-    size = _size(boot, disk_gib)
     state_folder(settings, "overlays", host_key(settings))
     _starting(settings, guest).touch(mode=0o600)
     try:
-        _qemu_img("create", "-q", "-f", "qcow2", "-F", boot.disk_format, "-b", boot.disk, str(overlay), str(size))
-        overlay.chmod(0o600)
+        make_overlay(boot, disk_gib, overlay)
     except BaseException:
         remove(settings, guest)
         raise
     return replace(boot, disk=str(overlay), disk_format="qcow2")
 
 
+def check(boot: Boot) -> None:
+    """Raises `InvalidRequest` naming the file if one is missing or is no file, and for an unknown format of the disk."""
+    for what, path in (("ROM", boot.rom), ("kernel", boot.kernel), ("initrd", boot.initrd), ("image", boot.disk)):
+        if path:
+            _check_file(what, path)
+    if boot.disk and boot.disk_format not in FORMATS:
+        raise InvalidRequest(f"disk format {boot.disk_format!r} is not known, allowed are {' and '.join(FORMATS)}", key="disk_format")
+
+
+def make_overlay(boot: Boot, disk_gib: int, path: Path) -> None:
+    """Makes an overlay of the boot's disk, of `disk_gib` GiB (0 means the image's size).
+
+    Raises `InvalidRequest` if the image is unusable or larger; a part of the overlay may be left then.
+    """
+    size = _size(boot, disk_gib)
+    _qemu_img("create", "-q", "-f", "qcow2", "-F", boot.disk_format, "-b", boot.disk, str(path), str(size))
+    path.chmod(0o600)
+
+
 def remove(settings: HostSettings, guest: GuestId) -> None:
-    """Deletes the guest's overlay and config drive; missing ones are no error."""
-    files.remove(_folder(settings), f"{_checked(guest)}.qcow2")
-    files.remove(_folder(settings), drive_path(settings, guest).name)
+    """Deletes the guest's overlay and config drive, and new ones beside them; missing ones are no error."""
+    for suffix in ("qcow2", "iso", "new.qcow2", "new.iso", "rebuilt"):
+        files.remove(_folder(settings), f"{_checked(guest)}.{suffix}")
     settled(settings, guest)
 
 

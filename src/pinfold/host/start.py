@@ -115,6 +115,13 @@ def start(driver: Driver, settings: HostSettings, spec: GuestSpec, *, again: boo
     return started
 
 
+def define(driver: Driver, settings: HostSettings, spec: GuestSpec) -> None:
+    """Define a guest that is not to run now, in the place that its record names: it is started paused, its threads are verified, and it is
+    ended again. Its disk and its config drive must exist. Raises as `start`.
+    """
+    _start(driver, settings, spec.id, spec.name, lambda _: spec, agent=spec.record.owner, again=True, runs=False)
+
+
 def _start(
     driver: Driver,
     settings: HostSettings,
@@ -125,8 +132,9 @@ def _start(
     agent: str = "",
     again: bool = False,
     drive: bytes | None = None,
+    runs: bool = True,
 ) -> StartResult | NoFit:
-    """`decide` is given the host as it is under its lock."""
+    """`decide` is given the host as it is under its lock. A guest that does not run ends once it was verified."""
     _refuse(driver, settings, agent)
     clock = _Clock()
     with Undo() as undo:
@@ -146,7 +154,7 @@ def _start(
             with clock.step("start paused"):
                 guest = _start_paused(driver, replace(spec, boot=boot, virt_type=spec.virt_type or settings.virt_type), undo)
         fault_point("start.paused")
-        verdict = _run(driver, settings, guest, seen, clock)
+        verdict = _run(driver, settings, guest, seen, clock) if runs else _end(driver, settings, guest, seen)
         undo.forget()
     return _started(verdict, spec.record.fit, seen, clock)
 
@@ -256,6 +264,13 @@ def _run(driver: Driver, settings: HostSettings, guest: HostGuest, seen: Survey,
     disk.settled(settings, guest.id)
     with clock.step("resume"):
         driver.resume(guest.id)
+    return verdict
+
+
+def _end(driver: Driver, settings: HostSettings, guest: HostGuest, seen: Survey) -> Verdict:
+    """Verifies a paused guest and ends it. Raises `NotPlaced`."""
+    verdict = _settle(driver, settings, guest, seen.state.topology.online)
+    driver.stop(guest.id, remove=False)
     return verdict
 
 

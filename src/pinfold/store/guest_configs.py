@@ -1,4 +1,7 @@
-"""Store what guests are given on their config drives, until they run. A configuration that is forgotten is overwritten in a SQLite file."""
+"""Store what guests are given on their config drives, until the drives are made.
+
+A configuration that is forgotten is overwritten in a SQLite file.
+"""
 
 from __future__ import annotations
 
@@ -16,12 +19,12 @@ _read: Final = decoder(GuestConfig)
 
 
 def keep(connection: sa.Connection, guest_id: GuestId, config: GuestConfig) -> None:
-    """Store the configuration of a new guest."""
+    """Store the configuration of a new guest, or of one without any."""
     connection.execute(guest_config.insert().values(guest=guest_id, value=encode(config)))
 
 
 def find(connection: sa.Connection, guest_id: GuestId) -> GuestConfig | None:
-    """The configuration of a guest that has not run yet; None if it has none, or if it ran."""
+    """The configuration of a guest whose drive is still to be made; None if it has none, or if its drive is made."""
     text = connection.execute(sa.select(guest_config.c.value).where(guest_config.c.guest == guest_id)).scalar_one_or_none()
     return None if text is None else _read(text, f"the configuration of guest {guest_id}")
 

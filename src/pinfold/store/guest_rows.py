@@ -32,7 +32,7 @@ def new_row(new: NewGuest) -> dict[str, Any]:
         "owner": new.owner,
         "description": new.description,
         "flavor": _flavor_text(new.flavor),
-        "request": _request_text(new.request),
+        "request": request_text(new.request),
         "image": new.image,
         "properties": encode(new.metadata),
         "details": encode(new.details),
@@ -53,7 +53,8 @@ def _flavor_text(flavor: Flavor) -> str:
 
 
 @lru_cache(maxsize=1024)
-def _request_text(request: GuestRequest) -> str:
+def request_text(request: GuestRequest) -> str:
+    """The column of a request."""
     return encode(request)
 
 

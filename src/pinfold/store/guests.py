@@ -18,6 +18,9 @@ from pinfold.store import claims, console_tokens, guest_configs, guest_events, g
 from pinfold.store.database import EpochNow
 from pinfold.store.records import (
     ADOPTING,
+    REBUILD,
+    REBUILDING,
+    RESET,
     ClaimRecord,
     ClaimRole,
     ClaimState,
@@ -30,6 +33,7 @@ from pinfold.store.records import (
     Observed,
     Pairs,
     Pause,
+    Rebuild,
 )
 from pinfold.store.schema import claim, guest
 
@@ -186,6 +190,32 @@ def want(
             if now == host:
                 raise
             host = now
+
+
+def rebuild(connection: sa.Connection, found: GuestRecord, new: Rebuild) -> GuestRecord:
+    """Ask for a new disk of a guest, with one boot more, and change what the guest is with it. It runs or is stopped as before, and its
+    error is over. Raises `Conflict` when the guest has changed since it was read.
+    """
+    guest_id = found.id
+    want(connection, guest_id, found.desired, task=REBUILDING, reboot=True, revision=found.revision)
+    if found.config_drive:
+        guest_configs.forget(connection, guest_id)
+    if new.config is not None:
+        guest_configs.keep(connection, guest_id, new.config)
+    details = {**dict(found.details), **dict(new.details), REBUILD: str(found.boots + 1), RESET: None}
+    values = {
+        "image": new.image,
+        "request": guest_rows.request_text(new.request),
+        "details": encode(tuple(sorted((key, value) for key, value in details.items() if value))),
+        "fault": "",
+    }
+    optional = {"name": new.name, "description": new.description, "properties": None if new.metadata is None else encode(new.metadata)}
+    return _note(connection, guest_id, **values, **{key: value for key, value in optional.items() if value is not None})
+
+
+def rebuilt(connection: sa.Connection, found: GuestRecord) -> None:
+    """Note that the disk of a guest was made anew. Its row must be locked since it was read."""
+    _note(connection, found.id, details=encode(tuple(pair for pair in found.details if pair[0] != REBUILD)))
 
 
 def observe(

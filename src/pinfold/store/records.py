@@ -203,6 +203,10 @@ ADOPTING: Final = "adopting"
 """The task of a guest whose domain an agent is to take over."""
 RELEASING: Final = "releasing"
 """The task of a guest whose domain an agent is to give back."""
+REBUILDING: Final = "rebuilding"
+"""The task of a guest whose disk is made anew."""
+REBUILD: Final = "rebuild"
+"""The detail of a guest whose disk is to be made anew, until its agent has done so: the number of the boot that was asked for with it."""
 CONFIG_DRIVE: Final = ("config_drive", "True")
 """The detail of a guest that has a config drive."""
 
@@ -267,14 +271,28 @@ class NewGuest(Struct, frozen=True, kw_only=True):
     by: Requester | None = None
 
 
+class Rebuild(Struct, frozen=True, kw_only=True):
+    """What a guest becomes with a new disk. `name`, `description` and `metadata` are None where they stay; in `details`, None removes one.
+    `config` is what its new config drive holds, None for no drive.
+    """
+
+    image: str
+    request: GuestRequest
+    name: str | None = None
+    description: str | None = None
+    metadata: Pairs | None = None
+    details: tuple[tuple[str, str | None], ...] = ()
+    config: GuestConfig | None = None
+
+
 class GuestRecord(Struct, frozen=True, kw_only=True):
     """One guest in the store.
 
     `task` is what is under way, in Nova's words (`scheduling`, `spawning`, `powering-off`, `powering-on`, `rebooting`, `rebooting_hard`,
-    `pausing`, `unpausing`, `suspending`, `resuming`, `deleting`) or ours (`adopting`, `releasing`), '' for nothing. `report` is what the
-    agent last saw of the guest's threads, as JSON text in the agent's form, '' for nothing yet. `details` are for the Compute API. For the
-    scheduler: `only_on` and `member_of` say which hosts are allowed (see `NewGuest`), `failed_on` on which the start failed, ordered by
-    host id, `refusals` which refused before one took the guest, and `moved` is the last move.
+    `pausing`, `unpausing`, `suspending`, `resuming`, `rebuilding`, `deleting`) or ours (`adopting`, `releasing`), '' for nothing. `report`
+    is what the agent last saw of the guest's threads, as JSON text in the agent's form, '' for nothing yet. `details` are for the Compute
+    API. For the scheduler: `only_on` and `member_of` say which hosts are allowed (see `NewGuest`), `failed_on` on which the start failed,
+    ordered by host id, `refusals` which refused before one took the guest, and `moved` is the last move.
     """
 
     id: GuestId
@@ -333,6 +351,11 @@ class GuestRecord(Struct, frozen=True, kw_only=True):
     def locked(self) -> bool:
         """Whether it is locked against changes by others than admins."""
         return any(key == LOCKED for key, _ in self.details)
+
+    @property
+    def rebuild(self) -> int:
+        """The number of the boot with which its disk is to be made anew; 0 for none, and once that is done."""
+        return int(dict(self.details).get(REBUILD, "0"))
 
     @property
     def reset(self) -> bool:

@@ -167,7 +167,6 @@ _REFUSED = {
     "server shelve s": "pinfold shelves no servers",
     "server rescue s": "pinfold has no rescue mode",
     "server evacuate s": "its disk is on its host",
-    "server rebuild s": "create it with the other image",
     "server resize --flavor f.part s": "create it with the other flavor",
     "server image create s": "pinfold makes no images from servers",
     "server backup create s": "pinfold makes no images from servers",

@@ -1,6 +1,9 @@
-/* A boot sector that counts its boots in the sector behind it, tells the count on the first serial port as `#1`, and waits for its power
- * button. It runs on a BIOS of machine `pc`, which has put ACPI's ports at 0x600.
+/* A boot sector that counts its boots in the sector behind it, tells the count on the first serial port as `#1` (SIGN is another sign),
+ * and waits for its power button. It runs on a BIOS of machine `pc`, which has put ACPI's ports at 0x600.
  */
+#ifndef SIGN
+#define SIGN '#'
+#endif
     .code16
     .globl _start
 _start:
@@ -20,7 +23,7 @@ _start:
     movb $0, %dh
     int $0x13
     movw $0x3f8, %dx
-    movb $'#', %al
+    movb $SIGN, %al
     outb %al, %dx
     movb 0x8000, %al
     addb $'0', %al

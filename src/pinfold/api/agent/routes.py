@@ -152,7 +152,7 @@ async def wait_for_orders(
 
 @router.get("/guests/{guest_id}/config")
 def show_config(guest_id: GuestId, host: Host, services: Services) -> ConfigAnswer:
-    """What the config drive of one of the host's guests holds, until it runs for the first time."""
+    """What the config drive of one of the host's guests holds, until it is made."""
     with services.database.read() as connection:
         guest = guests.find(connection, guest_id)
         config = None if guest is None or guest.host != host else guest_configs.find(connection, guest_id)
@@ -230,6 +230,7 @@ def _orders(services: ApiServices, host: HostId) -> Orders:
             config_drive=guest.config_drive,
             ports=connected.get(guest.id, ()),
             takeover=guest.takeover,
+            rebuild=guest.rebuild,
         )
         for guest, claim in found
     )
@@ -256,4 +257,4 @@ def _object(value: Welcome | Orders | GuestConfig) -> dict[str, Any]:
     return answer
 
 
-_in_form: Final = {1: orders_1, 2: orders_2, PROTOCOL: _object}
+_in_form: Final = {1: orders_1, 2: orders_2, 3: _object, PROTOCOL: _object}

@@ -52,9 +52,10 @@ def nowhere(guest: GuestRecord, code: int, message: str, refusals: tuple[HostRef
     )
 
 
-def in_place(name: str, failure: str) -> Fault:
-    """The fault of a guest whose start failed on the host of that name, where it stays."""
-    return Fault(code=500, message=f"The start failed on {name}: {failure}", refusals=(Refusal(host=name, sentence=failure),))
+def in_place(name: str, failure: str, *, rebuild: bool = False) -> Fault:
+    """The fault of a guest whose start or `rebuild` failed on the host of that name, where it stays."""
+    what = "rebuild" if rebuild else "start"
+    return Fault(code=500, message=f"The {what} failed on {name}: {failure}", refusals=(Refusal(host=name, sentence=failure),))
 
 
 def _refusal(of: HostRefusal) -> Refusal:

@@ -36,6 +36,7 @@ from pinfold.store.records import (
     NewGuest,
     Observed,
     Pause,
+    Rebuild,
 )
 
 _log = logging.getLogger(__name__)
@@ -47,6 +48,8 @@ _AT_REST: Final = (Observed.STOPPED, Observed.CRASHED, Observed.ABSENT)
 TRIES: Final = 5
 """How often a change of a guest is tried that reports of its agent overtake."""
 
+REBUILDS: Final = 4
+"""The first protocol of agents that make disks anew."""
 REBOOTING: Final = "rebooting"
 UNPAUSING: Final = "unpausing"
 RESUMING: Final = "resuming"
@@ -213,12 +216,36 @@ class Lifecycle:
 
         return self._on_newest(guest_id, end)
 
-    def _refuse_early_agent(self, guest: GuestRecord, verb: str) -> None:
+    def _refuse_early_agent(self, guest: GuestRecord, verb: str, *, least: int = 1) -> None:
+        """Raise `Conflict` if the agent of the guest's host speaks no protocol that has the order, `least` or later."""
         assert guest.host is not None
         with self._database.read() as connection:
             host = hosts.get(connection, guest.host)
-        if not host.report.protocol:
+        if host.report.protocol < least:
             raise Conflict(f"Cannot '{verb}' instance {guest.id}: the agent of host {host.name} is of an earlier pinfold; upgrade it")
+
+    def rebuild(self, guest_id: GuestId, change: Callable[[GuestRecord], Rebuild]) -> GuestRecord:
+        """Have the disk and the config drive of a guest made anew, in its place; it runs or is stopped as before. `change` says what the
+        guest is then, and is asked again if the guest changes meanwhile.
+
+        Raises `Conflict` when the guest is paused, suspended, has an emulated TPM or was adopted, when its agent is of an earlier pinfold,
+        or when something is under way; and what `change` raises.
+        """
+
+        def make_anew() -> GuestRecord:
+            guest = self._quiet(guest_id, "rebuild")
+            if not guest.booted or _vm_state(guest) not in ("active", "stopped", "error"):
+                raise _wrong_state(guest, "rebuild")
+            if guest.adopted:
+                raise Conflict(f"Cannot 'rebuild' instance {guest_id}: pinfold did not make its domain, and cannot make it anew")
+            if guest.request.wants.tpm:
+                raise Conflict(f"Cannot 'rebuild' instance {guest_id}: it has an emulated TPM, whose keys the new disk would not know")
+            self._refuse_early_agent(guest, "rebuild", least=REBUILDS)
+            new = change(guest)
+            with self._database.write() as connection:
+                return guests.rebuild(connection, guest, new)
+
+        return self._on_newest(guest_id, make_anew)
 
     def delete(self, guest_id: GuestId) -> None:
         """Delete a guest: at once if no host holds it, else when its agent has confirmed that it is gone.
@@ -355,7 +382,8 @@ class Lifecycle:
 
 
 def _runs(guest: GuestRecord) -> bool:
-    return not guest.reset and guest.desired is Desired.RUNNING and guest.observed is Observed.RUNNING and guest.pause is Pause.NONE
+    failed = guest.reset or (guest.fault is not None and guest.rebuild > 0)
+    return not failed and guest.desired is Desired.RUNNING and guest.observed is Observed.RUNNING and guest.pause is Pause.NONE
 
 
 def _wrong_state(guest: GuestRecord, verb: str) -> Conflict:
@@ -364,7 +392,7 @@ def _wrong_state(guest: GuestRecord, verb: str) -> Conflict:
 
 def _vm_state(guest: GuestRecord) -> str:
     """Nova's word for what a guest is doing when nothing is under way with it."""
-    if guest.reset or (guest.fault is not None and guest.observed is not Observed.RUNNING):
+    if guest.reset or (guest.fault is not None and (guest.rebuild or guest.observed is not Observed.RUNNING)):
         return "error"
     if guest.observed is Observed.PAUSED:
         return "paused"

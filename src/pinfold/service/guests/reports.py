@@ -22,7 +22,7 @@ from pinfold.service.guests.lifecycle import UNPAUSING, Lifecycle
 from pinfold.service.providers import Providers
 from pinfold.store import claims, guest_configs, guest_events, guests, hosts
 from pinfold.store.database import Database
-from pinfold.store.records import ClaimRecord, Desired, FailedStart, GuestRecord, Observed, Pause
+from pinfold.store.records import REBUILDING, ClaimRecord, Desired, FailedStart, GuestRecord, Observed, Pause
 
 _log = logging.getLogger(__name__)
 
@@ -70,7 +70,8 @@ class Reports:
     ) -> None:
         """An agent reports what its guest of that claim is doing.
 
-        `failure` says why its last boot failed: the guest is then in error, with its host, claim and disk, until a later boot succeeds.
+        `failure` says why its last boot failed: the guest is then in error, with its host, claim and disk, until a later boot succeeds. If
+        its disk was to be made anew with it, it may run all the same, from the old disk; the next boot makes the new one.
         `unmoved` says why its threads could not follow the claim; those that were re-pinned with it go back then. A report about a guest on
         another host or of an earlier claim is dropped with a log entry. Raises `RolledBack` for one that the database did not keep; the
         agent sends it again.
@@ -85,9 +86,15 @@ class Reports:
                     raise Conflict(f"the host has no {named.sentence()} for it")
                 done = _done(guest, observed, booted)
                 after = guests.observe(connection, guest_id, observed, host=host_id, booted=booted, report=report, done=done)
-                if observed is Observed.RUNNING and guest.launched is None and guest.config_drive:
+                rebuilt = done and guest.task != "" and guest.rebuild > 0 and not failure
+                if rebuilt:
+                    guests.rebuilt(connection, after)
+                if guest.config_drive and (rebuilt or (observed is Observed.RUNNING and guest.launched is None)):
                     guest_configs.forget(connection, guest_id)  # its drive is made
-                if failure and done and guest.desired is Desired.RUNNING:
+                if failure and done and guest.rebuild:
+                    if guest.task:  # told once; an administrator may have cleared it since
+                        _fail_in_place(connection, guest, host_id, failure)
+                elif failure and done and guest.desired is Desired.RUNNING:
                     _fail_in_place(connection, guest, host_id, failure)
                 elif after.fault is not None and observed is Observed.RUNNING and done:
                     guests.mend(connection, guest_id)
@@ -179,16 +186,18 @@ def _left_half_way(guest: GuestRecord, host_id: HostId) -> bool:
 
 def _fail_in_place(connection: sa.Connection, guest: GuestRecord, host_id: HostId, failure: str) -> None:
     """Put the guest in error where it is. Repeating the same failure, with nothing tried in between, changes nothing."""
-    fault = in_place(hosts.get(connection, host_id).name, failure)
+    fault = in_place(hosts.get(connection, host_id).name, failure, rebuild=guest.rebuild > 0)
     if guest.task or guest.fault is None or guest.fault.message != fault.message:
         guests.fail(connection, guest.id, fault)
 
 
 def _done(guest: GuestRecord, observed: Observed, booted: int | None) -> bool:
     """Whether the guest's task is over, now that its agent has seen this state."""
+    performed = guest.booted if booted is None else booted
     if guest.desired is Desired.STOPPED:
-        return observed in (Observed.STOPPED, Observed.CRASHED, Observed.ABSENT)
-    if guest.desired is not Desired.RUNNING or (guest.booted if booted is None else booted) < guest.boots:
+        due = guest.boots if guest.task == REBUILDING else 0
+        return observed in (Observed.STOPPED, Observed.CRASHED, Observed.ABSENT) and performed >= due
+    if guest.desired is not Desired.RUNNING or performed < guest.boots:
         return False
     if guest.pause is not Pause.NONE:
         return observed is not Observed.RUNNING and (guest.pause is Pause.IN_MEMORY or observed is not Observed.PAUSED)

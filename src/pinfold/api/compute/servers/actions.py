@@ -1,4 +1,4 @@
-"""Actions on a server: start, stop, reboot, pause, suspend, lock, reset. `unsupported_actions` has Nova's other ones."""
+"""Actions on a server: start, stop, reboot, pause, suspend, rebuild, lock, reset. `unsupported_actions` has Nova's other ones."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from pinfold.api.compute.headers import Version
 from pinfold.api.compute.links import ROOT
 from pinfold.api.compute.servers.agent_answers import CONSOLE_OUTPUT, console_output
 from pinfold.api.compute.servers.console_urls import serial_console
+from pinfold.api.compute.servers.rebuild import rebuild
 from pinfold.api.compute.servers.single import requester, server, unlocked
 from pinfold.api.compute.servers.unsupported_actions import UNSUPPORTED_ACTIONS
 from pinfold.api.dependencies import ApiServices, Services
@@ -45,11 +46,12 @@ _EVENTS: Final = {"os-start": "start", "os-stop": "stop", "forceDelete": "delete
 
 @router.post("/servers/{server_id}/action", status_code=202, response_class=Response, responses={200: CONSOLE_OUTPUT, 501: {}, 503: {}})
 async def act(server_id: GuestId, body: _OneAction, request: Request, services: Services, version: Version) -> Response:
-    """Start, stop, reboot, pause, unpause, suspend, resume, lock, unlock, reset or delete a server; 409 when its state or something under
-    way forbids it.
+    """Start, stop, reboot, pause, unpause, suspend, resume, rebuild, lock, unlock, reset or delete a server; 409 when its state or
+    something under way forbids it.
 
     If the host's pools no longer have a stopped server's place, it starts in another place there; 409 with the reasons if there is none.
     `os-getConsoleOutput` answers 200 with the end of the server's console log, which its agent is asked for; 503 while the agent is away.
+    `rebuild` answers 202 with the server, which gets a new disk from the image `imageRef`, and keeps its place.
     `os-getSerialConsole`, up to microversion 2.5, answers 200 with a link to its console.
     """
     action, argument = next(iter(body.items()))
@@ -73,6 +75,8 @@ def _act(server_id: GuestId, action: str, argument: object, request: Request, se
             hard = _is_hard(argument)
             with services.fleet.events.asked(server_id, "reboot", requester(request)):
                 lifecycle.reboot(server_id, hard=hard)
+        case "rebuild":
+            return rebuild(server_id, argument, request, services, version)
         case "lock":
             server(services, request, server_id)
             by = "admin" if caller_of(request).admin else "owner"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool
 
@@ -120,7 +120,14 @@ class OneMetadatum(_Closed):
     meta: Annotated[Metadata, Field(min_length=1, max_length=1)]
 
 
-def access_addresses(asked: NewServer | ServerChange) -> dict[str, str | None]:
+class HasAddresses(Protocol):
+    """A body with the addresses that a server's owner notes."""
+
+    access_ipv4: str | None
+    access_ipv6: str | None
+
+
+def access_addresses(asked: HasAddresses) -> dict[str, str | None]:
     """The addresses that a server's owner notes, as details of its guest, in their shortest form; None removes one. Raises `InvalidRequest`
     for a wrong one.
     """

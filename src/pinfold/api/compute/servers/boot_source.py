@@ -33,17 +33,26 @@ def image_of(services: ApiServices, asked: NewServer, flavor: Flavor) -> Catalog
         if named_template(flavor, _NO_IMAGE):
             return _NO_IMAGE
         raise InvalidRequest("there is nothing to boot: imageRef, or a block device with the uuid of an image, is required", key="imageRef")
-    image_id = reference.rstrip("/").rsplit("/", 1)[-1]
-    found = find_image(services.images, image_id)
-    if found is None:
-        raise ApiError(400, f"Image {image_id[:255]} could not be found.")
-    _check_size(flavor, found)
+    found = named_image(services, reference, flavor)
     if named_template(flavor, found) and _TEMPLATE not in dict(found.properties):
         raise InvalidRequest(
             f"the flavor names a template, which brings what the server boots, so the image {found.name} would not be used; create the "
             f"server without an image, or from one with the property {_TEMPLATE}",
             key=_TEMPLATE,
         )
+    return found
+
+
+def named_image(services: ApiServices, reference: str, flavor: Flavor) -> CatalogImage:
+    """The image with that id, or with an address that ends with it.
+
+    Raises `ApiError` 400 if there is none, `InvalidRequest` if the flavor is too small for it.
+    """
+    image_id = reference.rstrip("/").rsplit("/", 1)[-1]
+    found = find_image(services.images, image_id)
+    if found is None:
+        raise ApiError(400, f"Image {image_id[:255]} could not be found.")
+    _check_size(flavor, found)
     return found
 
 
@@ -58,9 +67,7 @@ def disks(flavor: Flavor, image: CatalogImage) -> int:
 
 def check_boot(asked: NewServer, request: GuestRequest, image: CatalogImage, config: GuestConfig | None) -> None:
     """Raise `InvalidRequest` for a ROM with UEFI, and for interfaces or a config drive beside a template."""
-    if request.wants.uefi and image.suffix == ".rom":
-        said = f"the image's hw_firmware_type is 'uefi', but {image.name} is a ROM, which takes the place of the firmware; it must be bios"
-        raise InvalidRequest(said, key="hw_firmware_type")
+    check_firmware(request, image)
     if not request.wants.template:
         return
     if isinstance(asked.networks, list) and asked.networks:
@@ -70,6 +77,13 @@ def check_boot(asked: NewServer, request: GuestRequest, image: CatalogImage, con
             "a template brings its disks, so the server gets no config drive; leave out the key, user data, password and config_drive",
             key="config_drive",
         )
+
+
+def check_firmware(request: GuestRequest, image: CatalogImage) -> None:
+    """Raise `InvalidRequest` for a ROM with UEFI."""
+    if request.wants.uefi and image.suffix == ".rom":
+        said = f"the image's hw_firmware_type is 'uefi', but {image.name} is a ROM, which takes the place of the firmware; it must be bios"
+        raise InvalidRequest(said, key="hw_firmware_type")
 
 
 def _check_size(flavor: Flavor, image: CatalogImage) -> None:

@@ -17,7 +17,7 @@ from pinfold.api.image.catalog import CatalogImage
 from pinfold.core.config_drive import GuestConfig, decoded_user_data
 from pinfold.core.errors import InvalidRequest
 from pinfold.store import key_pairs
-from pinfold.store.records import WantedPort
+from pinfold.store.records import KeyPairRecord, WantedPort
 
 _IMAGE_KEY: Final = "img_config_drive"
 _IMAGE_VALUES: Final = ("mandatory", "optional")
@@ -34,7 +34,7 @@ def config_of(
     """
     given = {"key_name": asked.key_name, "user_data": asked.user_data, "adminPass": asked.admin_pass}
     needed = [key for key, value in given.items() if value]
-    if _by_image(image):
+    if is_by_image(image):
         needed.append(f"what the image's {_IMAGE_KEY}=mandatory asks for")
     needed += [f"the address on network {port.network}" for port in ports if port.static is not None]
     if needed and asked.config_drive is False:
@@ -47,14 +47,21 @@ def config_of(
     decoded_user_data(config.user_data)
     if not asked.key_name:
         return config
-    with services.database.read() as connection:
-        pair = key_pairs.find(connection, caller.user, asked.key_name)
-    if pair is None:
-        raise ApiError(400, f"Invalid key_name provided: the account {caller.name} has no key pair {asked.key_name!r}.")
+    pair = key_pair_of(services, caller, asked.key_name)
     return replace(config, key_name=pair.name, public_key=pair.public_key)
 
 
-def _by_image(image: CatalogImage) -> bool:
+def key_pair_of(services: ApiServices, caller: Caller, name: str) -> KeyPairRecord:
+    """The caller's key pair of that name. Raises `ApiError` 400 if there is none."""
+    with services.database.read() as connection:
+        pair = key_pairs.find(connection, caller.user, name)
+    if pair is None:
+        raise ApiError(400, f"Invalid key_name provided: the account {caller.name} has no key pair {name!r}.")
+    return pair
+
+
+def is_by_image(image: CatalogImage) -> bool:
+    """Whether the image says that its servers have a config drive. Raises `InvalidRequest` for an unknown word."""
     value = dict(image.properties).get(_IMAGE_KEY, "optional")
     if value not in _IMAGE_VALUES:
         raise InvalidRequest(f"the image's {_IMAGE_KEY} is {value[:64]!r}; {' and '.join(_IMAGE_VALUES)} are allowed", key=_IMAGE_KEY)

@@ -11,7 +11,7 @@ from pinfold.api.caller import Caller, caller_of
 from pinfold.api.compute.headers import Version
 from pinfold.api.compute.links import ROOT
 from pinfold.api.compute.servers.bodies import UpdateServer, access_addresses
-from pinfold.api.compute.servers.schemas import ServerShown, TopologyShown
+from pinfold.api.compute.servers.schemas import ServerInFull, ServerShown, TopologyShown
 from pinfold.api.compute.servers.view import Form, Place, full, numa_of
 from pinfold.api.compute.zones import DEFAULT_ZONE
 from pinfold.api.dependencies import ApiServices, Services
@@ -52,8 +52,13 @@ def update_server(server_id: GuestId, body: UpdateServer, request: Request, serv
         changes["disk_config"] = asked.disk_config
     server(services, request, server_id)
     guest = services.fleet.edits.edit(server_id, name=asked.name, description=asked.description, details=changes)
+    return {"server": changed(services, request, guest, version)}
+
+
+def changed(services: ApiServices, request: Request, guest: GuestRecord, version: Microversion) -> ServerInFull:
+    """A guest as the answer to a change shows it."""
     with services.database.read() as connection:
-        return {"server": full(request, guest, _place(connection, guest), version, Form.CHANGED, _ports(connection, guest))}
+        return full(request, guest, _place(connection, guest), version, Form.CHANGED, _ports(connection, guest))
 
 
 @router.delete("/servers/{server_id}", status_code=204, response_class=Response)

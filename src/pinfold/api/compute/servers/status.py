@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from pinfold.service.guests.lifecycle import REBOOTING, REBOOTING_HARD, RESUMING
-from pinfold.store.records import Desired, GuestRecord, Observed, Pause
+from pinfold.store.records import REBUILDING, Desired, GuestRecord, Observed, Pause
 
 _REBOOTS: Final = {REBOOTING: "REBOOT", REBOOTING_HARD: "HARD_REBOOT"}
 """The status of a running guest during a reboot, by its task. Tasks have Nova's names."""
@@ -29,7 +29,7 @@ def server_status(guest: GuestRecord, *, host_up: bool) -> ServerStatus:
     """The states of a guest; `host_up` says whether its host sends heartbeats.
 
     1. Deleted, then in error (its fault, or by an admin's word), regardless of anything else.
-    2. UNKNOWN on a silent host: the guest may run or not.
+    2. REBUILD while its disk is made anew. UNKNOWN on a silent host: the guest may run or not.
     3. BUILD before the first report and during the first boot. Then the state that the agent saw, with the task under way.
     """
     power = _POWER.get(guest.observed, 0)
@@ -38,7 +38,10 @@ def server_status(guest: GuestRecord, *, host_up: bool) -> ServerStatus:
         return ServerStatus(status="DELETED", vm_state="deleted", task_state=None, power_state=0)
     if guest.reset:
         return ServerStatus(status="ERROR", vm_state="error", task_state=task, power_state=power)
-    if guest.fault is not None and not (guest.host and guest.observed is Observed.RUNNING):
+    if guest.task == REBUILDING and (guest.host is None or host_up):
+        state = "active" if guest.desired is Desired.RUNNING else "stopped"
+        return ServerStatus(status="REBUILD", vm_state=state, task_state=task, power_state=power)
+    if guest.fault is not None and (guest.rebuild or not (guest.host and guest.observed is Observed.RUNNING)):
         return ServerStatus(status="ERROR", vm_state="error", task_state=task, power_state=power)
     if guest.host is not None and not host_up:
         return ServerStatus(status="UNKNOWN", vm_state="unknown", task_state=task, power_state=0)

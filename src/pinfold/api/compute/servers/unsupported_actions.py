@@ -35,7 +35,6 @@ _ACTIONS: Final = {
     "os-getVNCConsole": (_CONSOLES, "..2.5"),
     "os-getSPICEConsole": (_CONSOLES, "..2.5"),
     "os-getRDPConsole": (_CONSOLES, "gone"),
-    "rebuild": ("pinfold rebuilds no servers: delete the server, and create it with the other image.", ""),
     "rescue": (_RESCUES, ""),
     "unrescue": (_RESCUES, ""),
     "shelve": (_SHELVES, ""),

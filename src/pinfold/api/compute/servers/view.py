@@ -109,7 +109,9 @@ def _without_hosts(guest: GuestRecord, fault: Fault) -> str:
     """What a fault says to who sees no hosts."""
     if not fault.refusals:
         return fault.message
-    return "No valid host was found." if guest.host is None else "The start of the server failed on its host."
+    if guest.host is None:
+        return "No valid host was found."
+    return f"The {'rebuild' if guest.rebuild else 'start'} of the server failed on its host."
 
 
 def topology(request: GuestRequest, fit: Fit, *, everywhere: bool = True) -> TopologyShown:
