@@ -10,6 +10,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -190,6 +191,42 @@ def test_a_policy_of_somebody_else_stays_as_it_is(machine: Machine) -> None:
 def test_progress_is_the_last_line_that_is_no_warning(tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.write_text("Collecting rich\nWARNING: Location of the cache is not writable\n  warning: something else\n")
-    function = subprocess.run(["sed", "-n", "/^progress_of()/,/^}/p", str(SETUP)], capture_output=True, text=True, check=True).stdout
-    told = subprocess.run(["sh", "-c", f'{function}progress_of "$1"', "sh", str(log)], capture_output=True, text=True, check=True)
-    assert told.stdout == "Collecting rich\n"
+    told = _run(_function("progress_of") + 'progress_of "$1"', str(log))
+    assert told == "Collecting rich\n"
+
+
+def test_uv_is_told_of_the_certificates_that_pip_is_configured_with(tmp_path: Path) -> None:
+    (tmp_path / "pip.conf").write_text("[global]\ncert = /etc/$HOME/`id`.pem\n")
+    assert _told_to_uv(tmp_path / "pip.conf") == "/etc/$HOME/`id`.pem"
+
+
+def test_what_pip_is_told_by_its_environment_comes_before_its_files(tmp_path: Path) -> None:
+    (tmp_path / "pip.conf").write_text("[global]\ncert = /far.pem\n")
+    assert _told_to_uv(tmp_path / "pip.conf", PIP_CERT="/near.pem") == "/near.pem"
+
+
+def test_what_uv_was_told_by_somebody_else_stays(tmp_path: Path) -> None:
+    (tmp_path / "pip.conf").write_text("[global]\ncert = /far.pem\n")
+    assert _told_to_uv(tmp_path / "pip.conf", UV_ANYTHING="/own.pem") == "/own.pem"
+
+
+def test_where_pip_has_no_settings_uv_gets_none() -> None:
+    assert _told_to_uv(Path(os.devnull)) == "unset"
+
+
+def _told_to_uv(configuration: Path, **variables: str) -> str:
+    """What a variable of uv holds after the set-up has asked pip for its certificates."""
+    functions = (_function("pip") + _function("tell_uv")).replace(".venv/bin/python", sys.executable)
+    script = f'set -eu\n{functions}tell_uv UV_ANYTHING cert\nprintf %s "${{UV_ANYTHING-unset}}"'
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PIP_", "UV_"))}
+    return _run(script, **kept, **variables, PIP_CONFIG_FILE=str(configuration))
+
+
+def _function(name: str) -> str:
+    """The text of one function of the script."""
+    return subprocess.run(["sed", "-n", f"/^{name}()/,/^}}/p", str(SETUP)], capture_output=True, text=True, check=True).stdout
+
+
+def _run(script: str, *arguments: str, **variables: str) -> str:
+    command = ["sh", "-c", script, "sh", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True, env=variables or None).stdout
