@@ -1,7 +1,7 @@
 """The wheel, installed as a user installs it: alone and with each extra, each time into a fresh environment.
 
 Versions are those of the lock file, so that a run today and a run next year install the same; which packages are needed is decided by the
-wheel's own metadata.
+wheel's own metadata. uv installs, which links what this machine has already unpacked once.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 FLEET = "pip install 'pinfold[fleet]'"
 METRICS = "pip install 'pinfold[watch]'"
+EXTRAS = ("", "watch", "agent", "fleet")
 COMMANDS = (
     "guest",
     "fit",
@@ -98,37 +99,47 @@ Install = Callable[[str], Environment]
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel of this tree."""
     folder = tmp_path_factory.mktemp("wheel")
-    _pip(sys.executable, "wheel", "--no-deps", "--no-build-isolation", "-w", str(folder), str(ROOT))
+    _uv("build", "--wheel", "--no-build-isolation", "--python", sys.executable, "--out-dir", str(folder), str(ROOT))
     return next(folder.glob("*.whl"))
 
 
 @pytest.fixture(scope="module")
-def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Install:
+def fetched(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What any of the environments needs lies in uv's cache, built where it has to be built."""
+    _install(tmp_path_factory.mktemp("fetched"), f"{wheel}[{','.join(filter(None, EXTRAS))}]")
+
+
+@pytest.fixture(scope="module")
+def environment(wheel: Path, fetched: None, tmp_path_factory: pytest.TempPathFactory) -> Install:
     """Makes a fresh environment with the wheel and an extra, '' for none, once for all tests."""
     made: dict[str, Environment] = {}
 
     def install(extra: str) -> Environment:
         if extra not in made:
             folder = tmp_path_factory.mktemp(f"environment-{extra or 'base'}")
-            subprocess.run([sys.executable, "-m", "venv", str(folder / "venv")], check=True)
-            constraints = folder / "constraints.txt"
-            pins = re.findall(r"^[\w.-]+==[^\\\n]+", (ROOT / "requirements-dev.lock").read_text(), re.MULTILINE)
-            constraints.write_text("\n".join(pins))
-            wanted = f"{wheel}[{extra}]" if extra else str(wheel)
-            _pip(str(folder / "venv/bin/python"), "install", "-c", str(constraints), wanted)
+            _install(folder, f"{wheel}[{extra}]" if extra else str(wheel), "--offline")
             made[extra] = Environment(folder)
         return made[extra]
 
     return install
 
 
-def _pip(python: str, verb: str, *arguments: str) -> None:
-    command = [python, "-m", "pip", verb, "-q", "--disable-pip-version-check", *arguments]
+def _install(folder: Path, wanted: str, *options: str) -> None:
+    """Make an environment in `folder` that has what is wanted, in the versions of the lock file."""
+    _uv("venv", "--python", sys.executable, str(folder / "venv"))
+    constraints = folder / "constraints.txt"
+    pins = re.findall(r"^[\w.-]+==[^\\\n]+", (ROOT / "requirements-dev.lock").read_text(), re.MULTILINE)
+    constraints.write_text("\n".join(pins))
+    _uv("pip", "install", *options, "--python", str(folder / "venv/bin/python"), "--constraint", str(constraints), wanted)
+
+
+def _uv(*arguments: str) -> None:
+    command = [str(Path(sys.executable).with_name("uv")), *arguments, "--quiet"]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr[-2000:]
 
 
-@pytest.mark.parametrize("extra", ["", "watch", "agent", "fleet"])
+@pytest.mark.parametrize("extra", EXTRAS)
 def test_help_of_every_command_is_shown(environment: Install, extra: str) -> None:
     ended = environment(extra).python(_EVERY_HELP.format(commands=COMMANDS))
     assert ended.returncode == 0, ended.stderr
