@@ -2,7 +2,7 @@
 python := .venv/bin/python
 compile := .venv/bin/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header --no-annotate
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lock quick pythons check lint formatted types layers pages format bench bench-long bench-figures bench-compare oracle survive machine docs screens deb
+.PHONY: help setup demo test lock quick pythons check static lint formatted types layers pages format bench bench-long bench-figures bench-compare oracle survive machine docs screens deb
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,7 +22,9 @@ quick: ## the suite without real parts
 pythons: ## the suites without real parts on the other Pythons, 3.11 to 3.13
 	@bin/test-pythons
 
-check: lint formatted types layers pages ## ruff, mypy, import-linter and the tests of the docs; `make -k check` goes on after a failure
+check: static pages ## ruff, mypy, import-linter and the tests of the docs; `make -k check` goes on after a failure
+
+static: lint formatted types layers ## ruff, mypy and import-linter; continuous integration runs the tests of the docs with the others
 
 lint: .venv/pinfold-stamp
 	.venv/bin/ruff check .
