@@ -16,6 +16,17 @@ settings.register_profile("patient", settings.default, deadline=None, suppress_h
 settings.load_profile("patient")
 
 
+LONG = frozenset(("real_libvirt", "real_placement", "real_postgresql", "real_clients", "installs"))
+"""The marks of tests on real parts, whose files take long."""
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files with tests on real parts first. Workers take files in this order, and at the end only quick ones are left to share."""
+    long = {item.path for item in items if any(mark.name in LONG for mark in item.iter_markers())}
+    items.sort(key=lambda item: item.path not in long)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_report_to_serializable() -> Any:
     """Escape what is no text in UTF-8, such as a lone surrogate in a captured log: xdist's workers end where a report holds it."""
