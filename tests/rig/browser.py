@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 from tests.rig.in_process import ADMIN, Fleet
 
 from pinfold.api.app import create_app
@@ -24,6 +24,7 @@ from pinfold.wiring.service import Service, listening_socket, url_of
 needs_chromium = pytest.mark.skipif(not shutil.which("chromium"), reason="Debian's package chromium is not installed")
 PATIENCE_MS = 60_000
 """How long a page may take on a busy machine."""
+expect.set_options(timeout=PATIENCE_MS)  # it waits 5 seconds by itself, whatever the context's patience
 
 
 @contextmanager
