@@ -32,13 +32,17 @@ daemon-reload) ;;
 *) exit 1 ;;
 esac
 """
-KINDS_OF_GUESTS = [kind for kind in KINDS if kind.kvm == kind.cgroups]
+HAS_KVM = os.path.exists("/dev/kvm")
+KINDS_OF_GUESTS = [
+    pytest.param(kind, marks=() if kind.kvm == HAS_KVM else pytest.mark.slow, id=str(kind)) for kind in KINDS if kind.kvm == kind.cgroups
+]
+"""Guests as the page has them where there is KVM, emulated ones where there is none; the others are the long form."""
 
 
-@pytest.fixture(params=KINDS_OF_GUESTS, ids=str)
+@pytest.fixture(params=KINDS_OF_GUESTS)
 def host(request: pytest.FixtureRequest, lab_name: str, lab_possible: None) -> Iterator[LabHost]:
     kind: Kind = request.param
-    if kind.kvm and not os.path.exists("/dev/kvm"):
+    if kind.kvm and not HAS_KVM:
         pytest.skip("this machine has no /dev/kvm")
     with LabHost(f"{lab_name}-hungry-{'kvm' if kind.kvm else 'tcg'}", kvm=kind.kvm, cgroups=kind.cgroups) as lab:
         yield lab
