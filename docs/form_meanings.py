@@ -167,6 +167,7 @@ MEANINGS: Final[dict[str, dict[str, str]]] = {
         "shared_memory": "whether other processes of the host can map its memory",
         "template": "the domain XML that brings everything else; empty for none",
         "uefi": "whether it has UEFI instead of a BIOS",
+        "cd_rom_bus": "the bus of its config drive; empty for that of CD-ROM drives on the machine",
         "secure_boot": "whether its firmware boots only what is signed",
         "tpm": "the version of its emulated TPM; empty for no TPM",
         "tpm_model": "the model of that TPM",

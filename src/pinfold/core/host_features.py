@@ -37,6 +37,11 @@ def tpm(version: str, model: str) -> str:
     return f"an emulated TPM {version} with the model {model}"
 
 
+def cd_rom(bus: str) -> str:
+    """The feature of a host that can put a config drive on this bus."""
+    return f"a config drive on the bus {bus}"
+
+
 def template(name: str) -> str:
     """The feature of a host that has a template of this name."""
     return f"the template {name}"
@@ -62,6 +67,8 @@ def needed(request: GuestRequest) -> frozenset[str]:
         found.add(UEFI_Q35 if hardware.is_q35 else UEFI)
     if hardware.secure_boot is SecureBoot.REQUIRED:
         found.add(SECURE_BOOT)
+    if hardware.cd_rom_bus:
+        found.add(cd_rom(hardware.cd_rom_bus))
     if hardware.tpm:
         found.add(tpm(hardware.tpm, hardware.tpm_model))
     if hardware.limits_cpu:

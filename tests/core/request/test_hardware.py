@@ -65,6 +65,8 @@ def test_a_guest_that_asks_for_nothing_is_written_as_before_and_needs_nothing() 
         ({"hw:watchdog_action": "bark"}, {}, "hw:watchdog_action is 'bark'; it must be none, pause, poweroff, reset or disabled"),
         ({"hw:watchdog_action": "reset"}, {"hw_watchdog_action": "pause"}, "they must agree, or only one be set"),
         ({}, {"hw_machine_type": "q35 -device evil"}, "it must be a machine of QEMU such as pc, q35 or pc-q35-7.2"),
+        ({}, {"hw_cdrom_bus": "fdc"}, "hw_cdrom_bus is 'fdc'; it must be ide, sata, scsi, usb or virtio"),
+        ({}, {"hw_cdrom_bus": "ide", "hw_machine_type": "pc-q35-7.2"}, "but hw_machine_type is pc-q35-7.2, which has no IDE"),
         ({}, {"hw_rng_model": "pseudo"}, "hw_rng_model is 'pseudo'; it must be virtio"),
         ({"hw_rng:allowed": "false", "hw_rng:rate_bytes": "9"}, {}, "hw_rng:rate_bytes is '9', but hw_rng:allowed is 'false'"),
         ({"hw_rng:rate_period": "9"}, {}, "hw_rng:rate_bytes is not set; a period needs an amount"),
@@ -91,10 +93,11 @@ def test_a_value_that_makes_no_sense_is_refused(flavor: dict[str, str], image: d
     [
         ({}, {"hw_firmware_type": "uefi"}, {host_features.UEFI}),
         ({"os:secure_boot": "optional"}, {"hw_firmware_type": "uefi"}, {host_features.UEFI}),
+        ({}, {"hw_cdrom_bus": "virtio"}, {"a config drive on the bus virtio"}),
         ({"hw:tpm_version": "1.2"}, {}, {"an emulated TPM 1.2 with the model tpm-tis"}),
     ],
 )
-def test_firmware_and_tpm_need_hosts_that_have_them(flavor: dict[str, str], image: dict[str, str], features: set[str]) -> None:
+def test_firmware_tpm_and_config_drive_need_hosts_that_have_them(flavor: dict[str, str], image: dict[str, str], features: set[str]) -> None:
     assert host_features.needed(_asked(flavor, image)) == {host_features.HARDWARE, *features}
 
 

@@ -15,10 +15,12 @@ from tests.golden import check
 from pinfold.core import host_features
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.request.guest_hardware import GuestHardware, SecureBoot
-from pinfold.drivers.libvirt import definition, firmware
+from pinfold.core.request.hardware import CD_ROM_BUSES
+from pinfold.drivers.libvirt import definition, firmware, hardware
 from pinfold.drivers.libvirt.capabilities import BuildContext, Platform
+from pinfold.drivers.libvirt.guest_memory import HostPages
 from pinfold.drivers.libvirt.template import merged
-from pinfold.drivers.port import GuestSpec
+from pinfold.drivers.port import GuestSpec, GuestState
 
 GOLDEN = Path(__file__).parent / "golden"
 MAKE = BuildContext(platform=Platform(emulator="/usr/bin/qemu-system-x86_64"))
@@ -43,6 +45,7 @@ def test_hardware_is_written_as_reviewed() -> None:
         GuestHardware(performance_unit=True),
         GuestHardware(uefi=True),
         GuestHardware(tpm="1.2", tpm_model="tpm-tis"),
+        *(GuestHardware(cd_rom_bus=bus) for bus in CD_ROM_BUSES),
     ],
     ids=repr,
 )
@@ -74,6 +77,20 @@ def test_secure_boot_that_is_optional_is_given_where_the_host_has_it() -> None:
     assert '<loader secure="yes"' in with_it
     assert "<loader" not in without
     assert '<feature enabled="no" name="secure-boot"' in without
+
+
+@pytest.mark.parametrize("bus", CD_ROM_BUSES)
+def test_the_config_drive_is_on_the_bus_of_the_image(bus: str) -> None:
+    text = definition.definition(_spec(GuestHardware(machine="pc" if bus == "ide" else "q35", cd_rom_bus=bus)), MAKE)
+    check(GOLDEN / f"config-drive-{bus}.xml", text)
+    seen = definition.host_guest(text, state=GuestState.STOPPED, persistent=True, pid=None, pages=HostPages())
+    assert seen.disks == 0
+
+
+def test_libvirt_says_on_which_buses_a_config_drive_can_be() -> None:
+    recorded = (GOLDEN.parent / "recorded" / "domain-capabilities-qemu.xml").read_text(encoding="utf-8")
+    assert hardware.cd_rom_buses(recorded) == frozenset(CD_ROM_BUSES)
+    assert hardware.cd_rom_buses("<domainCapabilities/>") == frozenset()
 
 
 def test_a_guest_that_boots_a_rom_has_no_uefi() -> None:

@@ -34,6 +34,7 @@ class GuestHardware(Struct, frozen=True, kw_only=True):
 
     `template` names the domain XML that brings everything else, '' for none. `uefi` is whether it has UEFI instead of a BIOS.
     `shared_memory` is whether other processes of the host, such as a vhost-user switch, can map its memory.
+    `cd_rom_bus` is the bus of the config drive, '' for that of CD-ROM drives on the machine.
     `tpm` is the version of its emulated TPM, '' for none, and `tpm_model` its model. `watchdog` is its action, '' for no watchdog.
     `random_bytes` in each `random_ms` limit the random numbers, 0 for no limit. `cpu_shares`,
     `cpu_period_us` and `cpu_quota_us` are the weight and the limit of each vCPU's time, 0 for the hypervisor's default.
@@ -46,6 +47,7 @@ class GuestHardware(Struct, frozen=True, kw_only=True):
     secure_boot: SecureBoot = SecureBoot.DISABLED
     tpm: str = ""
     tpm_model: str = ""
+    cd_rom_bus: str = ""
     watchdog: str = ""
     random: bool = False
     random_bytes: int = 0

@@ -25,6 +25,7 @@ _TPM_1, _TPM_2 = "1.2", "2.0"
 _TPM_VERSIONS: Final = {version: version for version in (_TPM_1, _TPM_2)}
 _TPM_TIS, _TPM_CRB = "tpm-tis", "tpm-crb"
 _TPM_MODELS: Final = {model: model for model in (_TPM_TIS, _TPM_CRB)}
+CD_ROM_BUSES: Final = ("ide", "sata", "scsi", "usb", "virtio")
 _WATCHDOG: Final = {action: action for action in ("none", "pause", "poweroff", "reset", "disabled")}
 
 
@@ -59,6 +60,7 @@ def read_hardware(one: One) -> GuestHardware:
         secure_boot=secure_boot if uefi or secure_boot is SecureBoot.REQUIRED else SecureBoot.DISABLED,
         tpm=tpm,
         tpm_model=tpm_model if tpm else "",
+        cd_rom_bus=value("hw_cdrom_bus", _cd_rom_bus, ""),
         watchdog="" if watchdog == "disabled" else watchdog,
         random=random,
         random_bytes=rate.value if random and rate is not None else 0,
@@ -84,13 +86,20 @@ def check_hardware(one: One) -> None:
         raise InvalidRequest(f"{model.said()}, but hw:tpm_version is not set; a model needs a version", key=model.name)
     if model is not None and version is not None and model.value == _TPM_CRB and version.value == _TPM_1:
         raise InvalidRequest(f"{model.said()}, but {version.said()}; {_TPM_CRB} needs {_TPM_2}", key=model.name)
-    boot, template, wants = one("os:secure_boot", _secure_boot), one(_TEMPLATE, _template), read_hardware(one)
+    bus, boot, template, wants = (
+        one("hw_cdrom_bus", _cd_rom_bus),
+        one("os:secure_boot", _secure_boot),
+        one(_TEMPLATE, _template),
+        read_hardware(one),
+    )
     if template is not None and wants.beside_template != PLAIN:
         raise InvalidRequest(
             f"{template.said()}, and a template brings its machine, devices and limits; leave out the keys of flavor and image that ask "
             "for some",
             key=template.name,
         )
+    if bus is not None and wants.cd_rom_bus == "ide" and wants.is_q35:
+        raise InvalidRequest(f"{bus.said()}, but hw_machine_type is {wants.machine}, which has no IDE; sata is allowed", key=bus.name)
     if boot is not None and boot.value is SecureBoot.REQUIRED and not (wants.uefi and wants.is_q35):
         lacking = "hw_machine_type is not q35" if wants.uefi else "hw_firmware_type is not uefi"
         raise InvalidRequest(
@@ -126,6 +135,10 @@ def _tpm_model(name: str, text: str) -> str:
 
 def _random_model(name: str, text: str) -> str:
     return word({"virtio": "virtio"}, name, text)
+
+
+def _cd_rom_bus(name: str, text: str) -> str:
+    return word({bus: bus for bus in CD_ROM_BUSES}, name, text)
 
 
 def _machine(name: str, text: str) -> str:

@@ -401,6 +401,12 @@ IMAGE_ONLY: Final = (
         allowed="a machine of QEMU such as pc, q35 or pc-q35-7.2",
         meaning="The machine that the guest sees, pc by default on x86; hosts without it are no candidates.",
     ),
+    Key(
+        name="hw_cdrom_bus",
+        allowed="ide, sata, scsi, usb or virtio",
+        meaning="The bus of the config drive: ide by default, and sata with the machine q35, which has no ide; with virtio it is a "
+        "disk that cannot be written, because there is no such CD-ROM drive.",
+    ),
     Key(name="hw_rng_model", allowed="virtio", meaning="Gives the guest a random number device, unless the flavor forbids it."),
     Key(
         name="hw_firmware_type",
@@ -423,7 +429,6 @@ IMAGE_ONLY: Final = (
         for name, allowed, meaning in (
             ("hw_architecture", "a processor architecture such as x86_64", "The architecture of the image; hosts are not chosen by it."),
             ("hw_auto_disk_config", _ANYTHING, "Whether Nova resizes partitions."),
-            ("hw_cdrom_bus", _ANYTHING, "The bus of CD-ROM drives."),
             ("hw_device_id", _ANYTHING, "A device's id."),
             ("hw_disk_type", _ANYTHING, "The kind of disk."),
             ("hw_ephemeral_encryption_secret_uuid", _ANYTHING, "The secret of encrypted ephemeral disks."),

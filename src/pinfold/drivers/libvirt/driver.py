@@ -38,6 +38,7 @@ from pinfold.drivers.libvirt import (
     firmware,
     guest_cpu,
     guest_memory,
+    hardware,
     pins,
     serial_console,
 )
@@ -163,7 +164,7 @@ class LibvirtDriver:
         if not platform.virt_types:
             return frozenset()
         text = self._domain_capabilities(platform, platform.best_virt_type)
-        found = firmware.of_default_machine(text)
+        found = firmware.of_default_machine(text) | {host_features.cd_rom(bus) for bus in hardware.cd_rom_buses(text)}
         if guest_memory.can_be_shared(text):
             found |= {host_features.SHARED_MEMORY}
         if "q35" in platform.machines:

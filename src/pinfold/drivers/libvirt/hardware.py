@@ -11,6 +11,8 @@ from pinfold.drivers.libvirt.capabilities import BuildContext
 from pinfold.drivers.port import GuestSpec
 
 X86: Final = ("x86_64", "i686")
+_CD_ROM_NAMES: Final = {"ide": "hda", "sata": "sda", "scsi": "sda", "usb": "sda", "virtio": "vdb"}
+"""The buses of a config drive, and libvirt's name of the drive on each."""
 _WHAT: Final = "template"
 
 
@@ -71,7 +73,7 @@ def features_and_clock(spec: GuestSpec, make: BuildContext, virt_type: str) -> l
 
 
 def devices_of(spec: GuestSpec, make: BuildContext) -> Element:
-    """`<devices>`: the disk, the network interfaces, a serial line, and nothing that pinfold does not need."""
+    """`<devices>`: the disk, the config drive, the network interfaces, a serial line, and nothing that pinfold does not need."""
     devices, boot = Element("devices"), spec.boot
     if make.platform.emulator:
         SubElement(devices, "emulator").text = make.platform.emulator
@@ -82,14 +84,17 @@ def devices_of(spec: GuestSpec, make: BuildContext) -> Element:
             driver.set("iothread", "1")
         SubElement(disk, "source", {"file": boot.disk})
         SubElement(disk, "target", {"dev": "vda", "bus": "virtio"})
-    if boot.config_drive:
-        drive = SubElement(devices, "disk", {"type": "file", "device": "cdrom"})
+    bus = _cd_rom_bus(spec, make) if boot.config_drive else ""
+    if bus:
+        drive = SubElement(devices, "disk", {"type": "file", "device": "disk" if bus == "virtio" else "cdrom"})
         SubElement(drive, "driver", {"name": "qemu", "type": "raw"})
         SubElement(drive, "source", {"file": boot.config_drive})
-        SubElement(drive, "target", _cd_rom(spec, make))
+        SubElement(drive, "target", {"dev": _CD_ROM_NAMES[bus], "bus": bus})
         SubElement(drive, "readonly")
+    if bus == "scsi" and make.platform.arch in X86:
+        SubElement(devices, "controller", {"type": "scsi", "model": "virtio-scsi"})
     devices.extend(interfaces.element(interface) for interface in spec.interfaces)
-    SubElement(devices, "controller", {"type": "usb", "model": "none"})
+    SubElement(devices, "controller", {"type": "usb", "model": "qemu-xhci" if bus == "usb" else "none"})
     serial = SubElement(devices, "serial", {"type": "pty" if boot.serial_log else "null"})
     if boot.serial_log:
         SubElement(serial, "log", {"file": boot.serial_log, "append": "on"})
@@ -98,11 +103,20 @@ def devices_of(spec: GuestSpec, make: BuildContext) -> Element:
     return devices
 
 
-def _cd_rom(spec: GuestSpec, make: BuildContext) -> dict[str, str]:
-    """Where a CD-ROM drive is. The machine q35 has no IDE."""
+def _cd_rom_bus(spec: GuestSpec, make: BuildContext) -> str:
+    """The bus of the config drive. The machine q35 has no IDE."""
+    wants = spec.request.wants
+    if wants.cd_rom_bus:
+        return wants.cd_rom_bus
     if make.platform.arch not in X86:
-        return {"dev": "sda", "bus": "scsi"}
-    return {"dev": "sda", "bus": "sata"} if "q35" in spec.request.wants.machine else {"dev": "hda", "bus": "ide"}
+        return "scsi"
+    return "sata" if wants.is_q35 else "ide"
+
+
+def cd_rom_buses(text: str) -> frozenset[str]:
+    """The buses on which guests can have a config drive, by domain capabilities XML of the default machine. Raises `InvalidRequest`."""
+    domain = xmltext.parsed(text, "domain capabilities XML", root="domainCapabilities")
+    return frozenset(value.text or "" for value in domain.iterfind("devices/disk/enum[@name='bus']/value")) & frozenset(_CD_ROM_NAMES)
 
 
 def _extra_devices(spec: GuestSpec) -> list[Element]:
@@ -158,5 +172,11 @@ def device_counts(text: str) -> tuple[int, int]:
 
 def devices(domain: Element) -> tuple[int, int]:
     """The numbers of disks and network interfaces in a domain."""
-    disks = [disk for disk in domain.iterfind("devices/disk") if disk.get("device", "disk") in ("disk", "lun")]
+    disks = [disk for disk in domain.iterfind("devices/disk") if disk.get("device", "disk") in ("disk", "lun") and not _is_iso(disk)]
     return len(disks), len(domain.findall("devices/interface"))
+
+
+def _is_iso(disk: Element) -> bool:
+    """Whether the disk is an ISO image that cannot be written, such as a config drive. It is read once, so it causes no overhead."""
+    source = disk.find("source")
+    return disk.find("readonly") is not None and source is not None and source.get("file", "").endswith(".iso")
