@@ -8,8 +8,10 @@ import pytest
 from tests.cli.conftest import Pinfold
 from tests.ports import free_port
 
+from pinfold.cli.keystone import carry_out
 from pinfold.config.keystone import authtoken_section, keystone_conf
-from pinfold.core.registration import Wanted
+from pinfold.core.errors import InvalidRequest, Unavailable
+from pinfold.core.registration import GrantRole, MakeProject, MakeUser, Step, Wanted
 
 WORDS = ("keystone", "register", "--url", "http://pinfold:8774")
 
@@ -57,10 +59,50 @@ def test_keystone_away_is_one_sentence_and_no_file_is_left(pinfold: Pinfold, mon
     assert not (tmp_path / "new.conf").exists()
 
 
-def test_an_address_without_a_scheme_is_refused(pinfold: Pinfold) -> None:
-    answer = pinfold("keystone", "register", "--url", "pinfold:8774")
+@pytest.mark.parametrize("url", ["pinfold:8774", "https://", "https://me:secret@pinfold", "http://pinfold:8774?a=b", "http://pinfold:port"])
+def test_what_is_no_base_address_is_refused(pinfold: Pinfold, url: str) -> None:
+    answer = pinfold("keystone", "register", "--url", url)
     assert answer.status == 2
-    assert answer.err == "pinfold: --url 'pinfold:8774' is not allowed; an address such as https://pinfold.example:8774 is\n"
+    assert answer.err == f"pinfold: --url {url!r} is not allowed; an address such as https://pinfold.example:8774 is\n"
+
+
+class Away:
+    """A Keystone that does not answer any more at one kind of step."""
+
+    def __init__(self, at: type[Step]) -> None:
+        self.at = at
+
+    def carry_out(self, step: Step, *, password: str) -> None:
+        if isinstance(step, self.at):
+            raise Unavailable("Keystone does not answer")
+
+
+STEPS = (MakeProject("service", "Default"), MakeUser("pinfold", "Default"), GrantRole("service", "pinfold", "service", "Default"))
+
+
+def test_the_password_of_a_user_that_was_made_outlives_a_later_failure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "new.conf"
+    file.write_text("password = x")
+    with pytest.raises(Unavailable, match=f"the user pinfold was made before, and its password is in {file}"):
+        carry_out(Away(GrantRole), STEPS, "x", "password = x", str(file))
+    assert file.read_text() == "password = x"
+    with pytest.raises(Unavailable, match="its password is in the section that was printed"):
+        carry_out(Away(GrantRole), STEPS, "x", "password = x\n", None)
+    assert capsys.readouterr().out == "password = x\n"
+
+
+def test_a_failure_before_a_user_was_made_leaves_no_file(tmp_path: Path) -> None:
+    file = tmp_path / "new.conf"
+    file.write_text("password = x")
+    with pytest.raises(Unavailable, match=r"^Keystone does not answer$"):
+        carry_out(Away(MakeProject), STEPS, "x", "password = x", str(file))
+    assert not file.exists()
+
+
+@pytest.mark.parametrize("name", ["a\n[pinfold_api]\nauth = http_basic", "a\r", " a", "a\x1b"])
+def test_a_name_that_would_be_another_line_of_the_file_is_refused(name: str) -> None:
+    with pytest.raises(InvalidRequest, match=r"cannot stand in pinfold\.conf"):
+        authtoken_section(Wanted(url="", types=(), region="west", keystone="http://keystone/v3", user=name), "secret")
 
 
 def test_the_section_is_read_back_as_it_was_meant(tmp_path: Path) -> None:

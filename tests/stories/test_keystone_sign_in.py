@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import threading
 import time
 from collections.abc import Iterator
 from html import unescape
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import httpx
 import pytest
@@ -186,6 +189,52 @@ def test_without_a_project_the_only_one_is_taken_and_several_are_named(browser: 
     assert browser.sign_in("sam", project="blue").status_code == 303
     none = browser.sign_in("nil")
     assert (none.status_code, said(none)) == (401, "The user nil has no role in any project.")
+
+
+def test_a_user_who_must_choose_a_project_has_typed_no_wrong_password(
+    standing_fleet: Fleet, keystone: KeystoneStandIn, tmp_path: Path
+) -> None:
+    browser = Browser(standing_fleet, tmp_path, keystone.url, limits=AttemptLimits(wrong_per_minute=1, refusal_seconds=0.0))
+    assert [browser.sign_in("sam").status_code for _ in range(3)] == [401] * 3
+    assert browser.sign_in("sam", project="blue").status_code == 303
+    browser.close()
+
+
+def test_a_token_that_has_expired_by_this_clock_is_refused_with_the_reason(
+    browser: Browser, keystone: KeystoneStandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pinfold.api.ui.sign_in.time", SimpleNamespace(time=lambda: time.time() + 7200))
+    refused = browser.sign_in("ada")
+    assert (refused.status_code, "set-cookie" in refused.headers) == (401, False)
+    assert said(refused) == "Keystone's token has expired already: the clocks of Keystone and of this service differ."
+
+
+def test_what_is_not_keystone_at_that_address_is_one_sentence(standing_fleet: Fleet, tmp_path: Path) -> None:
+    class Stranger(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            text = b'{"token": []}'
+            self.send_response(201)
+            self.send_header("Content-Length", str(len(text)))
+            self.send_header("Content-Type", "application/json")
+            self.end_headers()
+            self.wfile.write(text)
+
+        do_GET = do_POST  # noqa: N815
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Stranger)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    url = f"http://127.0.0.1:{server.server_address[1]}/v3"
+    browser = Browser(standing_fleet, tmp_path, url)
+    away = browser.sign_in("ada")
+    assert (away.status_code, said(away)) == (503, f"Keystone at {url} does not answer; try again in a few seconds.")
+    browser.close()
+    server.shutdown()
+    server.server_close()
+    thread.join()
 
 
 def test_keystone_away_is_one_sentence_at_the_sign_in_and_on_the_pages(

@@ -45,7 +45,11 @@ class Login(Struct, frozen=True):
 
 
 class SignInRefused(Exception):
-    """Keystone does not accept the credentials; the text is a sentence for the user."""
+    """The user cannot sign in so; the text is a sentence for the user."""
+
+
+class WrongCredentials(SignInRefused):
+    """Keystone does not accept the credentials. It counts as a wrong password."""
 
 
 class KeystoneSignIn:
@@ -80,7 +84,7 @@ class KeystoneSignIn:
         wrong = False
         try:
             return await asyncio.get_running_loop().run_in_executor(self._threads, self._ask, given)
-        except SignInRefused:
+        except WrongCredentials:
             wrong = True
             raise
         finally:
@@ -105,8 +109,8 @@ class KeystoneSignIn:
         except exceptions.HttpError as error:
             if error.http_status >= 500:
                 raise self._away(error) from error
-            raise SignInRefused("Keystone does not accept this name, password, project and domain.") from error
-        except exceptions.ClientException as error:
+            raise WrongCredentials("Keystone does not accept this name, password, project and domain.") from error
+        except (exceptions.ClientException, ValueError, LookupError, TypeError) as error:  # the others: an answer that is not Keystone's
             raise self._away(error) from error
         return Login(access.auth_token, access.expires.timestamp())
 
@@ -121,6 +125,7 @@ class KeystoneSignIn:
             return access
         headers = {"X-Auth-Token": access.auth_token}
         found = session.get(f"{self._v3}/auth/projects", headers=headers, authenticated=False).json()["projects"]
+        found = [one for one in found if one.get("enabled", True)]
         if len(found) == 1:
             return generic.Token(self._url, token=access.auth_token, project_id=found[0]["id"]).get_access(session)
         if not found:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
-from typing import TYPE_CHECKING, Annotated
+import secrets
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Protocol
 
 import typer
 
@@ -11,9 +12,17 @@ from pinfold.cli import options as opt
 from pinfold.cli.output import show_json, waiting, write
 
 if TYPE_CHECKING:
-    from pinfold.accounting.keystone_registry import KeystoneRegistry
     from pinfold.config.fleet import FleetSettings
     from pinfold.core.registration import Step, Wanted
+
+
+class Registry(Protocol):
+    """Where the steps are done: a cloud's Keystone."""
+
+    def carry_out(self, step: Step, /, *, password: str) -> None:
+        """Do one step."""
+        ...
+
 
 app = typer.Typer(help="Register the service in a cloud's Keystone, for its users and their tokens.", no_args_is_help=True)
 
@@ -58,9 +67,9 @@ def register(
     from pinfold.cli.fleet import read_fleet
     from pinfold.config.keystone import authtoken_section, new_private_file
     from pinfold.core.errors import InvalidRequest
-    from pinfold.core.registration import Wanted, command, existing, missing_steps
+    from pinfold.core.registration import MakeUser, Wanted, command, existing, is_base_address, missing_steps
 
-    if not url.startswith(("http://", "https://")):
+    if not is_base_address(url):
         raise InvalidRequest(f"--url {url!r} is not allowed; an address such as https://pinfold.example:8774 is", key="--url")
     types = _types(read_fleet(config, None, None, None, quiet=as_json))
     registry = KeystoneRegistry(cloud)
@@ -80,10 +89,14 @@ def register(
     if commands and not apply:
         write("".join(f"{line}\n" for line in lines))
         return
-    with new_private_file(output) if output else nullcontext() as stream:  # before anything is made, so that a new password is not lost
-        section = authtoken_section(wanted, _carried_out(registry, steps) if apply else "")
-        if stream is not None:
+    password = secrets.token_urlsafe(24) if apply and any(isinstance(step, MakeUser) for step in steps) else ""
+    section = authtoken_section(wanted, password)
+    if output:
+        with new_private_file(output) as stream:  # before anything is made, so that a new password is not lost
             stream.write(section)
+    if apply:
+        with waiting("registering …"):
+            carry_out(registry, steps, password, section, output)
     if as_json:
         document = {"region": wanted.region, "made": apply, "commands": lines, "exists": list(there), "file": output}
         show_json(document | ({"section": section} if output is None else {}))
@@ -99,17 +112,28 @@ def _types(settings: FleetSettings) -> tuple[str, ...]:
     return ("compute", "image", "network", *(("placement",) if embedded else ()))
 
 
-def _carried_out(registry: KeystoneRegistry, steps: tuple[Step, ...]) -> str:
-    """Do the steps. Returns the password of the user if it was made, else ''."""
-    import secrets
+def carry_out(registry: Registry, steps: tuple[Step, ...], password: str, section: str, output: str | None) -> None:
+    """Do the steps. `section` has the password of a user that is made; it is in the file `output`, or printed later.
 
+    Where a step fails after the user was made, the section is kept: in its file, or printed now. Otherwise the file is removed.
+    """
+    from pinfold.core.errors import PinfoldError
     from pinfold.core.registration import MakeUser
 
-    password = secrets.token_urlsafe(24)
-    with waiting("registering …"):
+    made = ""
+    try:
         for step in steps:
             registry.carry_out(step, password=password)
-    return password if any(isinstance(step, MakeUser) for step in steps) else ""
+            made = step.name if isinstance(step, MakeUser) else made
+    except PinfoldError as error:
+        if not made:
+            if output:
+                Path(output).unlink(missing_ok=True)
+            raise
+        if not output:
+            write(section)
+        where = output or "the section that was printed"
+        raise type(error)(f"{error}; the user {made} was made before, and its password is in {where}") from error
 
 
 def _print(wanted: Wanted, lines: list[str], there: tuple[str, ...], section: str, output: str | None, *, made: bool) -> None:

@@ -31,6 +31,8 @@ def keystone_conf(files: Sequence[str]) -> cfg.ConfigOpts:
 def authtoken_section(wanted: Wanted, password: str) -> str:
     """`[keystone_authtoken]` for a service that is registered so. Without a password, a comment says which one belongs there.
 
+    Raises `InvalidRequest` for a name with a line break or another character that a configuration file cannot hold.
+
     >>> print(authtoken_section(Wanted(url="", types=(), region="west", keystone="http://keystone/v3"), ""), end="")
     [keystone_authtoken]
     auth_type = password
@@ -51,6 +53,9 @@ def authtoken_section(wanted: Wanted, password: str) -> str:
         "project_name": wanted.project,
         "project_domain_name": wanted.domain,
     }
+    for key, value in values.items():
+        if not value.isprintable() or value != value.strip():
+            raise InvalidRequest(f"{key} {value!r} cannot stand in pinfold.conf; it must be printable, without blanks at its ends", key=key)
     lines = [f"{key} = {value.replace('$', '$$')}" for key, value in values.items()]
     last = f"password = {password}" if password else f"# password = the password of the user {wanted.user}; write a $ in it as $$"
     return "\n".join((f"[{GROUP}]", *lines, last)) + "\n"

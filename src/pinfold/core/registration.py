@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Final, TypeAlias
+from urllib.parse import urlsplit
 
 from msgspec import Struct
 
@@ -130,6 +131,21 @@ class GrantRole(Struct, frozen=True):
 
 
 Step: TypeAlias = MakeRegion | MakeService | MakeEndpoint | MoveEndpoint | MakeProject | MakeRole | MakeUser | GrantRole
+
+
+def is_base_address(url: str) -> bool:
+    """Whether the paths of the services can be put behind it: http or https, a host, and neither user, query nor fragment.
+
+    >>> [is_base_address(f"https://{rest}") for rest in ("pinfold:8774", "[::1]:8774/pinfold/", "", "x:port", "u@x", "x?y", "a b")]
+    [True, True, False, False, False, False, False]
+    """
+    try:
+        parts = urlsplit(url)
+        port_is_one = parts.port is None or parts.port > 0
+    except ValueError:
+        return False
+    plain = url.isascii() and url.isprintable() and " " not in url and not (parts.username or parts.query or parts.fragment)
+    return parts.scheme in ("http", "https") and bool(parts.hostname) and port_is_one and plain
 
 
 def missing_steps(wanted: Wanted, found: Registered) -> tuple[Step, ...]:

@@ -106,10 +106,12 @@ async def _keystone_session(request: Request, services: ApiServices, keystone: K
     login = await keystone.log_in(credentials, address=address_block(client_of(request.scope)))
     try:
         await _check_rights(services, login)
-    except (ApiError, SignInRefused):
+    except (ApiError, SignInRefused, Unavailable):
         await keystone.revoke(login.token)
         raise
     seconds = min(int(login.until - time.time()), SESSION_SECONDS)
+    if seconds <= 0:
+        raise SignInRefused("Keystone's token has expired already: the clocks of Keystone and of this service differ.")
     assert services.cookies is not None
     return services.cookies.sealed(login.token, time.time() + seconds), seconds
 
