@@ -102,11 +102,11 @@ def python_with_keystone(folder: Path) -> Path:
 
 
 @contextmanager
-def running_keystone(folder: Path) -> Iterator[Keystone]:
-    """A Keystone with its first admin, until the block ends."""
+def running_keystone(folder: Path, python: Path | None = None) -> Iterator[Keystone]:
+    """A Keystone with its first admin, until the block ends. `python` is the interpreter of an environment that has it."""
     port, password, state = free_port(), secrets.token_hex(8), folder / "state"
     state.mkdir()
-    python = python_with_keystone(folder / "venv")
+    python = python or python_with_keystone(folder / "venv")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("OS_", "PINFOLD", "PYTEST"))}
     with (folder / "log").open("w") as log:
         command = [str(python), "-P", str(_SERVER), str(state), str(port), password]

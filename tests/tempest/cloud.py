@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -13,19 +14,21 @@ from typing import Final
 
 from tests.ports import free_port
 from tests.real.fleet.conftest import QUICK, TOPOLOGY, service_of
-from tests.real.identity.conftest import authtoken
 from tests.rig.client import COMPUTE
 from tests.rig.fleet import sweep
-from tests.rig.keystone import ADMIN, Keystone, running_keystone
+from tests.rig.keystone import ADMIN, Keystone, python_with_keystone, running_keystone
+from tests.rig.keystone_stand_in import authtoken
 from tests.rig.network_namespace import network_namespace
 from tests.rig.processes import Process, Service, configuration, ending
-from tests.tempest.results import VERSION
+from tests.tempest.results import VERSION, Result, expanded
 
 from pinfold.core.hosttext import host
 from pinfold.lab import rom
 from pinfold.lab.daemon import LabHost
 
 HERE: Final = Path(__file__).parent
+SELECTED: Final = r"tempest\.(api\.(compute|image|network)|serial_tests\.api\.compute)\."
+"""The tests of tempest that are run."""
 PACKAGE: Final = f"tempest=={VERSION}"
 NETWORKS: Final = """
 [networks.lan]
@@ -53,55 +56,67 @@ class Cloud:
         return subprocess.run(command, cwd=self.folder, env=_clean(), capture_output=True, text=True, check=False)
 
 
-def programs_of_tempest(folder: Path) -> Path:
-    """The folder of tempest's programs in an environment of its own; `$PINFOLD_TEST_TEMPEST` names one that is there already."""
-    if given := os.environ.get("PINFOLD_TEST_TEMPEST"):
-        return Path(given)
+def run(made: Cloud, selected: str) -> tuple[Result, ...]:
+    """Run the selected tests, one after the other; a result for each of them."""
+    listed = made.tempest("run", "--list-tests", "--regex", selected).stdout.splitlines()
+    made.tempest("run", "--serial", "--regex", selected)
+    stream = made.folder / "last.subunit"
+    with stream.open("wb") as file:
+        subprocess.run([str(made.programs / "stestr"), "last", "--subunit"], cwd=made.folder, stdout=file, check=False)
+    read = [str(made.programs / "python"), str(HERE / "read_results.py"), str(stream)]
+    lines = subprocess.run(read, capture_output=True, text=True, check=True).stdout.splitlines()
+    tests = [line for line in listed if line.startswith(("tempest.", "whitebox_tempest_plugin."))]
+    return expanded(tests, [tuple(json.loads(line)) for line in lines])
+
+
+def programs_of_tempest(folder: Path, *more: str, given: str = "PINFOLD_TEST_TEMPEST") -> Path:
+    """The folder of tempest's programs in an environment of its own, with more packages; the variable `given` names one that is there."""
+    if there := os.environ.get(given):
+        return Path(there)
     uv = str(Path(sys.executable).with_name("uv"))
     subprocess.run([uv, "venv", "-q", "-p", sys.executable, str(folder)], check=True)
-    subprocess.run([uv, "pip", "install", "-q", "--python", str(folder / "bin" / "python"), PACKAGE], check=True)
+    subprocess.run([uv, "pip", "install", "-q", "--python", str(folder / "bin" / "python"), PACKAGE, *more], check=True)
     return folder / "bin"
 
 
 @contextmanager
-def cloud(folder: Path, name: str) -> Iterator[Cloud]:
-    """The cloud, until the block ends. `name` is the beginning of the lab's name."""
+def keystone_and_lab(folder: Path, name: str, topology: str) -> Iterator[tuple[Keystone, LabHost]]:
+    """A Keystone and a lab host with a bridge, in a network namespace, which this thread and what it starts is in until the block ends."""
     for each in (folder, folder.parent):
         each.chmod(0o711)
     (folder / "keystone").mkdir()
-    programs = programs_of_tempest(folder / "tempest-venv")
-    with running_keystone(folder / "keystone") as keystone, network_namespace("br0") as namespace:
+    python = python_with_keystone(folder / "keystone" / "venv")
+    with network_namespace("br0") as namespace, namespace.inside(), running_keystone(folder / "keystone", python) as keystone:
         keystone.project("service")
         keystone.user("pinfold", service="service")
-        with namespace.inside():
-            lab = LabHost(f"{name}-tempest", topology=host(TOPOLOGY)).up()
+        lab = LabHost(name, topology=host(topology)).up()
         try:
-            with _service(folder, f"{name}-t", lab, keystone) as api:
-                _catalogue(keystone, api.url)
-                for flavor, called, ram in _FLAVORS:
-                    body = {"flavor": {"id": flavor, "name": called, "vcpus": 1, "ram": ram, "disk": 0}}
-                    api.ask("POST", f"{COMPUTE}/flavors", body, status=200)
-                yield _prepared(folder, keystone, api, programs)
+            yield keystone, lab
             sweep(lab)
         finally:
             lab.down()
 
 
 @contextmanager
+def cloud(folder: Path, name: str) -> Iterator[Cloud]:
+    """The cloud, until the block ends. `name` is the beginning of the lab's name."""
+    programs = programs_of_tempest(folder / "tempest-venv")
+    with keystone_and_lab(folder, f"{name}-tempest", TOPOLOGY) as (keystone, lab), _service(folder, f"{name}-t", lab, keystone) as api:
+        describe(keystone, api)
+        yield prepared(folder, keystone, api, programs)
+
+
+@contextmanager
 def _service(folder: Path, name: str, lab: LabHost, keystone: Keystone) -> Iterator[Service]:
     state, config = folder / "state", folder / "pinfold.conf"
-    images = state / "images"
     state.mkdir(mode=0o711)
-    images.mkdir(mode=0o755)
-    for image in ("probe.rom", "probe-alt.rom"):
-        rom.write(images / image)
+    write_images(state / "images")
     more = {
         "pinfold_api": f"{QUICK}\nauth = keystone\naccounts_file = {state}/accounts",
         "pinfold_agent": "sweep_seconds = 1",
         "api": "enable_instance_password = false",
     }
-    text = configuration(lab, state, host=name, **more).replace("[DEFAULT]", "[DEFAULT]\ncpu_allocation_ratio = 16", 1)
-    config.write_text(text + authtoken(keystone))
+    config.write_text(roomy(configuration(lab, state, host=name, **more)) + authtoken(keystone.url))
     (folder / "networks.toml").write_text(NETWORKS)
     process = Process(("up", "--port", str(free_port()), "--config", str(config)), folder, "up")
     with ending(process):
@@ -111,13 +126,31 @@ def _service(folder: Path, name: str, lab: LabHost, keystone: Keystone) -> Itera
         yield api
 
 
-def _catalogue(keystone: Keystone, url: str) -> None:
+def roomy(text: str) -> str:
+    """A host's configuration with room for many servers, and a processor for its guests that every KVM gives: a nested one may promise more
+    than it has.
+    """
+    return text.replace("[DEFAULT]", "[DEFAULT]\ncpu_allocation_ratio = 16", 1).replace("[libvirt]", "[libvirt]\ncpu_mode = none", 1)
+
+
+def write_images(images: Path) -> None:
+    """The two images."""
+    images.mkdir(mode=0o755)
+    for image in ("probe.rom", "probe-alt.rom"):
+        rom.write(images / image)
+
+
+def describe(keystone: Keystone, api: Service) -> None:
+    """Put the service into Keystone's catalogue, and make the two flavors."""
     for kind, path in (("compute", "/compute/v2.1"), ("image", "/image"), ("network", "/network"), ("placement", "/placement")):
-        keystone.service(kind, f"{url}{path}")
+        keystone.service(kind, f"{api.url}{path}")
+    for flavor, called, ram in _FLAVORS:
+        body = {"flavor": {"id": flavor, "name": called, "vcpus": 1, "ram": ram, "disk": 0}}
+        api.ask("POST", f"{COMPUTE}/flavors", body, status=200)
 
 
-def _prepared(folder: Path, keystone: Keystone, api: Service, programs: Path) -> Cloud:
-    """Tempest's folder with its configuration."""
+def prepared(folder: Path, keystone: Keystone, api: Service, programs: Path, more: str = "") -> Cloud:
+    """Tempest's folder with its configuration, and more of it."""
     work = folder / "tempest"
     subprocess.run(
         [str(programs / "tempest"), "init", "--workspace-path", str(folder / "workspace.yaml"), str(work)],
@@ -138,7 +171,7 @@ def _prepared(folder: Path, keystone: Keystone, api: Service, programs: Path) ->
     text = (HERE / "tempest.conf").read_text(encoding="utf-8")
     for key, value in values.items():
         text = text.replace("{" + key + "}", str(value))
-    (work / "etc" / "tempest.conf").write_text(text)
+    (work / "etc" / "tempest.conf").write_text(text + more)
     return Cloud(keystone=keystone, api=api, folder=work, programs=programs)
 
 

@@ -1,7 +1,7 @@
 """The results of a run of tempest: single tests, skipped and failed classes expanded, with the reason of each that did not pass. Pure.
 
 `results.txt` has a line for each test: its status, its name, and what was observed. `reasons.toml` says in a sentence why each kind of
-observation is as it is.
+observation is as it is. `whitebox.txt` and `whitebox-reasons.toml` are the same for whitebox-tempest-plugin.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Final
 
 HERE: Final = Path(__file__).parent
 VERSION: Final = "47.0.0"
+WHITEBOX_VERSION: Final = "0.1.0"
 STATUS: Final = {"success": "passed", "fail": "failed", "skip": "skipped"}
 _CLASS: Final = re.compile(r"^(?:setUp|tearDown)Class \((.+)\)$")
 _REFUSED: Final = re.compile(r"NotImplemented: .*?Details: (?:[A-Z]+ /\S+ is not supported\. )?(.+)$")
@@ -77,15 +78,31 @@ def _fields(line: str) -> tuple[str, str, str]:
     return status, test, observed
 
 
-def committed() -> tuple[Result, ...]:
-    """The results of the last run that was committed."""
-    return read((HERE / "results.txt").read_text(encoding="utf-8"))
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """The files of a committed run: its results, and the reasons of those that did not pass."""
+
+    results: str
+    reasons: str
+
+    def read(self) -> tuple[Result, ...]:
+        """The results of the last run that was committed."""
+        return read((HERE / self.results).read_text(encoding="utf-8"))
+
+    def rules(self) -> dict[str, str]:
+        """A reason for each text that an observation may hold."""
+        found: dict[str, str] = tomllib.loads((HERE / self.reasons).read_text(encoding="utf-8"))["reasons"]
+        return found
 
 
-def rules() -> dict[str, str]:
-    """A reason for each text that an observation may hold."""
-    found: dict[str, str] = tomllib.loads((HERE / "reasons.toml").read_text(encoding="utf-8"))["reasons"]
-    return found
+TEMPEST: Final = Kept("results.txt", "reasons.toml")
+WHITEBOX: Final = Kept("whitebox.txt", "whitebox-reasons.toml")
+
+
+def renewed(before: Iterable[Result], seen: Iterable[Result]) -> tuple[Result, ...]:
+    """The results of a run with those of a later run of some of its tests, by name."""
+    found = {result.test: result for result in (*before, *seen)}
+    return tuple(found[test] for test in sorted(found))
 
 
 def reason(result: Result, known: Mapping[str, str]) -> str:

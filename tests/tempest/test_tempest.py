@@ -1,23 +1,20 @@
-"""Tempest against `pinfold up` with Keystone. The whole run is slow; that each result has a reason is checked always."""
+"""Tempest and whitebox against the service with Keystone. The runs are slow; that each result has a reason is checked always."""
 
 from __future__ import annotations
 
-import json
-import subprocess
 from pathlib import Path
 
 import pytest
 from tests.tempest import results
-from tests.tempest.cloud import HERE, Cloud, cloud
-from tests.tempest.results import Result
+from tests.tempest.cloud import SELECTED, cloud, run
+from tests.tempest.results import TEMPEST, WHITEBOX, Kept, Result
+from tests.tempest.whitebox import CHOSEN, whitebox
 
-SELECTED = r"tempest\.(api\.(compute|image|network)|serial_tests\.api\.compute)\."
 
-
-def test_every_test_that_did_not_pass_has_a_reason_of_one_sentence() -> None:
-    known = results.rules()
-    run = results.committed()
-    lacking = {result.observed: result.test for result in run if result.status != "passed" and not results.reason(result, known)}
+@pytest.mark.parametrize("kept", [TEMPEST, WHITEBOX], ids=lambda kept: kept.results)
+def test_every_test_that_did_not_pass_has_a_reason_of_one_sentence(kept: Kept) -> None:
+    known = kept.rules()
+    lacking = {result.observed: result.test for result in kept.read() if result.status != "passed" and not results.reason(result, known)}
     assert not lacking
     assert all("\n" not in sentence and sentence.endswith(".") for sentence in known.values())
 
@@ -30,19 +27,34 @@ def test_what_passed_before_passes_again(lab_name: str, lab_possible: None, tmp_
     folder = tmp_path / "cloud"
     folder.mkdir()
     with cloud(folder, lab_name) as made:
-        seen = run_all(made)
-    (tmp_path / "results.txt").write_text(results.written(seen))
-    before = {result.test for result in results.committed() if result.status == "passed"}
-    assert {result.test: result.observed for result in seen if result.test in before and result.status != "passed"} == {}
+        seen = run(made, SELECTED)
+    (tmp_path / TEMPEST.results).write_text(results.written(seen))
+    assert worse(TEMPEST, seen) == {}
 
 
-def run_all(made: Cloud) -> tuple[Result, ...]:
-    """Run every selected test, one after the other."""
-    listed = made.tempest("run", "--list-tests", "--regex", SELECTED).stdout.splitlines()
-    made.tempest("run", "--serial", "--regex", SELECTED)
-    stream = made.folder / "last.subunit"
-    with stream.open("wb") as file:
-        subprocess.run([str(made.programs / "stestr"), "last", "--subunit"], cwd=made.folder, stdout=file, check=False)
-    read = [str(made.programs / "python"), str(HERE / "read_results.py"), str(stream)]
-    lines = subprocess.run(read, capture_output=True, text=True, check=True).stdout.splitlines()
-    return results.expanded([line for line in listed if line.startswith("tempest.")], [tuple(json.loads(line)) for line in lines])
+@pytest.mark.slow
+@pytest.mark.installs
+@pytest.mark.real_libvirt
+@pytest.mark.timeout(3600)
+def test_what_whitebox_found_right_it_finds_right_again(lab_name: str, lab_possible: None, tmp_path: Path) -> None:
+    folder = tmp_path / "cloud"
+    folder.mkdir()
+    with whitebox(folder, lab_name) as made:
+        seen = run(made, CHOSEN)
+    (tmp_path / WHITEBOX.results).write_text(results.written(seen))
+    assert worse(WHITEBOX, seen) == {}
+
+
+def worse(kept: Kept, seen: tuple[Result, ...]) -> dict[str, str]:
+    """What was observed of each test that passed in the committed run and did not now."""
+    before = {result.test for result in kept.read() if result.status == "passed"}
+    return {result.test: result.observed for result in seen if result.test in before and result.status != "passed"}
+
+
+def test_a_part_of_a_run_renews_its_own_tests_alone() -> None:
+    before = (Result("m.A.test", "failed", "x"), Result("m.B.test", "passed"))
+    assert results.renewed(before, (Result("m.A.test", "passed"), Result("m.C.test", "skipped", "y"))) == (
+        Result("m.A.test", "passed"),
+        Result("m.B.test", "passed"),
+        Result("m.C.test", "skipped", "y"),
+    )

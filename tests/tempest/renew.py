@@ -1,0 +1,29 @@
+"""Run some tests anew, and write their results into the committed run: `python -m tests.tempest.renew tempest|whitebox REGEX`."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.tempest import results
+from tests.tempest.cloud import cloud, run
+from tests.tempest.results import HERE, TEMPEST, WHITEBOX
+from tests.tempest.whitebox import whitebox
+
+
+def renew(which: str, regex: str) -> None:
+    """Run the tests that the expression finds, and keep the other results as they are."""
+    kept, made_by = {"tempest": (TEMPEST, cloud), "whitebox": (WHITEBOX, whitebox)}[which]
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "cloud").mkdir()
+        with made_by(Path(folder) / "cloud", f"renew-{which[0]}") as made:
+            seen = run(made, regex)
+    path = HERE / kept.results
+    path.write_text(results.written(results.renewed(kept.read() if path.exists() else (), seen)), encoding="utf-8")
+    for result in seen:
+        print(result.status, result.test, result.observed[:200])
+
+
+if __name__ == "__main__":
+    renew(*sys.argv[1:])
