@@ -141,9 +141,19 @@ def same_maps(own: UpRig) -> dict[int, bool | None]:
     here = json.loads(command(own, "host", "map", "--json", **configured).stdout)
     there = own.api.ask("GET", f"/v1/hosts/{own.host}/map")
     assert there.pop("revision") > here.pop("revision") == 0
-    assert here == there
+    assert _of_guests(here) == _of_guests(there)
     cores = [core for cell in here["cells"] for core in cell["cores"]]
     return {pcpu["pcpu"]: owner["drifted"] for core in cores for pcpu in core["pcpus"] for owner in pcpu["owners"]}
+
+
+def _of_guests(chart: Any) -> Any:
+    """The map without the processes of this machine that stray: other tests start and end some between two looks."""
+    if isinstance(chart, list):
+        return [_of_guests(one) for one in chart]
+    if not isinstance(chart, dict):
+        return chart
+    guests = {"strays": [one for one in chart["strays"] if one.get("who", one)["process"] is None]} if "strays" in chart else {}
+    return {key: _of_guests(one) for key, one in (chart | guests).items() if key != "more_strays"}
 
 
 def story(own: UpRig, server: str) -> str:
