@@ -26,7 +26,7 @@ from pinfold.agent.reconcile import Memory
 from pinfold.agent.responses import ParsedOrders, RefusedOrder
 from pinfold.agent.state import Phase, Rules, State, starting
 from pinfold.agent.step import step
-from pinfold.agent.wire import GuestOrder, Orders, Welcome
+from pinfold.agent.wire import GuestOrder, Orders, Renewal, Welcome
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.fit.answer import Fit
 from pinfold.core.identity import ClaimId
@@ -109,6 +109,11 @@ class Script:
         """Answer with these orders."""
         parsed = ParsedOrders(orders=Orders(count=count, orders=orders), refused=refused)
         return self.tell(OrdersRead(parsed=parsed, polled=polled, when=self.when()))
+
+    def poll_ends(self, digest: str = "d", *, renewed: bool = True) -> list[Action]:
+        """Answer a poll after which nothing has changed."""
+        lease = Renewal(report=digest, lease_seconds=LEASE) if renewed else None
+        return self.tell(OrdersRead(parsed=ParsedOrders(orders=Orders(count=1, lease=lease)), polled=True, when=self.when()))
 
     def sees(self, *guests: HostGuest) -> list[Action]:
         """Let its look succeed."""

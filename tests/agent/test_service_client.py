@@ -59,9 +59,9 @@ def test_a_service_of_an_earlier_pinfold_is_refused_in_one_sentence() -> None:
         with pytest.raises(InvalidRequest) as refused:
             client.orders(after=-1, wait=0.0)
         client.close()
-    assert sent == ["/agent/v1/orders?after=-1&wait=0.0&protocol=3"]
+    assert sent == ["/agent/v1/orders?after=-1&wait=0.0&protocol=4"]
     assert str(refused.value) == (
-        f"the service at {url} is of an earlier pinfold: it speaks version 1 of the agents' protocol, this agent speaks version 3; "
+        f"the service at {url} is of an earlier pinfold: it speaks version 1 of the agents' protocol, this agent speaks version 4; "
         "upgrade the service before its agents"
     )
 

@@ -89,6 +89,7 @@ def _nobody_unmoved(value: Any) -> Any:
 
 def _no_pools(orders: Any) -> Any:
     del orders["pools"], orders["question"], orders["guest_questions"], orders["repairs"]
+    assert orders.pop("lease", None) is None
     return orders
 
 

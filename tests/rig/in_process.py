@@ -246,3 +246,4 @@ def fleet_on(
     services = make_services(database, embedded, images, settings=settings, limits=limits)
     with httpx.Client(transport=InProcess(create_app(services)), base_url="http://pinfold.test", auth=ADMIN, timeout=None) as http:
         yield Fleet(http=http, services=services, database=database, images=images)
+    services.fleet.presence.end()

@@ -53,9 +53,11 @@ class ReadOrders(Struct, frozen=True, kw_only=True):
 
 
 class PollOrders(Struct, frozen=True, kw_only=True):
-    """Wait until the count of the orders differs from `after`, then read them."""
+    """Wait until the count of the orders differs from `after`, at most `wait` seconds, then read them. `alive`: it is a sign of life."""
 
     after: int
+    wait: float
+    alive: bool = False
 
 
 class Look(Struct, frozen=True, kw_only=True):

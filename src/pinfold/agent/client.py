@@ -146,13 +146,13 @@ class ServiceClient:
         """Tell the service that the agent ends in good order."""
         self._send("DELETE", "/agent/v1/host", timeout=timeout)
 
-    def orders(self, *, after: int, wait: float) -> ParsedOrders:
-        """All orders, as soon as their count differs from `after`, or after `wait` seconds. Raises `InvalidRequest` for a service of an
-        earlier pinfold.
+    def orders(self, *, after: int, wait: float, alive: bool = False) -> ParsedOrders:
+        """All orders, as soon as their count differs from `after`, or after `wait` seconds. With `alive`, the request is a sign of life,
+        and the count alone is answered if it has not changed. Raises `InvalidRequest` for a service of an earlier pinfold.
         """
-        query = {"after": str(after), "wait": str(wait), "protocol": str(PROTOCOL)}
+        path = f"/agent/v1/orders?{orders_query(after=after, wait=wait, alive=alive)}"
         call = "GET /agent/v1/orders"
-        body = self._send("GET", "/agent/v1/orders", query=query, timeout=self._timeout + wait + _WAIT_SLACK)
+        body = self._send("GET", path, timeout=self._timeout + wait + _WAIT_SLACK)
         with _understood(call):
             parsed = parse_orders(body)
         if parsed.orders.protocol < PROTOCOL:
@@ -214,6 +214,15 @@ class ServiceClient:
 
     def _translated(self) -> _Translated:
         return _Translated(str(self._http.base_url))
+
+
+def orders_query(*, after: int, wait: float, alive: bool) -> str:
+    """The query of a request for orders.
+
+    >>> orders_query(after=7, wait=10.0, alive=True)
+    'after=7&wait=10.0&protocol=4&alive=true'
+    """
+    return f"after={after}&wait={round(wait, 3)}&protocol={PROTOCOL}{'&alive=true' if alive else ''}"
 
 
 def _refuse_plain(url: str, what: str, *, allowed: bool) -> None:

@@ -1,4 +1,8 @@
-"""The lease that keeps the host up at the service, and whether the agent may prolong it. Pure; the report's content is in `report`."""
+"""The lease that keeps the host up at the service, and whether the agent may prolong it. Pure; the report's content is in `report`.
+
+Polls prolong it as long as the service says so in their answers. A heartbeat is sent where they do not: at the beginning, after a silence,
+and when a poll is not answered in time.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +11,18 @@ from typing import Final
 from msgspec import Struct
 from msgspec.structs import replace
 
-from pinfold.agent.wire import Welcome
+from pinfold.agent.wire import Renewal, Welcome
 from pinfold.store.records import HostReport
 
 SPEAKS: Final = 0.25
 """The agent sends after this share of its lease, so that one late or lost heartbeat does not end the lease."""
 _OVERDUE: Final = 0.4
 """After this share of the lease, a heartbeat is sent although the agent's turn has not come to it."""
+_POLL: Final = 1 / 3
+"""A poll that is a sign of life waits for this share of the lease. Its answer proves a lease that began when it was sent."""
+_POLL_LATE: Final = 0.75
+"""While polls prolong the lease, a heartbeat is sent after this share of it: the last two polls had no answer that proves it."""
+_LONGEST_POLL: Final = 25.0
 _NEVER: Final = float("-inf")
 
 
@@ -39,7 +48,8 @@ class Message(Struct, frozen=True, kw_only=True):
 class Lease(Struct, frozen=True, kw_only=True):
     """What the service knows about the host, and until when the host counts as up. At most one message is under way.
 
-    `reported` is the acknowledged report, None when that is not known; `digest` is the service's digest of it.
+    `reported` is the acknowledged report, None when that is not known; `digest` is the service's digest of it, as told in the answer at
+    `told`. `polls`: the last poll has prolonged the lease.
     """
 
     reported: HostReport | None = None
@@ -47,6 +57,8 @@ class Lease(Struct, frozen=True, kw_only=True):
     spoke: float = _NEVER
     seconds: float = 6.0
     sent: Message | None = None
+    told: float = _NEVER
+    polls: bool = False
 
     def silent(self, now: float) -> bool:
         """Whether the service has not heard from the agent for the length of a lease: the host counts as down, or may."""
@@ -54,7 +66,7 @@ class Lease(Struct, frozen=True, kw_only=True):
 
     def due(self, now: float) -> bool:
         """Whether the turn must send a heartbeat."""
-        return now - self.spoke >= self.seconds * SPEAKS
+        return now - self.spoke >= self.seconds * (_POLL_LATE if self.polls else SPEAKS)
 
     def overdue(self, now: float) -> bool:
         """Whether a heartbeat must be sent although the turn has not sent it.
@@ -62,7 +74,15 @@ class Lease(Struct, frozen=True, kw_only=True):
         After a silence only the turn ends it: the host may have been fenced meanwhile, so the agent must look at it first.
         """
         idle = self.sent is None and self.reported is not None
-        return idle and self.seconds * _OVERDUE <= now - self.spoke <= self.seconds
+        return idle and self.seconds * (_POLL_LATE if self.polls else _OVERDUE) <= now - self.spoke <= self.seconds
+
+    def may_poll(self, sight: Sight, now: float) -> bool:
+        """Whether a poll may be a sign of life: under the same conditions as a heartbeat beside the turn."""
+        return self.reported is not None and not self.silent(now) and sight.fresh(self.seconds, now)
+
+    def poll_seconds(self, *, alive: bool) -> float:
+        """For how long a poll waits for news."""
+        return min(_LONGEST_POLL, self.seconds * _POLL) if alive else _LONGEST_POLL
 
 
 def send(lease: Lease, message: Message) -> Lease:
@@ -75,12 +95,37 @@ def unanswered(lease: Lease) -> Lease:
     return replace(lease, sent=None)
 
 
-def answered(lease: Lease, message: Message, welcome: Welcome) -> Lease:
-    """The lease after its message was answered. It runs from when the message was sent.
+def answered(lease: Lease, message: Message, welcome: Welcome, now: float) -> Lease:
+    """The lease after its message was answered now. It runs from when the message was sent.
 
     When the answer to a heartbeat shows that the service keeps another report, an earlier one arrived after the last one: `reported` is
     then None, and the report must be sent again.
     """
     reported = lease.reported if message.report is None else message.report
     digest = lease.digest if message.report is None else welcome.report
-    return Lease(reported=reported if digest == welcome.report else None, digest=digest, spoke=message.at, seconds=welcome.lease_seconds)
+    return Lease(
+        reported=reported if digest == welcome.report else None,
+        digest=digest,
+        spoke=max(lease.spoke, message.at),
+        seconds=welcome.lease_seconds,
+        told=now,
+        polls=lease.polls,
+    )
+
+
+def polled(lease: Lease, asked: float, renewal: Renewal | None) -> Lease:
+    """The lease after a poll that was a sign of life at `asked` was answered.
+
+    The service may have kept an older report when the poll renewed the lease, so its digest counts only for a poll that was sent after the
+    last answer that named one.
+    """
+    if renewal is None:
+        return replace(lease, polls=False)
+    other = asked >= lease.told and renewal.report != lease.digest
+    return replace(
+        lease,
+        reported=None if other else lease.reported,
+        spoke=max(lease.spoke, asked),
+        seconds=renewal.lease_seconds,
+        polls=True,
+    )

@@ -54,7 +54,6 @@ from pinfold.host.samples import Samples
 
 _log = logging.getLogger(__name__)
 
-_POLL_SECONDS: Final = 25.0
 _SHORTEST_PAUSE: Final = 0.05
 _FINISH_SECONDS: Final = 4.0
 """How long actions under way may take when the agent ends. With its goodbye and libvirt's, it ends within ten seconds."""
@@ -197,8 +196,8 @@ class Agent:
         match action:
             case actions.ReadOrders():
                 return events.OrdersRead(parsed=self._service.orders(after=-1, wait=0.0), polled=False, when=now())
-            case actions.PollOrders(after=after):
-                return events.OrdersRead(parsed=self._service.orders(after=after, wait=_POLL_SECONDS), polled=True, when=now())
+            case actions.PollOrders(after=after, wait=wait, alive=alive):
+                return events.OrdersRead(parsed=self._service.orders(after=after, wait=wait, alive=alive), polled=True, when=now())
             case actions.Look():
                 return events.Looked(seen=self._readings.look(), facts=self._facts(), when=now())
             case actions.SendReport(report=report):

@@ -13,7 +13,7 @@ from typing import Annotated, Final, TypeVar
 import msgspec
 from msgspec import Struct
 
-from pinfold.agent.wire import GuestOrder, Orders, Welcome
+from pinfold.agent.wire import GuestOrder, Orders, Renewal, Welcome
 from pinfold.core.bounds import GuestUuid, Revision
 from pinfold.core.config_drive import GuestConfig
 from pinfold.core.encoding import json_reader
@@ -66,6 +66,7 @@ class _Envelope(Struct, frozen=True, kw_only=True):
     question: HistoryQuestion | None = None
     guest_questions: Annotated[tuple[msgspec.Raw, ...], msgspec.Meta(max_length=_MOST_QUESTIONS)] = ()
     repairs: Annotated[tuple[RepairQuestion, ...], msgspec.Meta(max_length=_MOST_ORDERS)] = ()
+    lease: Renewal | None = None
 
 
 class _Subject(Struct, frozen=True, kw_only=True):
@@ -101,6 +102,7 @@ def parse_orders(body: bytes) -> ParsedOrders:
         question=envelope.question,
         guest_questions=tuple(questions),
         repairs=envelope.repairs,
+        lease=envelope.lease,
     )
     return ParsedOrders(orders=known, refused=(*refused, *refused_stones, *refused_questions))
 

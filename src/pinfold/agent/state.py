@@ -155,7 +155,8 @@ class State(Struct, frozen=True, kw_only=True):
     """Everything that `step` decides on.
 
     `saved` is the memory that is known to be in its file. `announce_at` is when the process is told at the latest whether the service
-    has the host's first report, None once it was told. `stale` says that something happened after the last look began. `waiting` are
+    has the host's first report, None once it was told. `alive`: the poll that began last, at
+    `polled`, is a sign of life. `stale` says that something happened after the last look began. `waiting` are
     the guests whose start waits for its place, in order. `repairs` is what was done about guests that had drifted, `repair_counts` how
     often since the agent began, `repairing` the guests whose repair is under way, `asked_repairs` the number of the last
     repair of each guest that somebody asked for. `reading`: the configuration is being read;
@@ -174,6 +175,7 @@ class State(Struct, frozen=True, kw_only=True):
     refused: tuple[RefusedOrder, ...] = ()
     polling: bool = False
     polled: float = _NEVER
+    alive: bool = False
     poll_again: float = _NEVER
     lease: Lease = Lease()
     announce_at: float | None

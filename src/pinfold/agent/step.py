@@ -2,9 +2,9 @@
 
 The agent takes turns (`turn`): read the orders if need be, look at the host, send its report or a heartbeat, begin the tasks that
 `reconcile` names, report the guests. A turn begins when orders or events arrive, when a task has ended or is due again, and at the latest
-with the next heartbeat. Beside the turns, and held up by none: orders are polled, a heartbeat that is overdue is sent, each guest's
-task goes its way (`work`), the host is audited (`audits`), and guests that drifted are repaired (`repairing`). While the service is silent,
-the agent keeps asking it and begins nothing, because its orders may be old.
+with the next heartbeat. Beside the turns, and held up by none: orders are polled, which prolongs the lease; a heartbeat that is overdue is
+sent; each guest's task goes its way (`work`), the host is audited (`audits`), and guests that drifted are repaired (`repairing`). While the
+service is silent, the agent keeps asking it and begins nothing, because its orders may be old.
 
 >>> from pinfold.host.loop_events import Moment, Tick
 >>> from pinfold.agent.reconcile import Memory
@@ -19,11 +19,13 @@ from __future__ import annotations
 import logging
 from typing import Final
 
+from msgspec.structs import replace
+
 from pinfold.agent import actions, asked_repairs, audits, events, guest_questions, history, options, repairing, turn, work
 from pinfold.agent.actions import Action
 from pinfold.agent.draft import Draft
 from pinfold.agent.events import Event
-from pinfold.agent.lease import Message, Sight, answered, send, unanswered
+from pinfold.agent.lease import Message, Sight, answered, polled, send, unanswered
 from pinfold.agent.reconcile import Task
 from pinfold.agent.responses import ParsedOrders
 from pinfold.agent.state import Phase, State
@@ -65,8 +67,8 @@ def _hear(draft: Draft, event: Event) -> None:
             options.have_read(draft, event)
         case events.PoolsWritten(pools=pools):
             options.have_kept(draft, pools)
-        case events.OrdersRead(parsed=parsed, polled=polled):
-            _take_orders(draft, parsed, polled=polled)
+        case events.OrdersRead(parsed=parsed, polled=waited):
+            _take_orders(draft, parsed, waited=waited)
         case events.Welcomed():
             _welcomed(draft, event)
         case events.Failed(action=actions.SendHistory(), why=why):
@@ -117,7 +119,7 @@ def _answered(draft: Draft, event: events.Answer) -> None:
 def _failed(draft: Draft, event: events.Failed) -> None:
     match event.action:
         case actions.PollOrders():
-            draft.change(polling=False, poll_again=draft.now + BACKOFF_SECONDS)
+            draft.change(polling=False, poll_again=draft.now + BACKOFF_SECONDS, lease=replace(draft.state.lease, polls=False))
             draft.complain("orders", f"no orders: {event.why}")
         case actions.SendReport() | actions.SendHeartbeat():
             _unwelcome(draft, event.why)
@@ -154,11 +156,12 @@ def _end(draft: Draft) -> None:
     draft.change(ending=True, waiting=())
 
 
-def _take_orders(draft: Draft, parsed: ParsedOrders, *, polled: bool) -> None:
+def _take_orders(draft: Draft, parsed: ParsedOrders, *, waited: bool) -> None:
     before = draft.state.orders
-    if polled:
+    if waited:
         hasty = draft.now - draft.state.polled < BACKOFF_SECONDS
         news = before is None or parsed.orders.count != before.count
+        _prolong(draft, parsed)
         draft.change(polling=False, poll_again=draft.now if news or not hasty else draft.now + BACKOFF_SECONDS)
         draft.complain("orders", "")
         if not news:
@@ -175,14 +178,22 @@ def _take_orders(draft: Draft, parsed: ParsedOrders, *, polled: bool) -> None:
     history.asked(draft)
     guest_questions.asked(draft)
     asked_repairs.take(draft)
-    if not polled:
+    if not waited:
         turn.look(draft, fresh=True)
+
+
+def _prolong(draft: Draft, parsed: ParsedOrders) -> None:
+    """Count an answered poll as a sign of life, if it was one."""
+    if draft.state.alive:
+        lease = polled(draft.state.lease, draft.state.polled, parsed.orders.lease)
+        lost = lease.reported is None and draft.state.lease.reported is not None
+        draft.change(lease=lease, stale=draft.state.stale or lost)
 
 
 def _welcomed(draft: Draft, event: events.Welcomed) -> None:
     sent = draft.state.lease.sent
     assert sent is not None
-    lease = answered(draft.state.lease, sent, event.welcome)
+    lease = answered(draft.state.lease, sent, event.welcome, draft.now)
     draft.change(lease=lease, stale=draft.state.stale or lease.reported is None)
     draft.complain("heartbeat", "")
     if sent.report is not None:
@@ -228,8 +239,9 @@ def _go_on(draft: Draft) -> None:
     if state.announce_at is not None and draft.now >= state.announce_at:
         _announce(draft, reported=False)
     if state.orders is not None and not state.polling and draft.now >= state.poll_again:
-        draft.change(polling=True, polled=draft.now)
-        draft.do(actions.PollOrders(after=state.orders.count))
+        alive = state.lease.may_poll(state.sight, draft.now)
+        draft.change(polling=True, polled=draft.now, alive=alive)
+        draft.do(actions.PollOrders(after=state.orders.count, wait=state.lease.poll_seconds(alive=alive), alive=alive))
     if state.lease.overdue(draft.now) and state.sight.fresh(state.lease.seconds, draft.now):
         draft.change(lease=send(state.lease, Message(at=draft.now, report=None, in_turn=False)))
         draft.do(actions.SendHeartbeat())

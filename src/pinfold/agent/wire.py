@@ -112,8 +112,21 @@ class GuestOrder(Struct, frozen=True, kw_only=True):
     rebuild: Revision = 0
 
 
+class Renewal(Struct, frozen=True, kw_only=True):
+    """A poll has renewed the lease of its host: the host counts as up for so many seconds from the moment when the poll arrived.
+
+    `report` is the digest of the report that the service kept then, as in `Welcome`.
+    """
+
+    report: Annotated[str, Meta(max_length=255)]
+    lease_seconds: Annotated[float, Meta(ge=0.1, le=86_400.0)]
+
+
 class Orders(Struct, frozen=True, kw_only=True):
     """All orders by guest, at one count. `tombstones` are claims of which nothing must be there any more. `protocol` is the service's.
+
+    `lease` answers a poll that was a sign of life and after whose whole wait nothing had changed: then there is the count and nothing else.
+    None says that the poll has renewed no lease, or that this is not known.
 
     `pools` are those that the host is to use, None for those of the agent's own files. `question` asks for samples, if anybody waits for
     them, and `guest_questions` for what single guests did. `repairs` are the guests whose threads somebody wants moved back now.
@@ -127,6 +140,7 @@ class Orders(Struct, frozen=True, kw_only=True):
     question: HistoryQuestion | None = None
     guest_questions: tuple[GuestQuestion, ...] = ()
     repairs: tuple[RepairQuestion, ...] = ()
+    lease: Renewal | None = None
 
 
 class ThreadReport(Struct, frozen=True, kw_only=True):

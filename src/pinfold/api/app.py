@@ -13,7 +13,7 @@ from pinfold import __version__
 from pinfold.api import errors, identity, metrics
 from pinfold.api.admission import Admission
 from pinfold.api.agent import routes as agents
-from pinfold.api.agent.tokens import AgentAuthentication
+from pinfold.api.agent.authentication import AgentAuthentication
 from pinfold.api.asgi import Receive, Scope, Send
 from pinfold.api.audit_log import AuditLog
 from pinfold.api.auth import Authentication
@@ -142,7 +142,7 @@ def create_app(services: ApiServices) -> FastAPI:
         (Bounds, {}),
         (JsonPosts, {}),
         (ConsoleSockets, {"services": services}),
-        (AgentAuthentication, {"database": services.database}),
+        (AgentAuthentication, {"services": services}),
         (
             Authentication,
             {"checks": services.checks, "tokens": services.tokens, "sessions": services.sessions, "cookies": services.cookies},

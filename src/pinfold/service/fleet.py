@@ -29,6 +29,7 @@ from pinfold.service.healing import Healer
 from pinfold.service.hosts import Hosts
 from pinfold.service.key_pairs import KeyPairs
 from pinfold.service.networks import Networks
+from pinfold.service.presence import Presence
 from pinfold.service.providers import Providers
 from pinfold.service.quotas import Quotas
 from pinfold.store.database import Database
@@ -62,6 +63,7 @@ class Fleet:
     reports: Reports
     repairs: Repairs
     healer: Healer
+    presence: Presence
 
 
 def assemble(database: Database, placement: Placement, settings: SchedulerSettings = DEFAULT_SETTINGS) -> Fleet:
@@ -77,6 +79,7 @@ def assemble(database: Database, placement: Placement, settings: SchedulerSettin
     edits = Edits(database)
     together = Together(database, placement, scheduler, claimer)
     guests = Lifecycle(database, together, replacer, providers, edits)
+    presence = Presence(database)
     return Fleet(
         scheduler=scheduler,
         claimer=claimer,
@@ -88,7 +91,7 @@ def assemble(database: Database, placement: Placement, settings: SchedulerSettin
         repinner=repinner,
         adopter=Adopter(database, placement, scheduler, providers),
         providers=providers,
-        hosts=Hosts(database, placement, scheduler.index, follower=follower, releaser=releaser, lifecycle=guests),
+        hosts=Hosts(database, placement, scheduler.index, follower=follower, releaser=releaser, lifecycle=guests, presence=presence),
         flavors=Flavors(database),
         aggregates=Aggregates(database, providers),
         key_pairs=KeyPairs(database),
@@ -111,4 +114,5 @@ def assemble(database: Database, placement: Placement, settings: SchedulerSettin
             repinner=repinner,
             lifecycle=guests,
         ),
+        presence=presence,
     )

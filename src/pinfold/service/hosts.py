@@ -19,6 +19,7 @@ from pinfold.scheduler.index import Index
 from pinfold.service.claims.follow import Follower
 from pinfold.service.claims.release import Releaser
 from pinfold.service.guests.lifecycle import Lifecycle
+from pinfold.service.presence import Presence
 from pinfold.store import claims, findings, guests, history, hosts
 from pinfold.store.database import Database
 from pinfold.store.guests import GuestFilter
@@ -37,7 +38,15 @@ class Hosts:
     """The service's hosts. Safe to share between threads; any number of processes may use one on the same database."""
 
     def __init__(
-        self, database: Database, placement: Placement, index: Index, *, follower: Follower, releaser: Releaser, lifecycle: Lifecycle
+        self,
+        database: Database,
+        placement: Placement,
+        index: Index,
+        *,
+        follower: Follower,
+        releaser: Releaser,
+        lifecycle: Lifecycle,
+        presence: Presence,
     ) -> None:
         self._database = database
         self._placement = placement
@@ -45,6 +54,7 @@ class Hosts:
         self._follower = follower
         self._releaser = releaser
         self._lifecycle = lifecycle
+        self._presence = presence
 
     def add(self, host: HostId, name: str, token_hash: str) -> HostRecord:
         """Register a host whose agent has not reported yet. Raises `Conflict` when the name exists."""
@@ -55,6 +65,7 @@ class Hosts:
         """Replace the token of a host's agent; the old one becomes invalid."""
         with self._database.write() as connection:
             hosts.replace_token(connection, host, token_hash)
+        self._presence.forget(host)
 
     def remove(self, host: HostId) -> None:
         """Forget a host without claims, and its provider. Raises `Conflict` while either is in use; then both stay as they are."""
@@ -63,6 +74,7 @@ class Hosts:
             # Last, but before the commit: a provider that must be created again lacks what operators had set on it.
             self._placement.delete_provider(host)
         self._index.drop((host,))
+        self._presence.forget(host)
 
     def report(self, host: HostId, report: HostReport, *, lease_seconds: float) -> Lease:
         """Store what a host's agent reports of it, which also counts as a heartbeat.

@@ -73,6 +73,7 @@ _REPORTED = sa.select(
     host.c.facts,
     host.c.networks,
     host.c.features,
+    host.c.report_digest,
 ).where(host.c.id == sa.bindparam("host_id"))
 _NAMED = sa.select(*_COLUMNS).where(host.c.id.in_(sa.bindparam("ids", expanding=True))).order_by(host.c.name)
 
@@ -126,18 +127,26 @@ def report(connection: sa.Connection, host_id: HostId, report: HostReport) -> in
         changed = changed or before.get(PROCESSOR_REFUSED, "") != report.processor_refused
     revision = int(row["revision"]) + (1 if changed else 0)
     if changed or row["facts"] != columns["facts"]:
-        connection.execute(host.update().where(host.c.id == host_id).values(**columns, revision=revision, updated=EpochNow()))
+        connection.execute(
+            host.update().where(host.c.id == host_id).values(**columns, report_digest="", revision=revision, updated=EpochNow())
+        )
     if changed:
         tell(connection, f"host:{host_id}")
     return revision
 
 
 def report_digest(connection: sa.Connection, host_id: HostId) -> str:
-    """A digest of the stored report, different for every other report. Raises `InvalidRequest` when there is no host."""
+    """A digest of the stored report, different for every other report; it is stored beside it. Raises `InvalidRequest` when there is no
+    host.
+    """
     row = connection.execute(_REPORTED, {"host_id": host_id}).first()
     if row is None:
         raise InvalidRequest(f"host {host_id}: no such host")
-    return hashlib.sha256(json.dumps(tuple(row)).encode()).hexdigest()
+    *reported, stored = row
+    digest = hashlib.sha256(json.dumps(tuple(reported)).encode()).hexdigest()
+    if stored != digest:
+        connection.execute(host.update().where(host.c.id == host_id).values(report_digest=digest))
+    return digest
 
 
 def heartbeat(connection: sa.Connection, host_id: HostId, lease_seconds: float) -> None:

@@ -47,6 +47,13 @@ host = sa.Table(
     sa.Column("token_hash", sa.String(128), nullable=False),
     sa.Column("lease_until", _TIME, nullable=False),
     sa.Column("heard", _TIME, nullable=False, server_default="0", comment="when its lease began"),
+    sa.Column(
+        "report_digest",
+        sa.String(64),
+        nullable=False,
+        server_default="",
+        comment="the digest of what its agent reported; empty until the next report or heartbeat",
+    ),
     sa.Column("audited", _TIME, comment="when its agent last reported its findings; null before that"),
     sa.Column("created", _TIME, nullable=False),
     sa.Column("updated", _TIME, nullable=False),

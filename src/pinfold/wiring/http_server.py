@@ -70,6 +70,7 @@ class _Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """End; first the requests that wait for orders, so that they are answered and not cut off."""
         self._service.services.ended.set()
+        self._service.services.fleet.presence.end()
         await super().shutdown(sockets)
 
     def _listener(self, listening: socket.socket, connections: Connections) -> Listener:

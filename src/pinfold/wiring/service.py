@@ -85,6 +85,7 @@ def open_service(
             placement = connect(settings.placement)
             stack.callback(placement.close)
         fleet = assemble(database, placement, settings.scheduler)
+        stack.callback(fleet.presence.end)
         services = ApiServices(
             database=database,
             fleet=fleet,

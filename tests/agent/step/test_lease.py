@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from tests.agent.script import LEASE, guest, kinds, order, up
+from msgspec.structs import replace
+from tests.agent.script import LEASE, Script, guest, kinds, order, up
 
-from pinfold.agent.actions import Look, ReadOrders, SendHeartbeat
+from pinfold.agent.actions import Action, Look, PollOrders, ReadOrders, SendHeartbeat, SendReport
 from pinfold.agent.events import Saved
 from pinfold.drivers.port import GuestState
 
@@ -72,3 +73,95 @@ def test_a_report_without_an_answer_is_sent_again() -> None:
     assert script.begun[-1] == ReadOrders()
     script.orders()
     assert script.sees() == [sent]
+
+
+def polling() -> Script:
+    """An agent whose report is answered and whose poll, which began before that, has just ended: the next one is a sign of life."""
+    script = up()
+    script.sees()
+    script.welcome()
+    script.at += 1.0
+    assert PollOrders(after=1, wait=LEASE / 3, alive=True) in script.poll_ends(renewed=False)
+    return script
+
+
+def lives(script: Script, seconds: float, *, renewed: bool = True, digest: str = "d") -> list[Action]:
+    """Let time pass while the service answers all that the agent asks, polls after their wait; what the agent asked."""
+    until, asked, ends = script.at + seconds, [], script.at + LEASE / 3
+    while script.at < until:
+        waiting = script.passes(0.25)
+        if script.state.polling and script.at >= ends:
+            waiting += script.poll_ends(digest, renewed=renewed)
+            ends = script.at + LEASE / 3
+        while waiting:
+            action = waiting.pop(0)
+            asked.append(action)
+            if isinstance(action, Look):
+                waiting += script.sees()
+            elif isinstance(action, SendHeartbeat | SendReport):
+                waiting += script.welcome()
+    return asked
+
+
+def test_no_heartbeat_is_sent_while_polls_prolong_the_lease() -> None:
+    script = polling()
+    lives(script, LEASE)
+    asked = kinds(lives(script, 20 * LEASE))
+    assert "SendHeartbeat" not in asked
+    assert asked.count("Look") > 40  # the host is looked at as often as before
+    assert 50 < asked.count("PollOrders") <= 61
+
+
+def test_heartbeats_are_sent_to_a_service_that_prolongs_no_lease_by_polls() -> None:
+    script = polling()
+    assert 30 < kinds(lives(script, 10 * LEASE, renewed=False)).count("SendHeartbeat") <= 40
+
+
+def test_a_poll_that_has_no_answer_in_time_makes_the_agent_send_a_heartbeat_before_the_lease_ends() -> None:
+    script = polling()
+    lives(script, 2 * LEASE)
+    began = script.state.lease.spoke
+    while "SendHeartbeat" not in kinds(asked := script.passes(0.1)):
+        assert script.at - began < LEASE
+        if "Look" in kinds(asked):
+            script.sees()
+    assert 0.7 * LEASE < script.at - began < 0.8 * LEASE
+
+
+def test_a_poll_that_fails_makes_the_agent_send_heartbeats_again() -> None:
+    script = polling()
+    lives(script, 2 * LEASE)
+    script.fails(PollOrders(after=1, wait=LEASE / 3, alive=True))
+    assert not script.state.lease.polls
+    assert SendHeartbeat() in lives(script, LEASE / 4, renewed=False)
+
+
+def test_a_poll_is_no_sign_of_life_while_the_host_cannot_be_looked_at() -> None:
+    script = polling()
+    script.passes(LEASE * 0.25)
+    script.fails(Look(), "libvirt is away", away=False)
+    assert PollOrders(after=1, wait=25.0, alive=False) in script.poll_ends()
+
+
+def test_a_poll_is_no_sign_of_life_after_a_silence() -> None:
+    script = polling()
+    script.at += 2 * LEASE
+    script.fails(PollOrders(after=1, wait=LEASE / 3, alive=True))
+    assert PollOrders(after=1, wait=25.0, alive=False) in script.passes(1.0)
+
+
+def test_a_poll_that_finds_another_report_at_the_service_makes_the_next_turn_send_it_again() -> None:
+    script = polling()
+    assert SendReport not in map(type, lives(script, LEASE))
+    script.at += LEASE / 3
+    assert "Look" in kinds(script.poll_ends("another"))
+    assert kinds(script.sees()) == ["SendReport"]
+
+
+def test_a_poll_that_began_before_the_last_report_was_answered_says_nothing_about_it() -> None:
+    script = polling()
+    lives(script, LEASE)
+    script.state = replace(script.state, lease=replace(script.state.lease, told=script.at + 0.1, digest="new"))
+    script.at += LEASE / 3
+    script.poll_ends("d")
+    assert script.state.lease.reported is not None

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Body, Depends, Query, Request, Response
+from fastapi import APIRouter, Body, Depends, Query, Response
 from fastapi.responses import FileResponse
 from msgspec.structs import replace
 from pydantic import WithJsonSchema
 from starlette.concurrency import run_in_threadpool
 
-from pinfold.agent.wire import PROTOCOL, Absence, GuestOrder, GuestReport, Hello, Orders, Welcome
+from pinfold.agent.wire import PROTOCOL, Absence, GuestReport, Hello, Orders, Welcome
 from pinfold.api.agent.earlier_protocols import orders_1, orders_2
+from pinfold.api.agent.orders import LONGEST_WAIT, read_orders, unchanged, wait_for_news
 from pinfold.api.agent.tokens import agent_host
 from pinfold.api.dependencies import ApiServices, Services
 from pinfold.api.errors import ApiError
@@ -29,11 +29,9 @@ from pinfold.core.guest_questions import GuestAnswer
 from pinfold.core.history import HistoryAnswer
 from pinfold.core.identity import GuestId, HostId
 from pinfold.core.repair_question import RepairAnswer
-from pinfold.service.guests.lifecycle import REBOOTING_HARD
 from pinfold.service.guests.reports import ClaimName
 from pinfold.service.hosts import Lease
-from pinfold.store import guest_configs, guest_questions, guests, history, hosts, ports, repairs
-from pinfold.store.records import written_claim
+from pinfold.store import guest_configs, guests, hosts
 
 router = APIRouter(prefix="/agent/v1", tags=["agents"])
 
@@ -62,10 +60,6 @@ _EARLIER = {
     "required": ["count", "orders", "tombstones"],
 }
 OrdersAnswer = Annotated[dict[str, Any], WithJsonSchema({"anyOf": [schema(Orders), _EARLIER]})]
-
-LONGEST_WAIT: Final = 60.0
-_LOOK_SECONDS: Final = 1.0
-"""How often the rows are read while no notification arrives, because notifications may be lost."""
 
 
 @router.put("/host", responses={403: {}})
@@ -117,37 +111,20 @@ def say_goodbye(host: Host, services: Services) -> Response:
 
 @router.get("/orders")
 async def wait_for_orders(
-    request: Request,
     host: Host,
     services: Services,
     after: Annotated[int, Query(ge=-1)] = -1,
     wait: Annotated[float, Query(ge=0, le=LONGEST_WAIT)] = 0.0,
     protocol: Annotated[int, Query(ge=1, le=1000, description="The version of the protocol that the agent speaks.")] = 1,
+    alive: Annotated[bool, Query(description="Whether the request is a sign of life, which renews a lease that has not run out.")] = False,
 ) -> OrdersAnswer:
-    """All orders of the host, as soon as their count differs from `after`, or after `wait` seconds."""
-    loop = asyncio.get_running_loop()
-    changed = asyncio.Event()
+    """All orders of the host, as soon as their count differs from `after`, or after `wait` seconds.
 
-    def hear(topic: str) -> None:
-        if topic in ("*", f"host:{host}"):
-            loop.call_soon_threadsafe(changed.set)
-
-    unsubscribe = services.database.wakeups.subscribe(hear)
-    try:
-        deadline = time.monotonic() + wait
-        while True:
-            changed.clear()
-            count = await run_in_threadpool(_count, services, host)
-            left = deadline - time.monotonic()
-            if count != after or left <= 0 or services.ended.is_set() or await request.is_disconnected():
-                orders = await run_in_threadpool(_orders, services, host)
-                return _in_form[min(protocol, PROTOCOL)](orders)
-            try:
-                await asyncio.wait_for(changed.wait(), min(left, _LOOK_SECONDS))
-            except TimeoutError:
-                continue
-    finally:
-        unsubscribe()
+    A sign of life whose count has not changed is answered with the count alone, and with the lease that it has renewed.
+    """
+    waited = await wait_for_news(services, host, after=after, wait=wait, alive=alive)
+    orders = unchanged(services, waited) if alive and waited.count == after else await run_in_threadpool(read_orders, services, host)
+    return _in_form[min(protocol, PROTOCOL)](orders)
 
 
 @router.get("/guests/{guest_id}/config")
@@ -197,53 +174,6 @@ def download_image(name: str, services: Services) -> FileResponse:
         if image.name == name:
             return FileResponse(image.path, media_type="application/octet-stream", headers={"X-Pinfold-Suffix": image.suffix})
     raise not_found("Image", name)
-
-
-def _count(services: ApiServices, host: HostId) -> int:
-    with services.database.read() as connection:
-        return hosts.orders(connection, host)
-
-
-def _orders(services: ApiServices, host: HostId) -> Orders:
-    with services.database.read() as connection:
-        count = hosts.orders(connection, host)
-        found = guests.orders(connection, host)
-        connected = ports.of_host(connection, host) if any(guest.request.nics for guest, _ in found) else {}
-        stones = hosts.tombstones(connection, host)
-        pools = hosts.pool_order(connection, host)
-        question = history.question(connection, host)
-        asked = guest_questions.waiting(connection, host)
-        wanted = repairs.questions(connection, host)
-    orders = tuple(
-        GuestOrder(
-            guest=guest.id,
-            name=guest.name,
-            claim=written_claim(claim),
-            desired=guest.desired,
-            boot=guest.boots,
-            flavor=guest.flavor.name,
-            request=guest.request,
-            image=guest.image,
-            booted=guest.booted,
-            hard=guest.task == REBOOTING_HARD,
-            pause=guest.pause,
-            config_drive=guest.config_drive,
-            ports=connected.get(guest.id, ()),
-            takeover=guest.takeover,
-            rebuild=guest.rebuild,
-        )
-        for guest, claim in found
-    )
-    return Orders(
-        count=count,
-        orders=orders,
-        tombstones=stones,
-        protocol=PROTOCOL,
-        pools=pools,
-        question=question,
-        guest_questions=asked,
-        repairs=wanted,
-    )
 
 
 def _welcome(services: ApiServices, lease: Lease) -> WelcomeAnswer:

@@ -1,0 +1,91 @@
+"""Let agents in: each by the token of its host, which is checked before any byte of the body is read."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import re
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+from starlette.concurrency import run_in_threadpool
+
+from pinfold.api.admission import admitted, vouch_for
+from pinfold.api.agent.orders import answer_poll, is_poll
+from pinfold.api.agent.tokens import digest_of
+from pinfold.api.asgi import App, Receive, Scope, Send
+from pinfold.api.connections import Kind
+from pinfold.api.cross_site import AGENTS
+from pinfold.api.dependencies import ApiServices
+from pinfold.api.errors import send_error
+from pinfold.core.errors import InvalidRequest, Unavailable
+from pinfold.core.identity import HostId
+
+_THREADS: Final = 2
+_MOST_KNOWN: Final = 65536
+_CHALLENGE: Final = (b"www-authenticate", b'Bearer realm="pinfold"')
+_FORM: Final = re.compile(r"([0-9a-f-]{36})\.([A-Za-z0-9_-]{43})")
+
+
+class AgentAuthentication:
+    """ASGI: passes a request for an agent's route on with its host's id in `scope["state"]["agent_host"]`, or answers 401."""
+
+    def __init__(self, app: App, services: ApiServices) -> None:
+        self._app = app
+        self._services = services
+        self._known: dict[str, str] = {}
+        """The digests of tokens that opened, and their hosts. They are checked each time; knowing them tells an agent from a stranger."""
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="pinfold-token")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if not scope.get("path", "").startswith(AGENTS):
+            await self._app(scope, receive, send)
+            return
+        given = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
+        try:
+            host = await self._host(scope, given.decode("latin-1"))
+        except Unavailable as error:
+            await send_error(scope, send, 503, str(error))
+            return
+        if host is None:
+            await send_error(scope, send, 401, "An agent's token is required; `pinfold host add` makes one.", _CHALLENGE)
+        elif await admitted(scope, send, Kind.AGENT, f"{host} consoles" if scope["type"] == "websocket" else host):
+            if is_poll(scope):
+                await answer_poll(self._services, HostId(host), scope, send)
+                return
+            scope.setdefault("state", {})["agent_host"] = host
+            await self._app(scope, receive, send)
+
+    async def _host(self, scope: Scope, header: str) -> str | None:
+        """The id of the host whose token the header carries, None for a missing or wrong one.
+
+        A token that was valid before counts as its agent's at once, so that its connection is kept. It is compared with what `Presence`
+        knows, or, if that is not known for certain, checked in the threads that serve all requests. Any other token is checked in separate
+        threads, which strangers may keep busy.
+        """
+        scheme, _, token = header.partition(" ")
+        match = _FORM.fullmatch(token.strip())
+        if scheme.lower() != "bearer" or match is None:
+            return None
+        digest = digest_of(token.strip())
+        if self._known.get(digest) == match[1]:
+            vouch_for(scope, Kind.AGENT, match[1])
+            standing = self._services.fleet.presence.standing(HostId(match[1]))
+            if standing is not None and hmac.compare_digest(standing.token_hash, digest):
+                return match[1]
+            stored = await run_in_threadpool(self._stored, match[1])
+        else:
+            stored = await asyncio.get_running_loop().run_in_executor(self._threads, self._stored, match[1])
+        if not hmac.compare_digest(stored, digest):
+            self._known.pop(digest, None)
+            return None
+        if len(self._known) >= _MOST_KNOWN:
+            self._known.clear()
+        self._known[digest] = match[1]
+        return match[1]
+
+    def _stored(self, host: str) -> str:
+        try:
+            return self._services.fleet.presence.read(HostId(host)).token_hash
+        except InvalidRequest:
+            return ""

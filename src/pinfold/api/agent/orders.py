@@ -1,0 +1,149 @@
+"""What an agent is to do, and the wait for news of it. Most requests of a fleet are polls after which nothing has changed.
+
+`answer_poll` answers them without the application's routes, which take longer than all the rest. It takes only requests in the form in
+which agents of this version send them; the route answers every other form, by the same functions.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from starlette.concurrency import run_in_threadpool
+
+from pinfold.agent.wire import PROTOCOL, GuestOrder, Orders, Renewal
+from pinfold.api.asgi import Scope, Send
+from pinfold.api.dependencies import ApiServices
+from pinfold.api.errors import send_error, status_of
+from pinfold.core.encoding import json_text
+from pinfold.core.errors import PinfoldError
+from pinfold.core.identity import HostId
+from pinfold.service.guests.lifecycle import REBOOTING_HARD
+from pinfold.service.presence import Presence
+from pinfold.store import guest_questions, guests, history, hosts, ports, repairs
+from pinfold.store.presence import Standing
+from pinfold.store.records import written_claim
+
+LONGEST_WAIT: Final = 60.0
+_PATH: Final = "/agent/v1/orders"
+_POLL: Final = re.compile(rb"after=(-1|[0-9]{1,18})&wait=([0-9]{1,2}(?:\.[0-9]{1,20})?)&protocol=%d&alive=true" % PROTOCOL)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waited:
+    """The count of the host's orders after a wait, and the digest of its report if the wait has renewed its lease."""
+
+    count: int
+    digest: str | None = None
+
+
+def is_poll(scope: Scope) -> bool:
+    """Whether `answer_poll` takes the request."""
+    if scope["type"] != "http" or scope["path"] != _PATH or scope["method"] != "GET":
+        return False
+    return _POLL.fullmatch(scope["query_string"]) is not None
+
+
+async def answer_poll(services: ApiServices, host: HostId, scope: Scope, send: Send) -> None:
+    """Answer a poll of the host's agent that is a sign of life."""
+    asked = _POLL.fullmatch(scope["query_string"])
+    assert asked is not None
+    after, wait = int(asked[1]), min(float(asked[2]), LONGEST_WAIT)
+    try:
+        waited = await wait_for_news(services, host, after=after, wait=wait, alive=True)
+        orders = unchanged(services, waited) if waited.count == after else await run_in_threadpool(read_orders, services, host)
+    except PinfoldError as error:
+        await send_error(scope, send, status_of(error), str(error))
+        return
+    body = json_text(orders).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def wait_for_news(services: ApiServices, host: HostId, *, after: int, wait: float, alive: bool) -> Waited:
+    """Wait until the count of the host's orders differs from `after`, at most `wait` seconds. With `alive`, the request renews the lease of
+    the host, unless that has run out.
+    """
+    presence = services.fleet.presence
+    since = presence.sign(host, services.lease_seconds) if alive else float("inf")
+    standing = await _standing(presence, host)
+    if standing.orders != after or wait <= 0 or services.ended.is_set():
+        return Waited(count=standing.orders)
+    loop = asyncio.get_running_loop()
+    news = loop.create_future()
+
+    def settle() -> None:
+        if not news.done():
+            news.set_result(None)
+
+    def wake() -> None:
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(settle)
+
+    unwatch = presence.watch(host, after, wake)
+    timer = loop.call_later(wait, settle)
+    try:
+        await news
+    finally:
+        timer.cancel()
+        unwatch()
+    standing = await _standing(presence, host)
+    return Waited(count=standing.orders, digest=presence.renewed(host, since))
+
+
+async def _standing(presence: Presence, host: HostId) -> Standing:
+    """What is known of the host, or else what the database has."""
+    known = presence.standing(host)
+    return await run_in_threadpool(presence.read, host) if known is None else known
+
+
+def unchanged(services: ApiServices, waited: Waited) -> Orders:
+    """The answer to a sign of life after which nothing has changed."""
+    lease = None if waited.digest is None else Renewal(report=waited.digest, lease_seconds=services.lease_seconds)
+    return Orders(count=waited.count, protocol=PROTOCOL, lease=lease)
+
+
+def read_orders(services: ApiServices, host: HostId) -> Orders:
+    """All orders of the host, as the database has them."""
+    with services.database.read() as connection:
+        count = hosts.orders(connection, host)
+        found = guests.orders(connection, host)
+        connected = ports.of_host(connection, host) if any(guest.request.nics for guest, _ in found) else {}
+        stones = hosts.tombstones(connection, host)
+        pools = hosts.pool_order(connection, host)
+        question = history.question(connection, host)
+        asked = guest_questions.waiting(connection, host)
+        wanted = repairs.questions(connection, host)
+    orders = tuple(
+        GuestOrder(
+            guest=guest.id,
+            name=guest.name,
+            claim=written_claim(claim),
+            desired=guest.desired,
+            boot=guest.boots,
+            flavor=guest.flavor.name,
+            request=guest.request,
+            image=guest.image,
+            booted=guest.booted,
+            hard=guest.task == REBOOTING_HARD,
+            pause=guest.pause,
+            config_drive=guest.config_drive,
+            ports=connected.get(guest.id, ()),
+            takeover=guest.takeover,
+            rebuild=guest.rebuild,
+        )
+        for guest, claim in found
+    )
+    return Orders(
+        count=count,
+        orders=orders,
+        tombstones=stones,
+        protocol=PROTOCOL,
+        pools=pools,
+        question=question,
+        guest_questions=asked,
+        repairs=wanted,
+    )

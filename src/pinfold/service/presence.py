@@ -1,0 +1,288 @@
+"""`Presence`: the agents that are there. One thread reads for all that wait for orders, and writes the leases that their polls renew.
+
+A poll that says so is a sign of life. Signs are kept in memory and written together, at most `_WRITE_SECONDS` or a thirtieth of a lease
+later, each with its age: a lease runs from the sign itself. What a crash loses is only freshness, since the next poll or heartbeat renews
+the lease, and no lease runs longer than from the last time that its agent was heard.
+
+What an agent waits for is read when it is notified, and of all agents every second or so, because notifications may be lost. The digests of
+tokens come with it, so that a request needs no read of its own: a token that is known is checked against a digest that is at most
+`TRUSTED_SECONDS` old, and that is forgotten as soon as its host changes.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from msgspec import Struct
+
+from pinfold.core.errors import PinfoldError, not_found
+from pinfold.core.identity import HostId
+from pinfold.store import presence
+from pinfold.store.database import Database
+from pinfold.store.presence import Standing
+
+_log = logging.getLogger(__name__)
+
+TRUSTED_SECONDS: Final = 5.0
+"""How old what is known of a host may be when notifications are lost. They seldom are, so it usually is milliseconds old."""
+_WRITE_SECONDS: Final = 1.0
+"""How long a sign of life waits at most before it is written."""
+_WRITES_PER_LEASE: Final = 30
+_LOOK_SECONDS: Final = 1.0
+"""How often the rows of all known hosts are read, unless that would take more than a fiftieth of a processor."""
+_REST: Final = 50
+_LONGEST_LOOK: Final = 4.0
+_TRIES_SECONDS: Final = 3.0
+"""How long a sign of life is tried again that was not written because its host was being changed."""
+_KEPT_SECONDS: Final = 120.0
+"""How long a host is read for after its agent was last there."""
+_MOST_WAITS: Final = 4
+"""How many polls of one agent wait at once. Beyond, the one that came first is answered: its connection is probably dead."""
+
+
+class _Known(Struct):
+    """What is known of a host. `begun` is when the last read of it began, `read` when the one began that `standing` is of."""
+
+    begun: float
+    used: float
+    standing: Standing | None = None
+    read: float = float("-inf")
+    stale: bool = False
+
+
+class _Wait(Struct, eq=False):
+    after: int
+    wake: Callable[[], None]
+
+
+class _Sign(Struct):
+    at: float
+    seconds: float
+
+
+class Presence:
+    """Safe for many threads; any number of processes may have one on the same database. Its thread begins with the first agent."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._beginning = threading.Lock()
+        self._lock = threading.Lock()
+        self._news = threading.Condition(self._lock)
+        self._known: dict[HostId, _Known] = {}
+        self._waits: dict[HostId, list[_Wait]] = {}
+        self._signs: dict[HostId, _Sign] = {}
+        self._renewed: dict[HostId, tuple[float, str]] = {}
+        self._changed: set[HostId] = set()
+        self._write_at = self._look_at = float("inf")
+        self._thread: threading.Thread | None = None
+        self._ended = False
+        self._unsubscribe: Callable[[], None] = lambda: None
+
+    def standing(self, host: HostId) -> Standing | None:
+        """What is known of the host, None if that is not known for certain. Returns at once."""
+        now = time.monotonic()
+        with self._lock:
+            known = self._known.get(host)
+            if known is None or known.stale or now - known.read > TRUSTED_SECONDS:
+                return None
+            known.used = now
+            return known.standing
+
+    def read(self, host: HostId) -> Standing:
+        """What the database has of the host. Raises `InvalidRequest` if there is no such host, and `Unavailable`."""
+        self._begin()
+        found = self._read((host,), used=True).get(host)
+        if found is None:
+            raise not_found("Host", host)
+        return found
+
+    def forget(self, host: HostId) -> None:
+        """Forget what is known of the host, because this process has changed it."""
+        self._hear(f"host:{host}")
+
+    def sign(self, host: HostId, lease_seconds: float) -> float:
+        """Note that the host's agent is there now, for a lease of so many seconds. Returns the time of the sign, for `renewed`."""
+        self._begin()
+        now = time.monotonic()
+        with self._news:
+            self._signs[host] = _Sign(now, lease_seconds)
+            due = now + min(_WRITE_SECONDS, lease_seconds / _WRITES_PER_LEASE)
+            if due < self._write_at:
+                self._write_at = due
+                self._news.notify()
+        return now
+
+    def renewed(self, host: HostId, since: float) -> str | None:
+        """The digest of the host's report as of the moment when a sign of life at or after `since` renewed its lease; None if none has,
+        or if the digest is not known.
+        """
+        with self._lock:
+            at, digest = self._renewed.get(host, (float("-inf"), ""))
+        return digest or None if at >= since else None
+
+    def watch(self, host: HostId, after: int, wake: Callable[[], None]) -> Callable[[], None]:
+        """Call `wake` from any thread, once or more, when the count of the host's orders may differ from `after`, or when nobody should
+        wait any longer. The returned function ends that.
+        """
+        self._begin()
+        waiting = _Wait(after, wake)
+        with self._news:
+            waits = self._waits.setdefault(host, [])
+            waits.append(waiting)
+            early = waits[0] if len(waits) > _MOST_WAITS else None
+            known = self._known.get(host)
+            if known is None or known.stale:
+                self._changed.add(host)
+                self._news.notify()
+            standing = None if known is None else known.standing
+            at_once = self._ended or (standing is not None and standing.orders != after)
+        if early is not None:
+            early.wake()
+        if at_once:
+            wake()
+
+        def unwatch() -> None:
+            with self._lock:
+                waits = self._waits.get(host, [])
+                if waiting in waits:
+                    waits.remove(waiting)
+                if not waits:
+                    self._waits.pop(host, None)
+
+        return unwatch
+
+    def end(self) -> None:
+        """Wake all that wait, write the last signs of life, and end the thread."""
+        with self._news:
+            self._ended = True
+            waits = [waiting for each in self._waits.values() for waiting in each]
+            self._news.notify()
+        for waiting in waits:
+            waiting.wake()
+        if self._thread is not None:
+            self._unsubscribe()
+            self._thread.join(timeout=5.0)
+
+    def _begin(self) -> None:
+        if self._thread is not None or self._ended:
+            return
+        with self._beginning:
+            if self._thread is None:
+                self._unsubscribe = self._database.wakeups.subscribe(self._hear)
+                self._look_at = time.monotonic() + _LOOK_SECONDS
+                self._thread = threading.Thread(target=self._run, name="pinfold-presence", daemon=True)
+                self._thread.start()
+
+    def _hear(self, topic: str) -> None:
+        kind, _, name = topic.partition(":")
+        if topic != "*" and kind != "host":
+            return
+        with self._news:
+            for host in list(self._known) if topic == "*" else (HostId(name),):
+                if host in self._known:
+                    self._known[host].stale = True
+                if host in self._waits:
+                    self._changed.add(host)
+            if self._changed:
+                self._news.notify()
+
+    def _run(self) -> None:
+        while True:
+            with self._news:
+                while not self._ended and not self._changed and time.monotonic() < min(self._write_at, self._look_at):
+                    self._news.wait(min(self._write_at, self._look_at) - time.monotonic())
+                ended, changed = self._ended, self._changed
+                self._changed = set()
+            try:
+                self._write()
+                if ended:
+                    return
+                self._look(changed)
+            except PinfoldError as error:
+                if ended:
+                    return
+                _log.info("what agents wait for is read again in a second: %s", error)
+                self._later(changed)
+            except Exception:  # a bug in one round must not end all others
+                _log.exception("what agents wait for is read again in a second")
+                self._later(changed)
+
+    def _later(self, changed: set[HostId]) -> None:
+        time.sleep(_LOOK_SECONDS)
+        with self._lock:
+            self._changed |= changed
+
+    def _write(self) -> None:
+        """Write the signs that are due, and keep those that may be written at the next try."""
+        now = time.monotonic()
+        with self._lock:
+            if now < self._write_at and not self._ended:
+                return
+            signs = dict(self._signs)
+        for seconds in sorted({sign.seconds for sign in signs.values()}):
+            ages = {host: now - sign.at for host, sign in signs.items() if sign.seconds == seconds}
+            with self._database.write() as connection:
+                renewed = presence.renew(connection, ages, seconds)
+            with self._lock:
+                for host, digest in renewed.items():
+                    self._renewed[host] = (signs[host].at, digest)
+        with self._lock:
+            for host, sign in signs.items():
+                settled = host in self._renewed and self._renewed[host][0] >= sign.at
+                if self._signs[host] is sign and (settled or now - sign.at > _TRIES_SECONDS):
+                    del self._signs[host]
+            soonest = min((sign.seconds for sign in self._signs.values()), default=None)
+            self._write_at = float("inf") if soonest is None else now + min(_WRITE_SECONDS, soonest / _WRITES_PER_LEASE)
+
+    def _look(self, changed: Iterable[HostId]) -> None:
+        now = time.monotonic()
+        if now < self._look_at:
+            self._read(changed)
+            return
+        with self._lock:
+            for host in [host for host, known in self._known.items() if now - known.used > _KEPT_SECONDS]:
+                del self._known[host]
+                self._renewed.pop(host, None)
+            wanted = [*self._known, *changed]
+        began = time.thread_time()
+        self._read(wanted)
+        self._look_at = now + min(_LONGEST_LOOK, max(_LOOK_SECONDS, _REST * (time.thread_time() - began)))
+
+    def _read(self, hosts: Iterable[HostId], *, used: bool = False) -> dict[HostId, Standing]:
+        """Read these hosts, keep what they are, and wake those that wait for what has changed."""
+        wanted = tuple(hosts)
+        if not wanted:
+            return {}
+        now = time.monotonic()
+        with self._lock:
+            for host in wanted:
+                known = self._known.get(host)
+                if known is None and used:
+                    known = self._known[host] = _Known(now, now)
+                if known is not None:
+                    known.stale, known.begun = False, now  # a change that is notified from now on is read once more
+                    known.used = now if used else known.used
+        try:
+            with self._database.read() as connection:
+                found = presence.standings(connection, wanted)
+        except BaseException:
+            with self._lock:
+                for host in wanted:
+                    self._known.pop(host, None)
+            raise
+        woken: list[_Wait] = []
+        with self._lock:
+            for host in wanted:
+                standing, known = found.get(host), self._known.get(host)
+                if standing is None:
+                    self._known.pop(host, None)
+                elif known is not None and now >= known.begun:
+                    known.standing, known.read = standing, now
+                woken += [one for one in self._waits.get(host, ()) if standing is None or standing.orders != one.after]
+        for waiting in woken:
+            waiting.wake()
+        return found

@@ -1,0 +1,73 @@
+"""Store the presence of many hosts' agents at once: leases that are renewed by polls, and what a waiting agent is to hear of."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import sqlalchemy as sa
+from msgspec import Struct
+
+from pinfold.core.identity import HostId
+from pinfold.store.database import EpochNow, in_term
+from pinfold.store.schema import host
+
+
+class Standing(Struct, frozen=True, kw_only=True):
+    """What an agent is let in by, and waits for: the digest of its token, and the count of its orders."""
+
+    token_hash: str
+    orders: int
+
+
+def _pairs(name: str, function: str) -> sa.TableValuedAlias:
+    """A JSON object as a table of keys and values; `function` is the database's own."""
+    given: Any = sa.bindparam(name, type_=sa.Text)
+    read: Any = getattr(sa.func, function)
+    found: sa.TableValuedAlias = read(given if function == "json_each" else sa.cast(given, sa.JSON)).table_valued("key", "value")
+    return found
+
+
+def _renewal(function: str) -> sa.UpdateBase:
+    """Set when each lease began and ends by the age of its sign of life; the sign itself is the beginning."""
+    sign, named = _pairs("signs", function).alias("sign"), _pairs("signs", function).alias("named")
+    began = EpochNow() - sa.cast(sign.c.value, sa.Double())
+    other = host.alias("other")
+    # A row that is locked is passed over: processes that renew in different orders would otherwise wait for each other.
+    unlocked = sa.select(other.c.id).where(other.c.id.in_(sa.select(named.c.key))).with_for_update(of=other, skip_locked=True)
+    return (
+        host.update()
+        .where(host.c.id == sign.c.key, host.c.id.in_(unlocked))
+        .where(in_term(host.c.heard, host.c.lease_until), host.c.fenced.is_(False), host.c.heard < began)
+        .values(heard=began, lease_until=began + sa.bindparam("seconds", type_=sa.Double()), updated=EpochNow())
+        .returning(host.c.id, host.c.report_digest)
+    )
+
+
+def _standings(function: str) -> sa.Select[Any]:
+    named = _pairs("ids", function).alias("named")
+    return sa.select(host.c.id, host.c.token_hash, host.c.orders).where(host.c.id.in_(sa.select(named.c.key)))
+
+
+# Built once, because they are executed every second: building takes longer than executing.
+_RENEWALS = {"sqlite": _renewal("json_each"), "postgresql": _renewal("json_each_text")}
+_STANDINGS = {"sqlite": _standings("json_each"), "postgresql": _standings("json_each_text")}
+
+
+def renew(connection: sa.Connection, signs: Mapping[HostId, float], lease_seconds: float) -> dict[HostId, str]:
+    """Let each lease run `lease_seconds` from its host's sign of life, which was so many seconds ago. Returns the renewed hosts, each with
+    the digest of its stored report, '' if that is not known.
+
+    A lease that has run out, a fenced host and a later sign of life stay as they are: only a heartbeat or a report, which an agent sends
+    after it has looked at its host, brings a host back. Left out are also hosts that another transaction is changing at this moment.
+    """
+    rows = connection.execute(_RENEWALS[connection.dialect.name], {"signs": json.dumps(dict(signs)), "seconds": lease_seconds})
+    return {HostId(row[0]): str(row[1]) for row in rows}
+
+
+def standings(connection: sa.Connection, ids: Iterable[HostId]) -> dict[HostId, Standing]:
+    """The standing of each of these hosts that exists."""
+    named = json.dumps(dict.fromkeys(ids, 0))
+    rows = connection.execute(_STANDINGS[connection.dialect.name], {"ids": named})
+    return {HostId(row[0]): Standing(token_hash=row[1], orders=row[2]) for row in rows}

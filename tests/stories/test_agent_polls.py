@@ -1,0 +1,93 @@
+"""Polls for orders: what they answer, when they are a sign of life, and that the short way answers what the route does."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+from tests.rig.in_process import Agent, Fleet
+
+from pinfold.agent.client import orders_query
+from pinfold.agent.wire import PROTOCOL
+
+
+def poll(agent: Agent, after: int, wait: float, *, alive: bool = True) -> dict[str, Any]:
+    """What a poll in the form of the real agent answers."""
+    answer = agent.ask("GET", f"/orders?{orders_query(after=after, wait=wait, alive=alive)}")
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["content-type"] == "application/json"
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def test_a_poll_that_waited_in_vain_tells_the_count_and_the_lease_that_it_renewed(fleet: Fleet) -> None:
+    c1 = fleet.host("c1")
+    digest = c1.ask("POST", "/heartbeat").json()["report"]
+    count = c1.orders()["count"]
+    before = fleet.http.get("/v1/hosts/c1").json()["host"]["up"]
+    found = poll(c1, count, 3.0)
+    assert before is True
+    assert found["lease"] == {"report": digest, "lease_seconds": fleet.services.lease_seconds}
+    assert (found["count"], found["orders"], found["protocol"]) == (count, [], PROTOCOL)
+
+
+def test_a_poll_after_the_goodbye_renews_nothing(fleet: Fleet) -> None:
+    c1 = fleet.host("c1")
+    count = c1.orders()["count"]
+    assert c1.ask("DELETE", "/host").status_code == 204
+    assert poll(c1, count, 2.0)["lease"] is None
+    assert fleet.http.get("/v1/hosts/c1").json()["host"]["up"] is False
+    assert c1.ask("POST", "/heartbeat").status_code == 200
+    assert fleet.http.get("/v1/hosts/c1").json()["host"]["up"] is True
+
+
+def test_a_poll_with_news_answers_at_once_what_the_route_answers(fleet: Fleet) -> None:
+    c1 = fleet.host("c1")
+    fleet.flavor("tiny", vcpus=1)
+    count = c1.orders()["count"]
+    waiting: list[dict[str, Any]] = []
+    thread = threading.Thread(target=lambda: waiting.append(poll(c1, count, 50.0)))
+    thread.start()
+    time.sleep(0.2)
+    server = fleet.create("vm", "tiny", host="c1")
+    thread.join(40)
+    (found,) = waiting
+    assert [order["guest"] for order in found["orders"]] == [server]
+    assert found["lease"] is None
+    assert found == poll(c1, -1, 0.0) == poll(c1, -1, 0.0, alive=False)
+    other_form = c1.ask("GET", f"/orders?alive=true&protocol={PROTOCOL}&wait=0&after=-1")
+    assert other_form.json() == found
+
+
+def test_a_poll_that_is_no_sign_of_life_answers_all_orders_and_no_lease(fleet: Fleet) -> None:
+    c1 = fleet.host("c1")
+    fleet.flavor("tiny", vcpus=1)
+    server = fleet.create("vm", "tiny", host="c1")
+    count = c1.orders()["count"]
+    found = poll(c1, count, 0.1, alive=False)
+    assert [order["guest"] for order in found["orders"]] == [server]
+    assert found["lease"] is None
+
+
+def test_a_poll_with_a_replaced_token_is_refused_at_once(fleet: Fleet) -> None:
+    c1 = fleet.host("c1")
+    count = c1.orders()["count"]
+    poll(c1, count, 0.1)
+    assert fleet.http.post("/v1/hosts/c1/token", json={}).status_code == 200
+    answer = c1.ask("GET", f"/orders?{orders_query(after=count, wait=0.1, alive=True)}")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (401, "unauthorized")
+
+
+def test_a_poll_of_a_host_that_is_removed_meanwhile_ends(fleet: Fleet) -> None:
+    c1 = fleet.host("c1")
+    count = c1.orders()["count"]
+    answers: list[int] = []
+    thread = threading.Thread(
+        target=lambda: answers.append(c1.ask("GET", f"/orders?{orders_query(after=count, wait=50.0, alive=True)}").status_code)
+    )
+    thread.start()
+    time.sleep(0.2)
+    assert fleet.http.delete("/v1/hosts/c1").status_code == 204
+    thread.join(40)
+    assert answers in ([404], [401])
