@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from benchmarks.agent.page import AGENT
+from benchmarks.agents.page import AGENTS
 from benchmarks.consolidation.page import CONSOLIDATION
 from benchmarks.density.page import DENSITY
 from benchmarks.fit.page import FIT
@@ -18,7 +19,9 @@ from benchmarks.schedule.page import SCHEDULE
 from benchmarks.subject import Size, Subject
 from benchmarks.watch.page import WATCH
 
-SUBJECTS: Final[tuple[Subject, ...]] = (PACKING, DENSITY, LATENCY, OVERHEAD, CONSOLIDATION, FIT, SCHEDULE, MEMORY, AGENT, WATCH, ORACLE)
+SUBJECTS: Final[tuple[Subject, ...]] = (
+    *(PACKING, DENSITY, LATENCY, OVERHEAD, CONSOLIDATION, FIT, SCHEDULE, MEMORY, AGENT, AGENTS, WATCH, ORACLE),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

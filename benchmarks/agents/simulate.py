@@ -1,0 +1,57 @@
+"""`python -m benchmarks.agents.simulate FILE`: many simulated agents in one process.
+
+FILE is JSON: `agents`, each a name, a token and the number of its shape; `addresses` of API processes, which agents take in turns;
+`seconds`, over which they start. Each line on standard input is answered by one of JSON: how many hosts are up, and how often the
+agents asked for what. They end with standard input.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections import Counter
+from pathlib import Path
+from random import Random
+
+from benchmarks.agents.simulated import SimulatedAgent
+from benchmarks.schedule.fleet import SHAPES, empty
+
+
+async def _run(asked: dict[str, list[list[object]]], seconds: float) -> None:
+    counts: Counter[str] = Counter()
+    states = [empty(shape) for shape in SHAPES]
+    addresses = [(str(host), int(str(port))) for host, port in asked["addresses"]]
+    agents = [
+        SimulatedAgent(str(name), str(token), states[int(str(shape))], addresses[number % len(addresses)], counts, Random(number))
+        for number, (name, token, shape) in enumerate(asked["agents"])
+    ]
+    starting = asyncio.create_task(_start(agents, seconds))
+    reader = asyncio.StreamReader()
+    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    while await reader.readline():
+        print(json.dumps({"up": sum(agent.up for agent in agents), "asked": counts}), flush=True)
+    starting.cancel()
+    for agent in agents:
+        agent.close()
+
+
+async def _start(agents: list[SimulatedAgent], seconds: float) -> None:
+    for agent in agents:
+        agent.begin()
+        await asyncio.sleep(seconds / len(agents))
+
+
+def main(path: str) -> None:
+    """Simulate the agents of a file."""
+    asked = json.loads(Path(path).read_text(encoding="utf-8"))
+    try:
+        import uvloop
+    except ImportError:
+        asyncio.run(_run(asked, asked["seconds"]))
+    else:
+        uvloop.run(_run(asked, asked["seconds"]))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

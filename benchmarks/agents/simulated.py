@@ -1,0 +1,153 @@
+"""One simulated agent: the real agent's decisions (`agent.step`) and messages, on a host that exists only as a value."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Coroutine
+from random import Random
+from typing import Any
+
+from msgspec.structs import replace
+
+from benchmarks.agents.connection import Connection, Refused
+from pinfold.agent import actions, events
+from pinfold.agent.actions import Action
+from pinfold.agent.audits import REFRESH_SECONDS
+from pinfold.agent.client import orders_query
+from pinfold.agent.events import Event, HostFacts
+from pinfold.agent.lease import SPEAKS
+from pinfold.agent.reconcile import Memory
+from pinfold.agent.report import host_report
+from pinfold.agent.responses import parse_orders, parse_welcome
+from pinfold.agent.state import Rules, starting
+from pinfold.agent.step import due_at, step
+from pinfold.agent.wire import Hello
+from pinfold.core.encoding import json_text
+from pinfold.core.fit.answer import Strategy
+from pinfold.core.host import HostState
+from pinfold.host.loop_events import Tick, now
+from pinfold.host.survey import Survey
+from pinfold.store.records import HostReport
+
+_FACTS = HostFacts(host_boot="9b1d2f2e-6f0e-4f53-8a43-6a7d3b7c5d10", disk_gib=1000)
+
+
+def seen(name: str, state: HostState) -> Survey:
+    """What a look at a host without guests finds."""
+    return Survey(state=replace(state, name=name), guests=())
+
+
+def reported(name: str, state: HostState) -> HostReport:
+    """What the agent of a host without guests reports of it."""
+    return host_report(seen(name, state), frozenset(), strategy=Strategy.PACK, any_cell=False, facts=_FACTS)
+
+
+class SimulatedAgent:
+    """The agent of a host without guests. `asked` counts the requests of all agents by their kind, and what failed."""
+
+    def __init__(self, name: str, token: str, state: HostState, address: tuple[str, int], asked: Counter[str], rng: Random) -> None:
+        self._name = name
+        self._seen = seen(name, state)
+        self._poll, self._other = Connection(*address, token), Connection(*address, token)
+        self._asked = asked
+        self._rng = rng
+        self._state = starting(Memory(), Rules(owner=f"the agent of {name}"), now().at)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._settled = False
+
+    @property
+    def up(self) -> bool:
+        """Whether the service has the host's report and an unexpired lease of it."""
+        return self._state.lease.reported is not None and not self._state.lease.silent(now().at)
+
+    def begin(self) -> None:
+        """Start; from then on it does what an agent does."""
+        self.feed(Tick(when=now()))
+
+    def close(self) -> None:
+        """End without a goodbye."""
+        if self._timer is not None:
+            self._timer.cancel()
+        for task in self._tasks:
+            task.cancel()
+        self._poll.close()
+        self._other.close()
+
+    def feed(self, event: Event) -> None:
+        """Do what one event asks for, and wake when the next one is due, as the loop of the real agent does."""
+        self._state, asked = step(self._state, event)
+        for action in asked:
+            self._do(action)
+        if self._timer is not None:
+            self._timer.cancel()
+        longest = self._state.lease.seconds * SPEAKS / 2
+        pause = max(0.01, min(longest, due_at(self._state) - now().at))
+        self._timer = asyncio.get_running_loop().call_later(pause, lambda: self.feed(Tick(when=now())))
+
+    def _do(self, action: Action) -> None:
+        match action:
+            case actions.Look():
+                self._soon(self._later(events.Looked(seen=self._seen, facts=_FACTS, when=now())))
+            case actions.Audit():
+                self._soon(self._later(events.Audited(findings=(), when=now())))
+            case actions.SaveMemory():
+                self._soon(self._later(events.Saved(memory=action.memory, when=now())))
+            case actions.SaveStories():
+                self._soon(self._later(events.StoriesSaved(stories=action.stories, when=now())))
+            case actions.Log() | actions.Announce():
+                pass
+            case _:
+                self._soon(self._send(action))
+
+    def _soon(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _later(self, event: Event) -> None:
+        await asyncio.sleep(0)
+        self.feed(event)
+
+    async def _send(self, action: Action) -> None:
+        kind = type(action).__name__
+        try:
+            event = await self._answer(action)
+            self._asked[kind] += 1
+        except Refused as error:
+            self._asked[f"{kind} failed"] += 1
+            event = events.Failed(when=now(), action=action, why=str(error), away=True)
+        self.feed(event)
+
+    async def _answer(self, action: Action) -> Event:
+        match action:
+            case actions.ReadOrders():
+                body = await self._other.ask("GET", f"/agent/v1/orders?{orders_query(after=-1, wait=0.0, alive=False)}")
+                return events.OrdersRead(parsed=parse_orders(body), polled=False, when=now())
+            case actions.PollOrders():
+                query = orders_query(after=action.after, wait=action.wait, alive=action.alive)
+                body = await self._poll.ask("GET", f"/agent/v1/orders?{query}")
+                return events.OrdersRead(parsed=parse_orders(body), polled=True, when=now())
+            case actions.SendReport(report=report):
+                body = await self._other.ask("PUT", "/agent/v1/host", json_text(Hello(name=self._name, report=report)))
+                return events.Welcomed(welcome=parse_welcome(body), when=now())
+            case actions.SendHeartbeat():
+                return events.Welcomed(welcome=parse_welcome(await self._other.ask("POST", "/agent/v1/heartbeat")), when=now())
+            case actions.SendFindings(report=findings):
+                await self._other.ask("PUT", "/agent/v1/host/findings", json_text(findings))
+                self._spread()
+                return events.FindingsSent(report=findings, when=now())
+            case _:
+                raise AssertionError(f"an agent without guests is not to {type(action).__name__}")
+
+    def _spread(self) -> None:
+        """Once, after the first report of findings: let the next be due at any time, as in a fleet whose agents began on different days."""
+        if not self._settled:
+            self._settled = True
+            asyncio.get_running_loop().call_soon(self._age)
+
+    def _age(self) -> None:
+        audits = self._state.audits
+        aged = audits.answered_at - self._rng.uniform(0.0, REFRESH_SECONDS)
+        self._state = replace(self._state, audits=replace(audits, answered_at=aged))
