@@ -19,6 +19,7 @@ from pinfold.drivers.libvirt.guest_cpu import HostCpu, element, host_cpu, words
 
 RECORDED = Path(__file__).parent / "recorded"
 KVM = host_cpu((RECORDED / "domain-capabilities-kvm.xml").read_text(encoding="utf-8"))
+AMD = host_cpu((RECORDED / "domain-capabilities-kvm-amd.xml").read_text(encoding="utf-8"))
 EMULATED = host_cpu((RECORDED / "domain-capabilities-qemu.xml").read_text(encoding="utf-8"))
 
 
@@ -37,6 +38,19 @@ def test_a_guest_of_kvm_gets_the_model_and_the_features_that_libvirt_chose_writt
 def test_an_invariant_tsc_is_left_out_so_that_the_guest_can_be_saved() -> None:
     assert "invtsc" in (RECORDED / "domain-capabilities-kvm.xml").read_text(encoding="utf-8")
     assert "invtsc" not in _text(DEFAULT_CPU)
+
+
+def test_a_register_that_amd_lacks_is_asked_for_in_no_mode_there() -> None:
+    assert "arch-capabilities" in _text(DEFAULT_CPU), "Intel's processors have it"
+    assert "arch-capabilities" not in _text(CpuModel(mode=CpuMode.HOST_PASSTHROUGH))
+    written = _text(DEFAULT_CPU, host=AMD)
+    assert '<model fallback="forbid">EPYC-Milan</model><vendor>AMD</vendor>' in written
+    assert '<feature policy="require" name="cmp_legacy" />' in written
+    assert "arch-capabilities" not in written
+    assert "rdctl-no" not in written
+    assert '<feature policy="disable" name="arch-capabilities" />' in _text(CpuModel(mode=CpuMode.HOST_PASSTHROUGH), host=AMD)
+    asked = CpuModel(mode=CpuMode.HOST_PASSTHROUGH, flags=(cpu_flag("+arch-capabilities"),))
+    assert '<feature policy="require" name="arch-capabilities" />' in _text(asked, host=AMD), "the operator's word wins"
 
 
 def test_an_emulated_guest_has_qemus_default_processor() -> None:

@@ -19,6 +19,31 @@ from pinfold.drivers.libvirt import xmltext
 _WHAT: Final = "domain capabilities XML"
 _UNSAVABLE: Final = "invtsc"
 """QEMU refuses to save or migrate a guest with an invariant TSC, and libvirt leaves it out of its own expansion of `host-model`."""
+_REGISTER: Final = "arch-capabilities"
+"""A register of Intel's processors that older kernels showed to guests on AMD too. Newer kernels refuse to set it there, and a QEMU that
+asks for it all the same ends at the guest's start: "failed to set MSR 0x10a".
+"""
+_REGISTERS_BITS: Final = (
+    "rdctl-no",
+    "ibrs-all",
+    "rsba",
+    "skip-l1dfl-vmentry",
+    "ssb-no",
+    "mds-no",
+    "pschange-mc-no",
+    "tsx-ctrl",
+    "taa-no",
+    "sbdr-ssdp-no",
+    "fbsdp-no",
+    "psdp-no",
+    "fb-clear",
+    "pbrsb-no",
+    "gds-no",
+    "rfds-no",
+)
+"""The features that are bits of that register, by libvirt's names."""
+_WITHOUT_REGISTER: Final = ("AMD", "Hygon")
+"""The vendors of processors that have no such register."""
 _MOST: Final = 4096
 _SHOWN: Final = 8
 """How many features are shown."""
@@ -26,7 +51,7 @@ _SHOWN: Final = 8
 
 class HostCpu(Struct, frozen=True, kw_only=True):
     """What guests can get here: the host's own model with `features`, as `(name, policy)`, '' if there is none; and the models that are
-    usable by name. `passthrough` says whether a guest can have the host's processor as it is.
+    usable by name. `passthrough` says whether a guest can have the host's processor as it is, but for the features `withheld`.
     """
 
     model: str = ""
@@ -34,6 +59,7 @@ class HostCpu(Struct, frozen=True, kw_only=True):
     features: tuple[tuple[str, str], ...] = ()
     usable: tuple[str, ...] = ()
     passthrough: bool = False
+    withheld: tuple[str, ...] = ()
 
 
 def host_cpu(text: str) -> HostCpu:
@@ -47,13 +73,17 @@ def host_cpu(text: str) -> HostCpu:
     own = modes.get("host-model")
     if own is None or not _supported(own):
         return found
+    vendor = own.findtext("vendor", default="")
+    withheld = (_REGISTER,) if vendor in _WITHOUT_REGISTER else ()
+    left_out = {_UNSAVABLE, *withheld, *(_REGISTERS_BITS if withheld else ())}
     features = xmltext.children(own, "feature", _MOST, _WHAT)
     return HostCpu(
         model=own.findtext("model", default=""),
-        vendor=own.findtext("vendor", default=""),
-        features=tuple((one.get("name", ""), one.get("policy", "require")) for one in features if one.get("name") != _UNSAVABLE),
+        vendor=vendor,
+        features=tuple((one.get("name", ""), one.get("policy", "require")) for one in features if one.get("name") not in left_out),
         usable=found.usable,
         passthrough=found.passthrough,
+        withheld=withheld,
     )
 
 
@@ -75,7 +105,7 @@ def element(wanted: CpuModel, virt_type: str, host: HostCpu) -> Element:
             if virt_type != "kvm" or not host.passthrough:
                 raise _refused("cpu_mode is host-passthrough, but this guest does not run under KVM; host-model, custom or none is allowed")
             cpu.attrib |= {"mode": "host-passthrough", "check": "none"}
-            _features(cpu, {}, wanted)
+            _features(cpu, dict.fromkeys(host.withheld, "disable"), wanted)
         case CpuMode.CUSTOM:
             model = next((name for name in wanted.models if name in host.usable), "")
             if not model:
