@@ -112,6 +112,8 @@ MEANINGS: Final[dict[str, dict[str, str]]] = {
         "iothreads": "how many IOThreads it has",
         "disks": "how many disks it has",
         "nics": "how many network interfaces it has",
+        "macs": "the MAC addresses of its network interfaces",
+        "kept_macs": "the same by a running guest's persistent definition; null without one",
         "problem": "why pinfold's record could not be read; empty if it could, or if there is none",
         "hangs": "a sentence that the guest does not answer; empty if that is not known",
     },

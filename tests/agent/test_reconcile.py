@@ -1,5 +1,6 @@
 """What the agent does next, case by case."""
 
+import uuid
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from pinfold.agent.reconcile import (
     Memory,
     Patience,
     PresentGuest,
+    is_over,
     reconcile,
     remember_absence,
     remember_boot,
@@ -22,6 +24,7 @@ from pinfold.agent.reconcile import (
 from pinfold.agent.wire import GuestOrder, Orders
 from pinfold.core.adoption import Takeover
 from pinfold.core.identity import ClaimId
+from pinfold.core.networks import Port, mac_of
 from pinfold.drivers.port import GuestState
 from pinfold.store.records import Desired, Pause, Tombstone
 
@@ -307,6 +310,49 @@ def test_a_guest_without_an_order_is_removed_by_its_tombstone() -> None:
     assert reconcile(ordered(order(Desired.RUNNING), stones=(stone,)), here, booted(), NOW) == ()
 
 
+PORTS = tuple(Port(id=str(uuid.UUID(int=n)), network="lan", mac=mac_of(str(uuid.UUID(int=n)))) for n in range(3))
+MACS = tuple(port.mac for port in PORTS)
+LAN, OUT, WAN = PORTS
+
+
+def connected(*ports: Port, detach: tuple[str, ...] = (), **more: Any) -> GuestOrder:
+    """An order for a guest with these interfaces, which is to lose others."""
+    return replace(order(more.pop("desired", Desired.RUNNING), **more), ports=ports, detach=detach)
+
+
+def having(state: GuestState, *macs: str, half: tuple[str, ...] = (), revision: int = 5) -> PresentGuest:
+    """A guest with these interfaces, and with `half` in one of its definitions alone."""
+    found = present(state, revision=revision)
+    return replace(found, macs_everywhere=frozenset(macs), macs_anywhere=frozenset((*macs, *half)))
+
+
+CHANGED = Act.CHANGE_INTERFACES
+INTERFACE_CASES = {
+    "an interface that is missing is attached while the guest runs": (connected(LAN), having(GuestState.RUNNING), CHANGED),
+    "and while it is stopped": (connected(LAN, desired=Desired.STOPPED), having(GuestState.STOPPED), CHANGED),
+    "and while it is paused": (replace(connected(LAN), pause=Pause.IN_MEMORY), having(GuestState.PAUSED), CHANGED),
+    "not while its memory is saved to disk": (replace(connected(LAN), pause=Pause.ON_DISK), having(GuestState.STOPPED), None),
+    "one that an agent attached which died is there": (connected(LAN), having(GuestState.RUNNING, LAN.mac), None),
+    "one that is in half of the definitions is completed": (connected(LAN), having(GuestState.RUNNING, half=(LAN.mac,)), CHANGED),
+    "one that is to go is detached": (connected(detach=(LAN.mac,)), having(GuestState.RUNNING, LAN.mac), CHANGED),
+    "also from a half": (connected(detach=(LAN.mac,)), having(GuestState.RUNNING, half=(LAN.mac,)), CHANGED),
+    "one that is gone is not": (connected(detach=(LAN.mac,)), having(GuestState.RUNNING), None),
+    "one that no order names is left": (connected(LAN), having(GuestState.RUNNING, LAN.mac, OUT.mac), None),
+    "the record is amended first": (
+        orders.amended(connected(LAN), revision=9, held=5),
+        having(GuestState.RUNNING),
+        Act.AMEND,
+    ),
+    "a guest of another claim is left": (connected(LAN, desired=Desired.STOPPED), having(GuestState.STOPPED, revision=4), None),
+    "a guest that is to be stopped is stopped first": (connected(LAN, desired=Desired.STOPPED), having(GuestState.RUNNING), Act.SHUT_DOWN),
+}
+
+
+@pytest.mark.parametrize(("wanted", "shown", "act"), INTERFACE_CASES.values(), ids=INTERFACE_CASES)
+def test_interfaces(wanted: GuestOrder, shown: PresentGuest, act: Act | None) -> None:
+    assert [task.act for task in reconcile(ordered(wanted), (shown,), booted(), NOW)] == ([] if act is None else [act])
+
+
 guests = st.sampled_from(["a", "b", "c"])
 claims = st.integers(1, 2).map(_claim)
 order_sets = st.lists(
@@ -320,11 +366,21 @@ order_sets = st.lists(
         boot=st.integers(1, 3),
         hard=st.booleans(),
         rebuild=st.integers(0, 3),
+        ports=st.sampled_from([(), (LAN,), (LAN, OUT)]),
+        detach=st.sampled_from([(), (WAN.mac,)]),
     ).map(lambda entry: replace(entry, rebuild=min(entry.rebuild, entry.boot))),
     unique_by=lambda entry: entry.guest,
 ).map(lambda entries: ordered(*entries))
 present_sets = st.lists(
-    st.builds(PresentGuest, guest=guests, state=st.sampled_from(GuestState), revision=st.integers(0, 3), claim=st.none() | claims),
+    st.builds(
+        lambda half, **parts: PresentGuest(macs_anywhere=parts["macs_everywhere"] | half, **parts),
+        st.frozensets(st.sampled_from(MACS)),
+        guest=guests,
+        state=st.sampled_from(GuestState),
+        revision=st.integers(0, 3),
+        claim=st.none() | claims,
+        macs_everywhere=st.frozensets(st.sampled_from(MACS)),
+    ),
     unique_by=lambda entry: entry.guest,
 ).map(tuple)
 memories = st.builds(
@@ -365,28 +421,45 @@ def test_performing_every_action_leads_to_rest(wanted: Orders, shown: tuple[Pres
     for _ in range(6):
         for task in reconcile(wanted, tuple(state.values()), memory, NOW):
             if task.act in (Act.START, Act.RESTART, Act.FINISH, Act.REBOOT):
-                state[task.guest] = replace(_follow(task.order), state=GuestState.RUNNING)
+                state[task.guest] = replace(_follow(task.order, state.get(task.guest)), state=GuestState.RUNNING)
                 memory = remember_boot(memory, LastBoot(guest=task.guest, boot=_boot(task.order), host_boot=NOW))
             elif task.act is Act.REBUILD:
                 assert isinstance(task.order, GuestOrder)
                 runs = task.order.desired is Desired.RUNNING
-                state[task.guest] = replace(_follow(task.order), state=GuestState.RUNNING if runs else GuestState.STOPPED)
+                state[task.guest] = replace(_follow(task.order, None), state=GuestState.RUNNING if runs else GuestState.STOPPED)
                 memory = remember_boot(memory, LastBoot(guest=task.guest, boot=_boot(task.order), host_boot=NOW))
             elif task.act in (Act.STOP, Act.SHUT_DOWN):
                 state[task.guest] = replace(state[task.guest], state=GuestState.STOPPED)
             elif task.act is Act.AMEND:
-                state[task.guest] = replace(_follow(task.order), state=state[task.guest].state)
+                state[task.guest] = replace(_follow(task.order, state[task.guest]), state=state[task.guest].state)
+            elif task.act is Act.CHANGE_INTERFACES:
+                state[task.guest] = _with_interfaces(task.order, state[task.guest])
             elif task.act in (Act.REMOVE, Act.UNDEFINE):
                 state.pop(task.guest)
             elif task.act is Act.CONFIRM_ABSENT:
                 memory = remember_absence(memory, task.tombstone)
     rest = {task.act for task in reconcile(wanted, tuple(state.values()), memory, NOW)}
     assert rest <= {Act.CONFIRM_ABSENT, Act.REFUSE_STALE}
+    for entry in wanted.orders:
+        guest = state.get(entry.guest)
+        if guest is not None and guest.claim == entry.claim.id and guest.state is GuestState.RUNNING and entry.desired is Desired.RUNNING:
+            if not any(is_over(stone, entry.guest, entry.claim.id, entry.claim.held) for stone in memory.tombstones):
+                assert guest.macs_everywhere >= {port.mac for port in entry.ports} and guest.macs_anywhere.isdisjoint(entry.detach)
 
 
-def _follow(order: GuestOrder | Tombstone) -> PresentGuest:
+def _follow(order: GuestOrder | Tombstone, before: PresentGuest | None) -> PresentGuest:
     assert isinstance(order, GuestOrder)
-    return PresentGuest(guest=order.guest, state=GuestState.STOPPED, revision=order.claim.revision, claim=order.claim.id)
+    made = PresentGuest(guest=order.guest, state=GuestState.STOPPED, revision=order.claim.revision, claim=order.claim.id)
+    if before is None:
+        macs = frozenset(port.mac for port in order.ports)
+        return replace(made, macs_everywhere=macs, macs_anywhere=macs)
+    return replace(made, macs_everywhere=before.macs_everywhere, macs_anywhere=before.macs_anywhere)
+
+
+def _with_interfaces(order: GuestOrder | Tombstone, guest: PresentGuest) -> PresentGuest:
+    assert isinstance(order, GuestOrder)
+    wanted, unwanted = frozenset(port.mac for port in order.ports), frozenset(order.detach)
+    return replace(guest, macs_everywhere=guest.macs_everywhere - unwanted | wanted, macs_anywhere=guest.macs_anywhere - unwanted | wanted)
 
 
 def _boot(order: GuestOrder | Tombstone) -> int:

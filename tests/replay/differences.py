@@ -172,6 +172,13 @@ def _no_new_disks(orders: Any) -> Any:
     return orders
 
 
+def _no_detachments(orders: Any) -> Any:
+    """Orders from before interfaces were detached."""
+    for order in orders["orders"]:
+        assert order.pop("detach") == []
+    return orders
+
+
 def _no_config_drives(orders: Any) -> Any:
     for order in orders["orders"]:
         del order["config_drive"]
@@ -390,6 +397,7 @@ DIFFERENCES: tuple[Difference, ...] = (
     Difference(family="messages", cases="read orders", reason="the service may order pools and ask for samples", undo=_no_pools),
     Difference(family="messages", cases="read orders", reason="a guest may have a config drive", undo=_no_config_drives),
     Difference(family="messages", cases="read orders", reason="a guest may get a new disk", undo=_no_new_disks),
+    Difference(family="messages", cases="read orders", reason="an interface may be detached", undo=_no_detachments),
     Difference(family="messages", cases="read orders", reason="a guest's domain may have been there before", undo=_no_takeovers),
     *(
         Difference(family=family, cases=cases, reason="a host offers networks, and a guest has ports on them", undo=_no_networks)

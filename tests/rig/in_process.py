@@ -222,6 +222,7 @@ def make_services(
         placement_app=embedded.app,
         checks=PasswordChecks(Doorkeeper(_ACCOUNTS), limits),
         lease_seconds=lease_seconds,
+        attach_seconds=0.0,
     )
 
 

@@ -218,6 +218,8 @@ POST /compute/v2.1/servers/{server_id}/remote-consoles
 POST PUT /compute/v2.1/servers/{server_id}/metadata
 DELETE PUT /compute/v2.1/servers/{server_id}/metadata/{key}
 DELETE /compute/v2.1/servers/{server_id}/os-server-password
+POST /compute/v2.1/servers/{server_id}/os-interface
+DELETE /compute/v2.1/servers/{server_id}/os-interface/{port_id}
 DELETE PUT /compute/v2.1/servers/{server_id}/tags
 DELETE PUT /compute/v2.1/servers/{server_id}/tags/{tag}
 DELETE PATCH POST PUT /image/v2/{rest:path}

@@ -11,7 +11,7 @@ from pinfold.agent import actions
 from pinfold.agent.reconcile import Memory
 from pinfold.agent.responses import ParsedOrders
 from pinfold.agent.story import Stories
-from pinfold.agent.wire import GuestReport, ThreadReport, Welcome
+from pinfold.agent.wire import GuestReport, InterfaceFailure, ThreadReport, Welcome
 from pinfold.core.drift import Finding
 from pinfold.core.drift.written import FindingsReport
 from pinfold.core.identity import GuestId
@@ -41,13 +41,14 @@ class HostFacts(Struct, frozen=True, kw_only=True):
 class Outcome(Struct, frozen=True, kw_only=True):
     """The outcome of a task: `gone` when nothing of the guest remains, `booted` when its boot was performed. Each carries a `failure` if
     the guest does not run after all. Without both, `failure` says why the guest could not follow its claim, and `not_paused` why it could
-    not be paused.
+    not be paused. `interfaces` are those that could not be attached or detached.
     """
 
     gone: bool = False
     booted: bool = False
     failure: str = ""
     not_paused: str = ""
+    interfaces: tuple[InterfaceFailure, ...] = ()
 
 
 class HostChanged(Struct, frozen=True, kw_only=True):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -13,8 +15,8 @@ from pinfold.agent.config_drive import fetched_drive
 from pinfold.agent.events import Outcome
 from pinfold.agent.images import boot_of
 from pinfold.agent.interfaces import interfaces_of
-from pinfold.agent.reconcile import Act, Task
-from pinfold.agent.wire import GuestOrder, shorten_failure
+from pinfold.agent.reconcile import Act, Task, lacking, leaving
+from pinfold.agent.wire import GuestOrder, InterfaceFailure, shorten_failure
 from pinfold.core.adoption import Takeover
 from pinfold.core.errors import Conflict, InvalidRequest, InvariantViolation, PinfoldError
 from pinfold.core.identity import GuestId
@@ -24,6 +26,7 @@ from pinfold.faultpoints import fault_point
 from pinfold.host import disk, new_disk, serial, templates
 from pinfold.host.adopt import NotAdopted, adopt_as, give_back
 from pinfold.host.amend import NotMoved, amend
+from pinfold.host.interfaces import attach, detach
 from pinfold.host.start import NotPlaced, define, finish, restart, start
 from pinfold.host.stop import pause, save, shut_down, stop
 from pinfold.store.records import Desired, Tombstone
@@ -69,8 +72,8 @@ class Performer:
                 return Outcome()
             case Act.PAUSE | Act.SUSPEND:
                 return self._pause(guest, on_disk=task.act is Act.SUSPEND)
-            case Act.AMEND if isinstance(order, GuestOrder):
-                return self._amend(order)
+            case Act.AMEND | Act.CHANGE_INTERFACES if isinstance(order, GuestOrder):
+                return self._amend(order) if task.act is Act.AMEND else self._change_interfaces(order)
             case Act.ADOPT if isinstance(order, GuestOrder):
                 return self._adopt(order)
             case Act.RELEASE:
@@ -111,6 +114,28 @@ class Performer:
         except NotMoved as error:
             return Outcome(failure=shorten_failure(str(error)))
         return Outcome()
+
+    def _change_interfaces(self, order: GuestOrder) -> Outcome:
+        """Attach and detach what the guest, as it is now, lacks and has of the order. One that fails does not keep the others from it."""
+        found = self._found(order.guest)
+        if found is None:
+            return Outcome()
+        failures: list[InterfaceFailure] = []
+        for mac in leaving(order, found.macs_anywhere):
+            with self._keeping(failures, mac):
+                detach(self._driver, self._settings, order.guest, mac, agent=self._owner)
+        for port in lacking(order, found.macs_everywhere):
+            with self._keeping(failures, port.mac):
+                (interface,) = interfaces_of((port,), self._settings.networks)
+                attach(self._driver, self._settings, order.guest, interface, agent=self._owner)
+        return Outcome(interfaces=tuple(failures))
+
+    @contextmanager
+    def _keeping(self, failures: list[InterfaceFailure], mac: str) -> Iterator[None]:
+        try:
+            yield
+        except _FAILED as error:
+            failures.append(InterfaceFailure(mac=mac, why=shorten_failure(str(error))))
 
     def _adopt(self, order: GuestOrder) -> Outcome:
         fault_point("agent.start")

@@ -16,7 +16,8 @@
 7. Pause a guest that has booted as its order says, in memory or on disk. While it is to be paused, start it only for a later boot.
 8. A guest whose disk is to be made anew gets that before anything else, whether it is to run or to be stopped. It is not asked to shut
    down here: it runs on until the new disk is there.
-9. Before a stop or a reboot that is not hard, ask the guest to shut down. End it when its time is over.
+9. Attach the interfaces of the order that a guest lacks, and detach those that it is to lose, once nothing else is to be done.
+10. Before a stop or a reboot that is not hard, ask the guest to shut down. End it when its time is over.
 
 Only step 1 deletes the disk of a guest that ran. A guest of the service without an order is foreign to this agent: it is counted and
 reported, but never touched.
@@ -34,6 +35,7 @@ from pinfold.agent.wire import GuestOrder, Orders
 from pinfold.core.adoption import Takeover
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.identity import ClaimId, GuestId
+from pinfold.core.networks import Port
 from pinfold.drivers.port import GuestState
 from pinfold.store.records import Desired, Pause, Tombstone
 
@@ -52,6 +54,7 @@ class Act(Enum):
     UNDEFINE = "undefine"
     AMEND = "amend"
     REBUILD = "rebuild"
+    CHANGE_INTERFACES = "interface change"
     PAUSE = "pause"
     SUSPEND = "suspend"
     ADOPT = "adopt"
@@ -64,7 +67,8 @@ class Act(Enum):
 class PresentGuest(Struct, frozen=True, kw_only=True):
     """One guest of the service that is on this host: its state, and the claim, the revision and the pCPUs of its own in its record.
 
-    The record of an earlier pinfold names no claim.
+    The record of an earlier pinfold names no claim. `macs_everywhere` are the MAC addresses of the interfaces that each of its definitions
+    has, `macs_anywhere` of those that any has.
     """
 
     guest: GuestId
@@ -72,6 +76,8 @@ class PresentGuest(Struct, frozen=True, kw_only=True):
     revision: int
     claim: ClaimId | None = None
     taken: CpuSet = CpuSet()
+    macs_everywhere: frozenset[str] = frozenset()
+    macs_anywhere: frozenset[str] = frozenset()
 
 
 class LastBoot(Struct, frozen=True, kw_only=True):
@@ -190,7 +196,25 @@ def _act(order: GuestOrder, guest: PresentGuest | None, booted: LastBoot | None,
         return Act.STOP
     if guest is not None and is_of(order, guest.claim, guest.revision) and (guest.claim is None or guest.revision < order.claim.revision):
         return Act.STOP if alive and order.hard and _asks_later_boot(order, booted) else Act.AMEND
-    return None if order.desired is Desired.STOPPED else _towards_running(order, guest, booted, host_boot)
+    act = None if order.desired is Desired.STOPPED else _towards_running(order, guest, booted, host_boot)
+    if act is None and guest is not None and is_of(order, guest.claim, guest.revision) and _interfaces_differ(order, guest):
+        return Act.CHANGE_INTERFACES
+    return act
+
+
+def _interfaces_differ(order: GuestOrder, guest: PresentGuest) -> bool:
+    """Whether interfaces are to be attached or detached. A guest that is saved to disk comes back with those that it had."""
+    return order.pause is not Pause.ON_DISK and bool(lacking(order, guest.macs_everywhere) or leaving(order, guest.macs_anywhere))
+
+
+def lacking(order: GuestOrder, macs_everywhere: frozenset[str]) -> tuple[Port, ...]:
+    """The ports of the order whose interfaces are to be attached."""
+    return tuple(port for port in order.ports if port.mac not in macs_everywhere)
+
+
+def leaving(order: GuestOrder, macs_anywhere: frozenset[str]) -> tuple[str, ...]:
+    """The MAC addresses of the interfaces that are to be detached."""
+    return tuple(mac for mac in order.detach if mac in macs_anywhere)
 
 
 def _waits(order: GuestOrder, orders: tuple[GuestOrder, ...], seen: Mapping[GuestId, PresentGuest]) -> bool:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
+from msgspec import UNSET
+
 from pinfold.agent.events import HostFacts
-from pinfold.agent.reconcile import LastBoot, Memory, PresentGuest
-from pinfold.agent.wire import GuestReport, Orders, ThreadReport, shorten_failure
+from pinfold.agent.reconcile import LastBoot, Memory, PresentGuest, lacking, leaving
+from pinfold.agent.wire import GuestOrder, GuestReport, InterfaceFailure, InterfacesReport, Orders, ThreadReport, shorten_failure
 from pinfold.core.adoption import Takeover
 from pinfold.core.drift import Finding, seen_thread
 from pinfold.core.fit.answer import Strategy
@@ -34,7 +36,13 @@ def present_guests(guests: tuple[HostGuest, ...], owner: str) -> tuple[PresentGu
     """The service's guests on the host (their record names `owner`), ordered by id."""
     return tuple(
         PresentGuest(
-            guest=guest.id, state=guest.state, revision=guest.record.revision, claim=guest.record.claim, taken=guest.record.fit.taken
+            guest=guest.id,
+            state=guest.state,
+            revision=guest.record.revision,
+            claim=guest.record.claim,
+            taken=guest.record.fit.taken,
+            macs_everywhere=guest.macs_everywhere,
+            macs_anywhere=guest.macs_anywhere,
         )
         for guest in guests
         if guest.record is not None and guest.record.owner == owner
@@ -67,6 +75,7 @@ def guest_report(
     unmoved: str = "",
     not_paused: str = "",
     rebuild: int = 0,
+    interfaces: InterfacesReport | None = None,
 ) -> GuestReport:
     """The report of a guest that has our record. A running guest has no failure to report, whoever started it, except that its disk was not
     made anew with the boot `rebuild`; a stopped one has no threads. `unmoved` says why it could not follow its claim.
@@ -81,7 +90,20 @@ def guest_report(
         not_paused=not_paused,
         claim=guest.record.claim,
         unmoved=unmoved,
+        interfaces=UNSET if interfaces is None else interfaces,
     )
+
+
+def interfaces_report(guest: HostGuest, order: GuestOrder, failures: tuple[InterfaceFailure, ...]) -> InterfacesReport | None:
+    """Which of the ordered interfaces a guest has; None for none, and while some are to be attached or detached. `failures` are those that
+    are not tried again.
+    """
+    if not order.ports and not order.detach:
+        return None
+    lacks, leaves = {port.mac for port in lacking(order, guest.macs_everywhere)}, set(leaving(order, guest.macs_anywhere))
+    if (lacks | leaves) - {failed.mac for failed in failures}:
+        return None
+    return InterfacesReport(macs=tuple(sorted({port.mac for port in order.ports} - lacks | leaves)), failures=failures)
 
 
 def lost_guests(orders: Orders, present: tuple[PresentGuest, ...], memory: Memory) -> tuple[tuple[GuestId, GuestReport], ...]:

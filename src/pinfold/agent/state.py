@@ -15,7 +15,7 @@ from pinfold.agent.reconcile import Act, Memory, Task
 from pinfold.agent.responses import RefusedOrder
 from pinfold.agent.shutdowns import Request
 from pinfold.agent.story import Stories
-from pinfold.agent.wire import GuestReport, Orders
+from pinfold.agent.wire import GuestReport, InterfaceFailure, Orders
 from pinfold.core.drift import Finding
 from pinfold.core.fit.answer import Strategy
 from pinfold.core.identity import ClaimId, GuestId
@@ -85,6 +85,14 @@ class FailedMove(Struct, frozen=True, kw_only=True):
     failure: str
 
 
+class FailedInterfaces(Struct, frozen=True, kw_only=True):
+    """The interfaces that could not be attached or detached as the claim's order at that revision says."""
+
+    claim: ClaimId
+    revision: int
+    failures: tuple[InterfaceFailure, ...]
+
+
 class GuestStatus(Struct, frozen=True, kw_only=True):
     """What the agent knows of one guest, and does with it.
 
@@ -92,7 +100,8 @@ class GuestStatus(Struct, frozen=True, kw_only=True):
     stored, or may be stored later, after a newer one. The service's knowledge is then unknown: the next report is sent, and, once it
     has been acknowledged, the newest is sent again at the next sweep (`unsure`).
 
-    `not_paused` says why the guest could not be paused as its order says. It is not tried again until the order changes.
+    `not_paused` says why the guest could not be paused as its order says. It is not tried again until the order changes, and nor are
+    `failed_interfaces`.
     """
 
     work: Work | None = None
@@ -103,6 +112,7 @@ class GuestStatus(Struct, frozen=True, kw_only=True):
     answered: GuestReport | None = None
     unsure: bool = False
     not_paused: str = ""
+    failed_interfaces: FailedInterfaces | None = None
     observed: GuestState | None = None
 
 

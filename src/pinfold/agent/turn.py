@@ -16,15 +16,15 @@ from pinfold.agent.draft import Draft
 from pinfold.agent.events import HostFacts
 from pinfold.agent.lease import SPEAKS, Message, Sight, send
 from pinfold.agent.options import ORDERED
-from pinfold.agent.reconcile import PAUSES, LastBoot, PresentGuest, Task, is_of, reconcile, remember_boot
-from pinfold.agent.report import guest_report, host_report, lost_guests, present_guests
-from pinfold.agent.state import Phase, State, Turn
-from pinfold.agent.wire import GuestReport, ThreadReport
+from pinfold.agent.reconcile import PAUSES, Act, LastBoot, PresentGuest, Task, is_of, reconcile, remember_boot
+from pinfold.agent.report import guest_report, host_report, interfaces_report, lost_guests, present_guests
+from pinfold.agent.state import FailedInterfaces, GuestStatus, Phase, State, Turn
+from pinfold.agent.wire import GuestOrder, GuestReport, ThreadReport
 from pinfold.core.identity import GuestId
 from pinfold.core.repairs import counts_text
 from pinfold.drivers.port import GuestState, HostGuest
 from pinfold.host.survey import Survey
-from pinfold.store.records import POOLS_REFUSED, REPAIRS, Desired, Pairs
+from pinfold.store.records import POOLS_REFUSED, REPAIRS, Desired, Pairs, Tombstone
 
 SHORTEST_PAUSE: Final = 0.05
 
@@ -167,7 +167,16 @@ def _due_tasks(draft: Draft, turn: Turn, present: tuple[PresentGuest, ...]) -> l
 
 def _is_due(draft: Draft, task: Task) -> bool:
     status = draft.guest(task.guest)
-    return pace.due(status.attempt, task, draft.now) and not (task.act in PAUSES and status.not_paused)
+    refused = (task.act in PAUSES and status.not_paused) or (task.act is Act.CHANGE_INTERFACES and _stands(status, task.order))
+    return not refused and pace.due(status.attempt, task, draft.now)
+
+
+def _stands(status: GuestStatus, order: GuestOrder | Tombstone | None) -> FailedInterfaces | None:
+    """What could not be attached or detached, if the order is still the one that asked for it."""
+    failed = status.failed_interfaces
+    if failed is None or not isinstance(order, GuestOrder) or (failed.claim, failed.revision) != (order.claim.id, order.claim.revision):
+        return None
+    return failed
 
 
 def _plan_reports(draft: Draft, present: tuple[PresentGuest, ...]) -> None:
@@ -293,7 +302,10 @@ def _guest_report(draft: Draft, guest: HostGuest, threads: ThreadReport | None) 
     stands = failed is not None and order is not None and (failed.claim, failed.revision) == (order.claim.id, order.claim.revision)
     unmoved = failed.failure if failed is not None and stands else ""
     rebuild = 0 if order is None else order.rebuild
-    return guest_report(guest, booted, threads, unmoved=unmoved, not_paused=draft.guest(guest.id).not_paused, rebuild=rebuild)
+    not_changed = _stands(draft.guest(guest.id), order)
+    interfaces = None if order is None else interfaces_report(guest, order, () if not_changed is None else not_changed.failures)
+    not_paused = draft.guest(guest.id).not_paused
+    return guest_report(guest, booted, threads, unmoved=unmoved, not_paused=not_paused, rebuild=rebuild, interfaces=interfaces)
 
 
 def _send(draft: Draft, guest: GuestId, told: GuestReport) -> bool:

@@ -21,14 +21,14 @@ from __future__ import annotations
 
 from typing import Annotated, Final
 
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from pinfold.core.adoption import Takeover
 from pinfold.core.bounds import ClaimUuid, GuestUuid, Name, Revision, Uuid
 from pinfold.core.drift import SeenThread
 from pinfold.core.guest_questions import GuestQuestion
 from pinfold.core.history import HistoryQuestion
-from pinfold.core.networks import Ports
+from pinfold.core.networks import MOST_NETWORKS, Mac, Macs, Ports
 from pinfold.core.pools import PoolOrder
 from pinfold.core.repair_question import RepairQuestion
 from pinfold.core.request.model import GuestRequest
@@ -90,9 +90,9 @@ class GuestOrder(Struct, frozen=True, kw_only=True):
     `boot` is the wanted boot: it counts the starts that a user asked for, 1 for the create, plus 1 for each later start and reboot.
     `booted` is the last one that the agent reported, 0 for none. A `hard` boot does not ask the guest to shut down, and forgets a memory
     that was saved to disk. `pause` says how a running guest is to be paused. `ports` are the guest's interfaces, on networks that the host
-    offers. `takeover` is for a domain that was there before the service: an agent neither makes nor starts it. `rebuild` is the boot with
-    which the disk and the config drive are made anew, from the image as it is then, 0 for none and once that was done. A guest that is to
-    be stopped gets its new disk too, and does not run.
+    offers; `detach` are the MAC addresses of those that it is to lose. `takeover` is for a domain that was there before the service: an
+    agent neither makes nor starts it. `rebuild` is the boot with which the disk and the config drive are made anew, from the image as it is
+    then, 0 for none and once that was done. A guest that is to be stopped gets its new disk too, and does not run.
     """
 
     guest: GuestUuid
@@ -108,6 +108,7 @@ class GuestOrder(Struct, frozen=True, kw_only=True):
     pause: Pause = Pause.NONE
     config_drive: bool = False
     ports: Ports = ()
+    detach: Macs = ()
     takeover: Takeover = Takeover.NONE
     rebuild: Revision = 0
 
@@ -157,6 +158,20 @@ class ThreadReport(Struct, frozen=True, kw_only=True):
     hangs: str = ""
 
 
+class InterfaceFailure(Struct, frozen=True, kw_only=True):
+    """Why an interface could not be attached, and is nowhere, or could not be detached, and is as it was."""
+
+    mac: Mac
+    why: Failure
+
+
+class InterfacesReport(Struct, frozen=True, kw_only=True):
+    """The MAC addresses of the ordered interfaces that a guest has, and of those to be detached that any of its definitions still has."""
+
+    macs: Macs = ()
+    failures: Annotated[tuple[InterfaceFailure, ...], Meta(max_length=2 * MOST_NETWORKS)] = ()
+
+
 class GuestReport(Struct, frozen=True, kw_only=True):
     """What a guest of that claim is doing. `boot` is the last one that the agent performed, None when the agent does not know.
 
@@ -165,7 +180,8 @@ class GuestReport(Struct, frozen=True, kw_only=True):
     `failure` says why that boot failed, '' if it did not; the guest keeps its claim and its disk. A guest whose disk could not be made anew
     may run all the same, from its old one. `unmoved` says why its threads could not
     be moved to the claim's new place, '' if they could or need not be; they are where its record says. `not_paused` says why
-    the guest could not be paused as its order says, '' if it could.
+    the guest could not be paused as its order says, '' if it could. `interfaces` is left out for a guest without any in its order, and
+    while they are being changed.
     """
 
     revision: Revision
@@ -176,6 +192,7 @@ class GuestReport(Struct, frozen=True, kw_only=True):
     not_paused: Failure = ""
     claim: ClaimUuid | None = None
     unmoved: Failure = ""
+    interfaces: InterfacesReport | UnsetType = UNSET
 
 
 class Absence(Struct, frozen=True, kw_only=True):

@@ -13,7 +13,7 @@ from pinfold.agent.actions import Confirm, Perform, SaveMemory
 from pinfold.agent.draft import Draft
 from pinfold.agent.events import Outcome
 from pinfold.agent.reconcile import Act, LastBoot, Memory, Task, remember_absence, remember_boot
-from pinfold.agent.state import STARTS, STARTS_AT_ONCE, FailedMove, FailedStart, Work
+from pinfold.agent.state import STARTS, STARTS_AT_ONCE, FailedInterfaces, FailedMove, FailedStart, Work
 from pinfold.agent.wire import Absence, GuestOrder, Orders
 from pinfold.core.adoption import Takeover
 from pinfold.core.identity import GuestId
@@ -39,7 +39,9 @@ def _told(order: GuestOrder) -> str:
     paused = {Pause.NONE: "", Pause.IN_MEMORY: ", paused in memory", Pause.ON_DISK: ", paused on disk"}[order.pause]
     taken = f", {order.takeover.value}" if order.takeover is not Takeover.NONE else ""
     anew = f", with a new disk from boot {order.rebuild}" if order.rebuild else ""
-    return f"{order.desired.value}{paused}{taken}{anew}, boot {order.boot}, claim {order.claim.id} of revision {order.claim.revision}"
+    detached = f", without {', '.join(order.detach)}" if order.detach else ""
+    asked = f"{order.desired.value}{paused}{taken}{anew}{detached}"
+    return f"{asked}, boot {order.boot}, claim {order.claim.id} of revision {order.claim.revision}"
 
 
 def begin(draft: Draft, task: Task, host_boot: str) -> None:
@@ -68,15 +70,28 @@ def performed(draft: Draft, guest: GuestId, outcome: Outcome) -> None:
         booted = LastBoot(guest=guest, boot=order.boot, host_boot=work.host_boot, failure=outcome.failure)
         draft.change(memory=remember_boot(draft.state.memory, booted))
     else:
-        draft.note(guest, f"{work.task.act.value}: {outcome.failure or outcome.not_paused or 'done'}")
+        draft.note(guest, f"{work.task.act.value}: {_said(outcome)}")
         if work.task.act is Act.AMEND and isinstance(order, GuestOrder):
             failed = FailedMove(claim=order.claim.id, revision=order.claim.revision, failure=outcome.failure)
             draft.change_guest(guest, failed_move=failed if outcome.failure else None)
+        if work.task.act is Act.CHANGE_INTERFACES and isinstance(order, GuestOrder):
+            draft.change_guest(guest, failed_interfaces=_failed_interfaces(order, outcome))
         draft.change_guest(guest, not_paused=outcome.not_paused)
         finish(draft, guest, outcome.failure)
         return
     draft.change_guest(guest, work=replace(work, outcome=outcome))
     save(draft)
+
+
+def _said(outcome: Outcome) -> str:
+    """What became of a task that changed nothing to remember, in a story."""
+    return outcome.failure or outcome.not_paused or "; ".join(failed.why for failed in outcome.interfaces) or "done"
+
+
+def _failed_interfaces(order: GuestOrder, outcome: Outcome) -> FailedInterfaces | None:
+    if not outcome.interfaces:
+        return None
+    return FailedInterfaces(claim=order.claim.id, revision=order.claim.revision, failures=outcome.interfaces)
 
 
 def save(draft: Draft) -> None:

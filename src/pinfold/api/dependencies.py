@@ -36,6 +36,7 @@ class ApiServices:
     `cookies` for the web page's sign-in, are None without Keystone. `proxies` are trusted to
     forward a client's address. `connections` counts all connections. `sessions`, `streams`, `samples` and `pictures` are the web page's.
     `images` is the directory of images. `lease_seconds` is how long a host counts as up after a heartbeat.
+    `attach_seconds` is how long the answer to the attachment of an interface waits for the agent.
     `consoles` is None if no consoles are served. With `shows_passwords`, the answer to a create repeats the password that the caller gave.
     """
 
@@ -51,6 +52,7 @@ class ApiServices:
     proxies: Proxies = field(default_factory=Proxies)
     connections: Connections = field(default_factory=lambda: Connections(DEFAULT_CONNECTIONS))
     lease_seconds: float = 30.0
+    attach_seconds: float = 20.0
     consoles: ConsoleAddresses | None = None
     shows_passwords: bool = True
     sessions: Sessions = field(default_factory=Sessions)

@@ -21,6 +21,7 @@ UEFI_Q35: Final = "UEFI firmware for the machine q35"
 SECURE_BOOT: Final = "UEFI firmware with secure boot"
 SHARED_MEMORY: Final = "guest memory that other processes can share"
 CPU_CONTROLLER: Final = "the cpu controller of cgroups"
+INTERFACES: Final = "an agent that attaches and detaches interfaces of servers"
 
 
 def machine(name: str) -> str:

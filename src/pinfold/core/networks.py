@@ -18,6 +18,8 @@ from pinfold.core.errors import InvalidRequest
 
 MOST_NETWORKS: Final = 64
 """The most networks of a host, and the most ports of a guest."""
+MOST_INTERFACES: Final = 16
+"""The most interfaces that a server may ask for: the emulated machine has slots for them beside its other devices."""
 MOST_DNS: Final = 8
 MOST_ADDRESSES: Final = 65_536
 """The most addresses of a static range."""
@@ -110,6 +112,7 @@ class Port(Struct, frozen=True, kw_only=True):
 
 
 Ports = Annotated[tuple[Port, ...], Meta(max_length=MOST_NETWORKS)]
+Macs = Annotated[tuple[Mac, ...], Meta(max_length=2 * MOST_NETWORKS)]
 
 
 def check_networks(networks: tuple[HostNetwork, ...]) -> None:

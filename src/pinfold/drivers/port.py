@@ -180,9 +180,10 @@ class HostGuest(Struct, frozen=True, kw_only=True):
     `memory_mib` is all its memory; `huge_mib` of it is in huge pages, which `pages` counts by cell. `pid` is the hypervisor's process, None
     if it does not run or cannot be read. `pins` are the pins of the live definition, or of the next start's if it is stopped. `kept` are
     the pins of a running guest's persistent definition, None if it has none. `kept_first` means that `kept` was last written before the
-    guest started, so differences were made live. `disks` and `nics` count its devices. `problem` says why our record could not be read;
-    such a guest counts as foreign. `hangs` is a sentence that the guest does not answer, '' if that is not known; a guest that cannot be
-    read is shown as last read.
+    guest started, so differences were made live. `disks` and `nics` count its devices. `macs` are the MAC addresses of its interfaces in
+    that definition, `kept_macs` in the persistent one of a running guest, None if it has none. `problem` says why our record could not be
+    read; such a guest counts as foreign. `hangs` is a sentence that the guest does not answer, '' if that is not known; a guest that cannot
+    be read is shown as last read.
     """
 
     id: GuestId
@@ -202,6 +203,8 @@ class HostGuest(Struct, frozen=True, kw_only=True):
     iothreads: int = 0
     disks: int = 0
     nics: int = 0
+    macs: tuple[str, ...] = ()
+    kept_macs: tuple[str, ...] | None = None
     problem: str = ""
     hangs: str = ""
 
@@ -216,6 +219,16 @@ class HostGuest(Struct, frozen=True, kw_only=True):
         if self.record is not None:
             return self.record.server
         return "" if self.nova is None else self.nova.name
+
+    @property
+    def macs_everywhere(self) -> frozenset[str]:
+        """The MAC addresses of the interfaces that each of its definitions has."""
+        return frozenset(self.macs) if self.kept_macs is None else frozenset(self.macs) & frozenset(self.kept_macs)
+
+    @property
+    def macs_anywhere(self) -> frozenset[str]:
+        """The MAC addresses of the interfaces that any of its definitions has."""
+        return frozenset(self.macs) | frozenset(self.kept_macs or ())
 
     @property
     def active(self) -> bool:
@@ -336,6 +349,21 @@ class Driver(Protocol):
         """Write `record` in place of the guest's, in its running definition and in the kept one. Its pins stay.
 
         Raises `InvalidRequest` if there is no such guest.
+        """
+        ...
+
+    def attach(self, guest: GuestId, interface: Interface) -> None:
+        """Attach an interface to a guest, running or not, in each of its definitions that lacks it, and place the threads that serve it.
+
+        Raises `InvalidRequest` if the hypervisor refuses; then the interface may be in a part of the definitions.
+        """
+        ...
+
+    def detach(self, guest: GuestId, mac: str, *, seconds: float) -> None:
+        """Detach the interface with that MAC address from a guest, running or not, in each of its definitions. One that is not there is no
+        error.
+
+        A running guest has to let go of it. Raises `InvalidRequest` if it has not within `seconds`; the interface then stays.
         """
         ...
 

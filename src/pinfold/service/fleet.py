@@ -21,6 +21,7 @@ from pinfold.service.flavors import Flavors
 from pinfold.service.guests.consoles import Consoles
 from pinfold.service.guests.edits import Edits
 from pinfold.service.guests.events import Events
+from pinfold.service.guests.interfaces import Interfaces
 from pinfold.service.guests.lifecycle import Lifecycle
 from pinfold.service.guests.questions import Questions
 from pinfold.service.guests.repairs import Repairs
@@ -54,6 +55,7 @@ class Fleet:
     aggregates: Aggregates
     key_pairs: KeyPairs
     networks: Networks
+    interfaces: Interfaces
     quotas: Quotas
     guests: Lifecycle
     edits: Edits
@@ -80,6 +82,7 @@ def assemble(database: Database, placement: Placement, settings: SchedulerSettin
     together = Together(database, placement, scheduler, claimer)
     guests = Lifecycle(database, together, replacer, providers, edits)
     presence = Presence(database)
+    interfaces = Interfaces(database, amender)
     return Fleet(
         scheduler=scheduler,
         claimer=claimer,
@@ -96,13 +99,14 @@ def assemble(database: Database, placement: Placement, settings: SchedulerSettin
         aggregates=Aggregates(database, providers),
         key_pairs=KeyPairs(database),
         networks=Networks(database),
+        interfaces=interfaces,
         quotas=Quotas(database),
         guests=guests,
         edits=edits,
         events=Events(database),
         questions=Questions(database),
         consoles=Consoles(database),
-        reports=Reports(database, releaser, guests, repinner, providers),
+        reports=Reports(database, releaser, guests, repinner, providers, interfaces),
         repairs=Repairs(database),
         healer=Healer(
             database,
@@ -113,6 +117,7 @@ def assemble(database: Database, placement: Placement, settings: SchedulerSettin
             follower=follower,
             repinner=repinner,
             lifecycle=guests,
+            interfaces=interfaces,
         ),
         presence=presence,
     )

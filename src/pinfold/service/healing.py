@@ -7,7 +7,8 @@
 4. Restore the allocation of a guest with held claims if it is missing or wrong.
 5. Correct providers whose inventories, traits or aggregates differ.
 6. Go on with the re-pins of hosts. Let guests follow the pools that their host's agent reported last.
-7. Mark guests deleted that are wanted absent and hold nothing; release those on a fenced host first. Put guests in error whose adoption
+7. Give back the addresses and the bookings of interfaces that are gone.
+8. Mark guests deleted that are wanted absent and hold nothing; release those on a fenced host first. Put guests in error whose adoption
    was interrupted.
 
 Steps 2 and 3 read Placement before the claims, so that a claimer that comes in between changes the generation and the emptying is refused.
@@ -34,6 +35,7 @@ from pinfold.service.claims.booking import settle, together
 from pinfold.service.claims.follow import Follower
 from pinfold.service.claims.release import Releaser
 from pinfold.service.claims.repin import Repinner
+from pinfold.service.guests.interfaces import Interfaces
 from pinfold.service.guests.lifecycle import Lifecycle
 from pinfold.service.providers import Providers
 from pinfold.store import claims, guests, hosts
@@ -93,6 +95,7 @@ class Healer:
         follower: Follower,
         repinner: Repinner,
         lifecycle: Lifecycle,
+        interfaces: Interfaces,
     ) -> None:
         self._database = database
         self._placement = placement
@@ -103,6 +106,7 @@ class Healer:
         self._follower = follower
         self._repinner = repinner
         self._lifecycle = lifecycle
+        self._interfaces = interfaces
         self._next = 0
         self.compared = False
         """Whether this process has compared all hosts with Placement since its start."""
@@ -153,6 +157,8 @@ class Healer:
         self._finish(tally)
         for host in self._hosts(all_hosts):
             self._guard(tally, f"host {host.name}", lambda host=host: self._heal_host(tally, host))  # type: ignore[misc]
+        for guest in self._interfaces.unfinished():
+            self._guard(tally, f"guest {guest}", lambda guest=guest: self._interfaces.finish(guest))  # type: ignore[misc]
         self._bury_the_unwanted(tally)
         with self._database.read() as connection:
             stopped = guests.interrupted(connection, self._settings.claim_seconds)

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from pinfold.core.identity import GuestId
 from pinfold.store.database import EpochNow
 from pinfold.store.records import EventRecord, Requester
-from pinfold.store.schema import guest, guest_event, host
+from pinfold.store.schema import guest, guest_event, host, port
 
 MOST_FAILURE: Final = 1000
 """The most characters of a failure that are kept."""
@@ -28,17 +28,32 @@ def begin(connection: sa.Connection, guest_id: GuestId, action: str, by: Request
 
 
 def end(connection: sa.Connection, guest_id: GuestId, failure: str = "") -> None:
-    """End all events of a guest that are under way; `failure` says why they failed, '' if they did not. Forget the oldest of too many."""
-    under_way = (guest_event.c.guest == guest_id, guest_event.c.ended.is_(None))
+    """End the events of a guest that are under way, except those of its ports; `failure` says why they failed, '' if they did not. Forget
+    the oldest of too many.
+    """
+    of_ports = sa.select(port.c.event).where(port.c.guest == guest_id, port.c.event.is_not(None))
+    under_way = (guest_event.c.guest == guest_id, guest_event.c.ended.is_(None), guest_event.c.number.not_in(of_ports))
     connection.execute(guest_event.update().where(*under_way).values(ended=EpochNow(), failure=failure[:MOST_FAILURE]))
     numbers = sa.select(guest_event.c.number).where(guest_event.c.guest == guest_id).order_by(guest_event.c.number.desc())
     oldest = numbers.offset(MOST_KEPT).limit(1).scalar_subquery()
     connection.execute(guest_event.delete().where(guest_event.c.guest == guest_id, guest_event.c.number <= oldest))
 
 
+def finish(connection: sa.Connection, number: int, failure: str = "") -> None:
+    """End one event, as `end`. One that has ended, or that is forgotten, stays as it is."""
+    chosen = (guest_event.c.number == number, guest_event.c.ended.is_(None))
+    connection.execute(guest_event.update().where(*chosen).values(ended=EpochNow(), failure=failure[:MOST_FAILURE]))
+
+
 def forget(connection: sa.Connection, number: int) -> None:
     """Forget an event: what was asked was refused."""
     connection.execute(guest_event.delete().where(guest_event.c.number == number))
+
+
+def find(connection: sa.Connection, number: int) -> EventRecord | None:
+    """The event of that number, or None."""
+    row = connection.execute(sa.select(guest_event).where(guest_event.c.number == number)).mappings().first()
+    return None if row is None else EventRecord(**row)
 
 
 def of_guest(connection: sa.Connection, guest_id: GuestId) -> tuple[EventRecord, ...]:

@@ -306,12 +306,12 @@ def remove(connection: sa.Connection, guest_id: GuestId) -> None:
     unwanted = Desired.ABSENT.value
     values = {"deleted": EpochNow(), "desired": unwanted, "observed": unwanted, "task": "", "host": None}
     gone = _change(connection, guest.c.id == guest_id, guest_id, **values)
+    if gone.request.nics:
+        ports.forget(connection, guest_id)  # before the events: those of ports end with them
     guest_events.end(connection, guest_id)
     console_tokens.forget(connection, guest_id)
     if gone.config_drive:
         guest_configs.forget(connection, guest_id)
-    if gone.request.nics:
-        ports.forget(connection, guest_id)
 
 
 def edit(
@@ -334,6 +334,13 @@ def edit(
     if details is not None:
         values["details"] = encode(details)
     return _change(connection, sa.and_(guest.c.id == guest_id, guest.c.deleted.is_(None)), guest_id, **values)
+
+
+def count_interfaces(connection: sa.Connection, guest_id: GuestId, nics: int) -> None:
+    """Store how many interfaces the guest has. Raises `Conflict` when it is deleted, or wanted absent."""
+    found = hold(connection, guest_id)
+    wanted = sa.and_(guest.c.id == guest_id, guest.c.deleted.is_(None), guest.c.desired != Desired.ABSENT.value)
+    _change(connection, wanted, guest_id, request=encode(replace(found.request, nics=nics)))
 
 
 def purge(connection: sa.Connection, older_than_seconds: float) -> int:

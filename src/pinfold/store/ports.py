@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 from msgspec.structs import replace
@@ -15,19 +15,22 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from pinfold.core.encoding import decoder, encode
 from pinfold.core.errors import Conflict
-from pinfold.core.identity import GuestId, HostId
+from pinfold.core.identity import GuestId
 from pinfold.core.networks import HostNetwork, Port, StaticRange, mac_of
 from pinfold.store.database import EpochNow
 from pinfold.store.hosts import read_networks
-from pinfold.store.records import Observed, WantedPort
+from pinfold.store.records import Observed, PortState, WantedPort
 from pinfold.store.schema import guest, host, port
 from pinfold.store.unreadable import read_or
 
 _read_static = decoder(StaticRange)
+_THERE: Final = port.c.state != PortState.DETACHED.value
 
 
 class GuestPort(NamedTuple):
-    """A port, the guest (id) that it belongs to and that one's project, whether it runs, and its host (name), '' for none."""
+    """A port, the guest (id) that it belongs to and that one's project, whether it is attached and the guest runs, and its host (name), ''
+    for none.
+    """
 
     guest: GuestId
     port: Port
@@ -44,17 +47,19 @@ class Offer(NamedTuple):
     hosts: int
 
 
-def create(connection: sa.Connection, guest_id: GuestId, wanted: Sequence[WantedPort]) -> tuple[Port, ...]:
-    """Make the ports of a new guest, in that order. Raises `Conflict` when an address is taken, or when a range has no free one."""
-    return tuple(_create(connection, guest_id, place, one) for place, one in enumerate(wanted))
+def create(connection: sa.Connection, guest_id: GuestId, wanted: Sequence[WantedPort], *, first: int = 0) -> tuple[Port, ...]:
+    """Make ports of a guest, in that order, the first one at that place. Raises `Conflict` when an address is taken, or when a range has no
+    free one.
+    """
+    return tuple(_create(connection, guest_id, place, one) for place, one in enumerate(wanted, first))
 
 
 def of_guests(connection: sa.Connection, ids: Iterable[str]) -> dict[str, tuple[Port, ...]]:
-    """The ports of those guests, each guest's in their order; guests without a port are left out."""
+    """The ports of those guests, each guest's in their order, without those that are gone already; guests without a port are left out."""
     found: dict[str, list[Port]] = {}
-    chosen = sa.select(port).where(port.c.guest.in_(sorted(set(ids)))).order_by(port.c.guest, port.c.place)
+    chosen = sa.select(port).where(port.c.guest.in_(sorted(set(ids))), _THERE).order_by(port.c.guest, port.c.place)
     for row in connection.execute(chosen).mappings():
-        found.setdefault(row["guest"], []).append(_port(row))
+        found.setdefault(row["guest"], []).append(record(row))
     return {guest_id: tuple(ports) for guest_id, ports in found.items()}
 
 
@@ -72,16 +77,16 @@ def addressed(connection: sa.Connection, part: str) -> frozenset[GuestId]:
 def all(connection: sa.Connection) -> tuple[GuestPort, ...]:  # noqa: A001
     """Every port, by guest and place."""
     joined = port.join(guest, guest.c.id == port.c.guest).outerjoin(host, host.c.id == guest.c.host)
-    query = sa.select(port, guest.c.project, guest.c.observed, host.c.name).select_from(joined).order_by(port.c.guest, port.c.place)
+    query = sa.select(port, guest.c.project, guest.c.observed, host.c.name).select_from(joined).where(_THERE)
     return tuple(
-        GuestPort(row["guest"], _port(row), row["project"], row["observed"] == Observed.RUNNING.value, row["name"] or "")
-        for row in connection.execute(query).mappings()
+        GuestPort(row["guest"], record(row), row["project"], is_active(row["state"], Observed(row["observed"])), row["name"] or "")
+        for row in connection.execute(query.order_by(port.c.guest, port.c.place)).mappings()
     )
 
 
-def of_host(connection: sa.Connection, host_id: HostId) -> dict[str, tuple[Port, ...]]:
-    """The ports of the guests on one host, by guest."""
-    return of_guests(connection, connection.execute(sa.select(guest.c.id).where(guest.c.host == host_id)).scalars())
+def is_active(state: str, observed: Observed) -> bool:
+    """Whether packets can go through the port of a guest that its agent saw so."""
+    return observed is Observed.RUNNING and state != PortState.ATTACHING.value
 
 
 def forget(connection: sa.Connection, guest_id: GuestId) -> None:
@@ -141,7 +146,8 @@ def _insert(connection: sa.Connection, values: dict[str, Any]) -> bool:
     return connection.execute(dialect.insert(port).values(values).on_conflict_do_nothing()).rowcount == 1
 
 
-def _port(row: sa.RowMapping) -> Port:
+def record(row: sa.RowMapping) -> Port:
+    """The port of a row."""
     return Port(
         id=row["id"],
         network=row["network"],

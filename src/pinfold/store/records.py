@@ -220,6 +220,15 @@ class WantedPort(Struct, frozen=True, kw_only=True):
     static: StaticRange | None = None
 
 
+class PortState(Enum):
+    """What is under way with a port's interface. The interface of a DETACHED port is gone; its address and its booking are still taken."""
+
+    ATTACHED = ""
+    ATTACHING = "attaching"
+    DETACHING = "detaching"
+    DETACHED = "detached"
+
+
 class Requester(Struct, frozen=True, kw_only=True):
     """Who asks for something: the id of the request, the account, and its project."""
 

@@ -178,6 +178,8 @@ port = sa.Table(
     sa.Column("address", sa.String(15), comment="null where the guest asks a DHCP server"),
     sa.Column("static", sa.Text, nullable=False, comment="the range that the address is of; empty without an address"),
     sa.Column("created", _TIME, nullable=False),
+    sa.Column("state", sa.String(16), nullable=False, server_default="", comment="what is under way with its interface; empty for nothing"),
+    sa.Column("event", sa.Integer, comment="the number of the event that asked for that; null for nothing"),
     sa.UniqueConstraint("network", "address"),
     sa.Index("ix_port_guest", "guest"),
 )

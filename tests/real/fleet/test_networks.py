@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import shutil
@@ -25,8 +26,10 @@ from tests.stories.test_key_pairs import KEY
 
 from pinfold.core.hosttext import host
 from pinfold.core.networks import NetworkKind, network_id
+from pinfold.drivers.libvirt import metadata
 from pinfold.drivers.libvirt.interfaces import DefinedInterface
 from pinfold.drivers.libvirt.interfaces import defined as interfaces
+from pinfold.drivers.port import Record
 from pinfold.lab.daemon import LabHost
 
 pytestmark = pytest.mark.real_clients
@@ -67,6 +70,10 @@ class Connected:
     def interfaces(self, server: str) -> tuple[DefinedInterface, ...]:
         """The interfaces of the guest's running domain."""
         return interfaces(ElementTree.fromstring(virsh(self.up.lab, "dumpxml", server)))
+
+    def kept(self, server: str) -> tuple[DefinedInterface, ...]:
+        """The interfaces with which the guest's domain starts the next time."""
+        return interfaces(ElementTree.fromstring(virsh(self.up.lab, "dumpxml", "--inactive", server)))
 
 
 @pytest.fixture(scope="module")
@@ -148,6 +155,71 @@ def test_the_commands_of_the_page_as_they_stand(connected: Connected, tmp_path: 
     run([sys.executable, "-m", "pinfold.wiring.command", "config", "check", "--config", str(tmp_path / "pinfold.conf")], {})
     connected.openstack("server delete --wait vm1")
     (up.state / "images/debian.rom").unlink()
+
+
+def test_interfaces_are_attached_and_detached_by_the_real_client(connected: Connected) -> None:
+    openstack, up, namespace = connected.openstack, connected.up, connected.namespace
+    server = up.api.create("vm3", up.api.flavor("plug", vcpus=1, **SHARE), networks="none")
+    up.api.await_status(server, "ACTIVE")
+    booked = up.api.ask("GET", f"/v1/servers/{server}/placement", status=200)["claim"]["fit"]["overhead_millicpu"]
+
+    openstack("server add network vm3 lan")
+    (lan,) = until(lambda: connected.interfaces(server), "the guest has the interface")
+    assert connected.kept(server) == (lan,), "it is in the definition too, so a cold start keeps it"
+    assert [tap["address"][2:] for tap in namespace.members("br0")] == [lan.mac[2:]]
+    openstack(f"server add fixed ip --fixed-ip-address 192.0.2.17 vm3 {network_id('lan')}")
+    assert openstack("server show vm3 -f json")["addresses"] == {"lan": ["192.0.2.10", "192.0.2.17"]}
+    until(lambda: [port["status"] for port in ports_of(up, server)] == ["ACTIVE", "ACTIVE"], "both are attached")
+    until(lambda: record_of(up, server).request.nics == 2, "the record in the domain follows")
+    placed = up.api.ask("GET", f"/v1/servers/{server}/placement", status=200)
+    assert placed["claim"]["fit"]["overhead_millicpu"] == booked + 20
+    with contextlib.suppress(AssertionError):  # the client fails too, unless the agent of a busy machine takes longer than the API waits
+        openstack("server add network vm3 gone")
+    until(lambda: events_of(up, server)[0][:2] == ("attach_interface", "Error"), "there is no such bridge")
+    assert "br9" in events_of(up, server)[0][2]
+    until(lambda: len(ports_of(up, server)) == 2, "its port is gone")
+    assert len(connected.interfaces(server)) == len(connected.kept(server)) == 2, "nothing of it is left"
+
+    openstack(f"server remove port vm3 {ports_of(up, server)[1]['id']}")
+    until(lambda: events_of(up, server)[0][:2] == ("detach_interface", "Error"), "the probe has no driver for hotplug")
+    assert "has not let go of the interface" in events_of(up, server)[0][2]
+    assert len(connected.interfaces(server)) == len(connected.kept(server)) == 2
+    up.api.act(server, "os-stop")
+    up.api.await_status(server, "SHUTOFF")
+    openstack("server remove network vm3 lan")
+    until(lambda: up.api.show(server)["addresses"] == {}, "a stopped guest loses its interfaces at once")
+    openstack("server add network vm3 out")
+    until(lambda: events_of(up, server)[0][:2] == ("attach_interface", "Success"), "and gets another one")
+    up.api.act(server, "os-start")
+    up.api.await_status(server, "ACTIVE")
+    assert [one.kind for one in connected.interfaces(server)] == [NetworkKind.USER]
+    up.api.delete(server)
+    until(lambda: not defined(up.lab), "the server is gone")
+    assert namespace.members("br0") == []
+
+
+def ports_of(up: UpRig, server: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = up.api.ask("GET", f"/network/v2.0/ports?device_id={server}", status=200)["ports"]
+    return found
+
+
+def record_of(up: UpRig, server: str) -> Record:
+    """The record in the guest's running domain."""
+    notes = ElementTree.fromstring(virsh(up.lab, "dumpxml", server)).find("metadata")
+    assert notes is not None
+    found = metadata.find(notes)
+    assert found is not None
+    return metadata.record_of(found)
+
+
+def events_of(up: UpRig, server: str) -> list[tuple[str, str, str]]:
+    """Actions of a server, how they went and what is known of that, newest first."""
+    path = f"{COMPUTE}/servers/{server}/os-instance-actions"
+    found = []
+    for one in up.api.ask("GET", path, status=200)["instanceActions"]:
+        (event,) = up.api.ask("GET", f"{path}/{one['request_id']}", status=200)["instanceAction"]["events"]
+        found.append((one["action"], event["result"], event["details"]))
+    return found
 
 
 def test_a_bridge_that_is_not_there_is_named_in_the_servers_fault(connected: Connected) -> None:

@@ -20,11 +20,13 @@ from pinfold.agent.wire import FAILURE_SENT, GuestOrder
 from pinfold.core.errors import Conflict
 from pinfold.core.fit.answer import Fit
 from pinfold.core.fit.engine import fit
+from pinfold.core.networks import HostNetwork, NetworkKind, Port, mac_of
 from pinfold.core.request.compile import compile_request
 from pinfold.core.request.model import Flavor
 from pinfold.drivers.port import GuestState
 from pinfold.host import disk
 from pinfold.host.survey import survey
+from pinfold.host.verify import verify
 
 OWNER = "the agent of bench"
 
@@ -145,3 +147,32 @@ def test_being_asked_to_shut_down_takes_no_time_and_a_guest_that_is_gone_is_no_e
     assert host.states() == [GuestState.STOPPED]
     assert host.do(Act.SHUT_DOWN) == Outcome()
     assert host.do(Act.RESTART, booted=1) == Outcome(booted=True)
+
+
+def test_interfaces_are_attached_and_detached_each_for_itself(host: Host) -> None:
+    networks = (
+        HostNetwork(name="out", kind=NetworkKind.USER),
+        HostNetwork(name="gone", kind=NetworkKind.BRIDGE, source="br-none"),
+    )
+    host.performer._settings = structs.replace(host.bench.settings, networks=networks)
+    out, gone, unknown = (port(number, name) for number, name in enumerate(("out", "gone", "unknown"), 1))
+    assert host.do(Act.START) == Outcome(booted=True)
+    host.order = structs.replace(host.order, ports=(gone, out, unknown))
+    for _ in range(2):  # again: what is there is not attached twice, and what failed is tried
+        outcome = host.do(Act.CHANGE_INTERFACES)
+        assert [failed.mac for failed in outcome.interfaces] == [gone.mac, unknown.mac]
+        assert "br-none" in outcome.interfaces[0].why
+        assert "this host does not offer the network unknown" in outcome.interfaces[1].why
+        (guest,) = host.bench.driver.guests()
+        assert (guest.macs, guest.kept_macs, guest.state) == ((out.mac,), (out.mac,), GuestState.RUNNING)
+    assert verify(host.bench.driver, host.bench.settings, guest, online=host.bench.driver.topology().online).drift == ()
+    host.do(Act.STOP)
+    host.order = structs.replace(host.order, ports=(), detach=(out.mac, gone.mac))
+    assert host.do(Act.CHANGE_INTERFACES) == Outcome()
+    (guest,) = host.bench.driver.guests()
+    assert guest.macs == ()
+
+
+def port(number: int, network: str) -> Port:
+    key = str(uuid.UUID(int=number))
+    return Port(id=key, network=network, mac=mac_of(key))

@@ -22,7 +22,8 @@ from pinfold.core.errors import PinfoldError
 from pinfold.core.identity import HostId
 from pinfold.service.guests.lifecycle import REBOOTING_HARD
 from pinfold.service.presence import Presence
-from pinfold.store import guest_questions, guests, history, hosts, ports, repairs
+from pinfold.store import guest_questions, guests, history, hosts, port_changes, repairs
+from pinfold.store.port_changes import NO_PORTS
 from pinfold.store.presence import Standing
 from pinfold.store.records import written_claim
 
@@ -111,7 +112,7 @@ def read_orders(services: ApiServices, host: HostId) -> Orders:
     with services.database.read() as connection:
         count = hosts.orders(connection, host)
         found = guests.orders(connection, host)
-        connected = ports.of_host(connection, host) if any(guest.request.nics for guest, _ in found) else {}
+        connected = port_changes.of_host(connection, host) if any(guest.request.nics for guest, _ in found) else {}
         stones = hosts.tombstones(connection, host)
         pools = hosts.pool_order(connection, host)
         question = history.question(connection, host)
@@ -131,7 +132,8 @@ def read_orders(services: ApiServices, host: HostId) -> Orders:
             hard=guest.task == REBOOTING_HARD,
             pause=guest.pause,
             config_drive=guest.config_drive,
-            ports=connected.get(guest.id, ()),
+            ports=connected.get(guest.id, NO_PORTS).ports,
+            detach=connected.get(guest.id, NO_PORTS).detach,
             takeover=guest.takeover,
             rebuild=guest.rebuild,
         )

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Body, Depends, Query, Response
 from fastapi.responses import FileResponse
+from msgspec import UNSET
 from msgspec.structs import replace
 from pydantic import WithJsonSchema
 from starlette.concurrency import run_in_threadpool
@@ -29,6 +30,7 @@ from pinfold.core.guest_questions import GuestAnswer
 from pinfold.core.history import HistoryAnswer
 from pinfold.core.identity import GuestId, HostId
 from pinfold.core.repair_question import RepairAnswer
+from pinfold.service.guests.interfaces import SeenInterfaces
 from pinfold.service.guests.reports import ClaimName
 from pinfold.service.hosts import Lease
 from pinfold.store import guest_configs, guests, hosts
@@ -145,7 +147,15 @@ def report_guest(guest_id: GuestId, body: GuestReportBody, host: Host, services:
     threads = None if report.threads is None else encode(replace(report.threads, reported=time.time()))
     named = ClaimName(claim=report.claim, revision=report.revision)
     services.fleet.reports.seen(
-        host, guest_id, named, report.observed, booted=report.boot, report=threads, failure=report.failure, unmoved=report.unmoved
+        host,
+        guest_id,
+        named,
+        report.observed,
+        booted=report.boot,
+        report=threads,
+        failure=report.failure,
+        unmoved=report.unmoved,
+        interfaces=_seen_interfaces(report),
     )
     if report.not_paused:
         services.fleet.reports.not_paused(host, guest_id, named, report.not_paused)
@@ -174,6 +184,13 @@ def download_image(name: str, services: Services) -> FileResponse:
         if image.name == name:
             return FileResponse(image.path, media_type="application/octet-stream", headers={"X-Pinfold-Suffix": image.suffix})
     raise not_found("Image", name)
+
+
+def _seen_interfaces(report: GuestReport) -> SeenInterfaces | None:
+    if report.interfaces is UNSET:
+        return None
+    failures = {failed.mac: failed.why for failed in report.interfaces.failures}
+    return SeenInterfaces(revision=report.revision, macs=frozenset(report.interfaces.macs), failures=failures)
 
 
 def _welcome(services: ApiServices, lease: Lease) -> WelcomeAnswer:

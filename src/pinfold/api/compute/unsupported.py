@@ -101,10 +101,6 @@ _ROUTES: Final = {
         DELETE GET PUT /os-security-groups/{id} ..2.35
         GET /servers/{server_id}/os-security-groups
         """,
-    "Interfaces are made with their server and go with it: name all networks when you create the server.": """
-        POST /servers/{server_id}/os-interface
-        DELETE /servers/{server_id}/os-interface/{id}
-        """,
     "pinfold keeps no log of usage audits: `openstack usage list` and /metrics have the numbers.": """
         GET /os-instance_usage_audit_log
         GET /os-instance_usage_audit_log/{id}

@@ -16,7 +16,7 @@ from pinfold.core.bounds import MAX_CPU
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.identity import GuestId
 from pinfold.core.overhead import masks
-from pinfold.drivers.libvirt import guest_cpu, guest_memory, hardware, metadata, pins, template, xmltext
+from pinfold.drivers.libvirt import guest_cpu, guest_memory, hardware, interfaces, metadata, pins, template, xmltext
 from pinfold.drivers.libvirt.capabilities import BuildContext
 from pinfold.drivers.libvirt.guest_memory import HostPages
 from pinfold.drivers.port import GuestSpec, GuestState, HostGuest, Record
@@ -105,6 +105,7 @@ def _defined(text: str, pages: HostPages) -> HostGuest:
         iothreads=len(pins.iothread_ids(domain)),
         disks=disks,
         nics=nics,
+        macs=interfaces.macs(domain),
         problem=problem,
     )
 

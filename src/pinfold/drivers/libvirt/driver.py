@@ -39,6 +39,7 @@ from pinfold.drivers.libvirt import (
     guest_cpu,
     guest_memory,
     hardware,
+    hotplug,
     pins,
     serial_console,
 )
@@ -48,7 +49,7 @@ from pinfold.drivers.libvirt.connection import Connection, absent_is_fine, libvi
 from pinfold.drivers.libvirt.guest_cpu import HostCpu
 from pinfold.drivers.libvirt.guests import Guests
 from pinfold.drivers.libvirt.threads import Threads
-from pinfold.drivers.port import Event, GuestShape, GuestSpec, HostGuest, Observation, Record, Witness
+from pinfold.drivers.port import Event, GuestShape, GuestSpec, HostGuest, Interface, Observation, Record, Witness
 from pinfold.linux import cgroup, procfs, sysfs
 
 _log = logging.getLogger(__name__)
@@ -146,9 +147,10 @@ class LibvirtDriver:
         return guest_cpu.words(cpu)
 
     def features(self) -> tuple[str, ...]:
-        """The machines, firmware and TPMs, and whether memory can be shared and CPU time be limited. See `Driver.features`."""
+        """The machines, firmware and TPMs, and what can be shared, limited and changed. See `Driver.features`."""
         platform = self._guests.platform()
-        found = [host_features.HARDWARE, *map(host_features.machine, platform.machines), *self._offered(platform)]
+        found = [host_features.HARDWARE, host_features.INTERFACES, *self._offered(platform)]
+        found += map(host_features.machine, platform.machines)
         if self.local and cgroup.has_cpu_controller():
             found.append(host_features.CPU_CONTROLLER)
         return tuple(sorted(found))
@@ -240,6 +242,19 @@ class LibvirtDriver:
         self._guests.act(
             guest, "record", what, _CHANGE_SECONDS, lambda connection: domain.amend(self._guests.domain(guest, connection), record)
         )
+
+    def attach(self, guest: GuestId, interface: Interface) -> None:
+        """Attach an interface to a guest, running or not. See `Driver.attach`."""
+        self._refuse_remote()
+        hotplug.attach(self._guests, guest, interface)
+        known = self._guests.one(guest)
+        if known.active and known.record is not None:
+            self._threads.place(known, masks(known.record.fit), kernel_only=True)
+
+    def detach(self, guest: GuestId, mac: str, *, seconds: float) -> None:
+        """Detach an interface from a guest, running or not. See `Driver.detach`."""
+        self._refuse_remote()
+        hotplug.detach(self._guests, guest, mac, seconds)
 
     def shape(self, guest: GuestId) -> GuestShape:
         """The cells and the memory of a guest. See `Driver.shape`."""

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from pinfold.core.errors import Conflict, InvalidRequest, PinfoldError, Unavailable
 from pinfold.core.identity import GuestId
 from pinfold.drivers.kvm import process
-from pinfold.drivers.libvirt import capabilities, definition, errors, guest_memory, pins, status
+from pinfold.drivers.libvirt import capabilities, definition, errors, guest_memory, interfaces, pins, status
 from pinfold.drivers.libvirt.calls import Call, OverdueError
 from pinfold.drivers.libvirt.connection import Connection, absent_is_fine, libvirt
 from pinfold.drivers.libvirt.guest_memory import HostPages
@@ -273,9 +273,10 @@ class Guests:
             except InvalidRequest as error:
                 raise InvalidRequest(f"guest {domain.name()} cannot be read: {error}", key="guest") from error
             if guest.active:
-                kept = pins.pins_of(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)) if persistent else None
+                inactive = domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE) if persistent else ""
+                kept, kept_macs = (pins.pins_of(inactive), interfaces.macs_of(inactive)) if inactive else (None, None)
                 first = kept not in (None, guest.pins) and self.files.defined_before_start(guest.name)
-                guest = replace(guest, pid=self.files.pid(guest.name), kept=kept, kept_first=first)
+                guest = replace(guest, pid=self.files.pid(guest.name), kept=kept, kept_first=first, kept_macs=kept_macs)
             return self._with_hangs(self._known.keep(guest, marks))
         self._known.forget(guest_id)
         return None

@@ -5,12 +5,15 @@ Source: "Network interfaces" in libvirt's documentation of the domain format.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final
+from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
 from msgspec import Struct
 
 from pinfold.core.networks import NetworkKind
+from pinfold.drivers.libvirt import xmltext
 from pinfold.drivers.port import Interface
 
 _HOST_MTU: Final = (NetworkKind.BRIDGE, NetworkKind.OVS, NetworkKind.LIBVIRT)
@@ -53,9 +56,34 @@ def element(interface: Interface) -> Element:
     return found
 
 
+def text(interface: Interface) -> str:
+    """The `<interface>` as text."""
+    return ElementTree.tostring(element(interface), encoding="unicode")
+
+
 def defined(domain: Element) -> tuple[DefinedInterface, ...]:
     """The interfaces of a domain, in their order."""
     return tuple(_defined(each) for each in domain.iterfind("devices/interface"))
+
+
+# An agent reads every guest every few seconds, and definitions hardly ever change.
+@lru_cache(maxsize=512)
+def macs_of(xml: str) -> tuple[str, ...]:
+    """The MAC addresses of the interfaces of a domain XML, in their order. Raises `InvalidRequest` for broken XML."""
+    return macs(xmltext.parsed(xml, "domain XML", root="domain"))
+
+
+def macs(domain: Element) -> tuple[str, ...]:
+    """The MAC addresses of the interfaces of a domain, in their order."""
+    return tuple(_attribute(each, "mac", "address").lower() for each in domain.iterfind("devices/interface"))
+
+
+def find(xml: str, mac: str) -> str:
+    """The `<interface>` with that MAC address in a domain XML, as text; '' if there is none. Raises `InvalidRequest` for broken XML."""
+    for each in xmltext.parsed(xml, "domain XML", root="domain").iterfind("devices/interface"):
+        if _attribute(each, "mac", "address").lower() == mac:
+            return ElementTree.tostring(each, encoding="unicode")
+    return ""
 
 
 def _connected(kind: str, source: dict[str, str]) -> Element:

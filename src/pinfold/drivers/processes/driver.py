@@ -19,7 +19,7 @@ from pinfold.core.request.model import GuestRequest
 from pinfold.core.topology import Topology
 from pinfold.drivers.kvm import commands, thread_moves, witness
 from pinfold.drivers.kvm.process import doing, is_stopped
-from pinfold.drivers.port import DefinedPins, Event, GuestShape, GuestSpec, GuestState, HostGuest, Observation, Record
+from pinfold.drivers.port import DefinedPins, Event, GuestShape, GuestSpec, GuestState, HostGuest, Interface, Observation, Record
 from pinfold.drivers.processes import search
 from pinfold.drivers.processes.search import Process
 from pinfold.drivers.processes.threads import Threads
@@ -86,6 +86,14 @@ class ProcessesDriver:
     def amend(self, guest: GuestId, record: Record) -> None:  # noqa: ARG002  # the port's
         """Refused, always with `InvalidRequest`."""
         refuse(f"no record can be written into guest {guest}")
+
+    def attach(self, guest: GuestId, interface: Interface) -> None:  # noqa: ARG002  # the port's
+        """Refused, always with `InvalidRequest`."""
+        refuse(f"no interface can be attached to guest {guest}")
+
+    def detach(self, guest: GuestId, mac: str, *, seconds: float) -> None:  # noqa: ARG002  # the port's
+        """Refused, always with `InvalidRequest`."""
+        refuse(f"no interface can be detached from guest {guest}")
 
     def shape(self, guest: GuestId) -> GuestShape:
         """Refused, always with `InvalidRequest`."""

@@ -19,14 +19,14 @@ class Events:
         self._database = database
 
     @contextmanager
-    def asked(self, guest_id: GuestId, action: str, by: Requester, *, at_once: bool = False) -> Iterator[None]:
-        """Keep that an action is asked of a guest. The event is forgotten if the action is refused inside, and ends `at_once` if no agent
-        has to hear of it.
+    def asked(self, guest_id: GuestId, action: str, by: Requester, *, at_once: bool = False) -> Iterator[int]:
+        """Keep that an action is asked of a guest, and give the event's number. The event is forgotten if the action is refused inside, and
+        ends `at_once` if no agent has to hear of it.
         """
         with self._database.write() as connection:
             number = guest_events.begin(connection, guest_id, action, by)
         try:
-            yield
+            yield number
         except PinfoldError:
             with self._database.write() as connection:
                 guest_events.forget(connection, number)

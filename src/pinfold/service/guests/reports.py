@@ -18,6 +18,7 @@ from pinfold.core.identity import ClaimId, GuestId, HostId
 from pinfold.service.claims.release import Releaser
 from pinfold.service.claims.repin import Repinner
 from pinfold.service.guests.faults import failed_on, in_place
+from pinfold.service.guests.interfaces import Interfaces, SeenInterfaces
 from pinfold.service.guests.lifecycle import UNPAUSING, Lifecycle
 from pinfold.service.providers import Providers
 from pinfold.store import claims, guest_configs, guest_events, guests, hosts
@@ -49,12 +50,21 @@ class ClaimName:
 class Reports:
     """Handles reports about guests. Safe to share between threads; any number of processes may use one on the same database."""
 
-    def __init__(self, database: Database, releaser: Releaser, lifecycle: Lifecycle, repinner: Repinner, providers: Providers) -> None:
+    def __init__(
+        self,
+        database: Database,
+        releaser: Releaser,
+        lifecycle: Lifecycle,
+        repinner: Repinner,
+        providers: Providers,
+        interfaces: Interfaces,
+    ) -> None:
         self._database = database
         self._releaser = releaser
         self._lifecycle = lifecycle
         self._repinner = repinner
         self._providers = providers
+        self._interfaces = interfaces
 
     def seen(
         self,
@@ -67,16 +77,17 @@ class Reports:
         report: str | None,
         failure: str = "",
         unmoved: str = "",
+        interfaces: SeenInterfaces | None = None,
     ) -> None:
         """An agent reports what its guest of that claim is doing.
 
         `failure` says why its last boot failed: the guest is then in error, with its host, claim and disk, until a later boot succeeds. If
         its disk was to be made anew with it, it may run all the same, from the old disk; the next boot makes the new one.
-        `unmoved` says why its threads could not follow the claim; those that were re-pinned with it go back then. A report about a guest on
-        another host or of an earlier claim is dropped with a log entry. Raises `RolledBack` for one that the database did not keep; the
-        agent sends it again.
+        `unmoved` says why its threads could not follow the claim; those that were re-pinned with it go back then. `interfaces` are those
+        that it has, None if the agent does not tell. A report about a guest on another host or of an earlier claim is dropped with a log
+        entry. Raises `RolledBack` for one that the database did not keep; the agent sends it again.
         """
-        heard = False
+        heard = changed = False
         try:
             with self._database.write() as connection:
                 repin = self._repinner.under_way(connection, host_id)
@@ -101,12 +112,15 @@ class Reports:
                 if guest.task and done:
                     guest_events.end(connection, guest_id)
                 heard = repin is not None and self._repinner.hear(connection, repin, claim, named.revision, why=unmoved, name=guest.name)
+                changed = interfaces is not None and self._interfaces.hear(connection, guest_id, interfaces)
         except RolledBack:
             raise
         except (Conflict, InvalidRequest) as error:
             _log.info("host %s reported %s of guest %s, to no effect: %s", host_id, observed.value, guest_id, error)
         if heard:
             self._repinner.tend_or_later(host_id)
+        if changed:
+            self._interfaces.finish_or_later(guest_id)
 
     def not_paused(self, host_id: HostId, guest_id: GuestId, named: ClaimName, why: str) -> None:
         """An agent reports that its guest of that claim could not be paused: it goes on running, and the log says why.

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Final, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from pinfold.api.errors import ApiError
 from pinfold.core.errors import Conflict, InvalidRequest
-from pinfold.core.networks import Port
+from pinfold.core.networks import MOST_INTERFACES, Port
 from pinfold.service.networks import FleetNetwork, Networks
 from pinfold.store.records import WantedPort
 
-MOST_INTERFACES: Final = 16
-"""The most interfaces of a server: the emulated machine has slots for them beside its other devices."""
 _Text = Annotated[str, Field(max_length=255)]
 
 
@@ -48,6 +46,16 @@ def wanted_ports(networks: Networks, asked: RequestedNetworks, servers: int) -> 
     if len(asked) > MOST_INTERFACES:
         raise InvalidRequest(f"networks has {len(asked)} entries; at most {MOST_INTERFACES} are allowed", key="networks")
     return tuple(_asked(known, one, servers) for one in asked)
+
+
+def wanted_port(networks: Networks, network_id: str | None, fixed_ip: str | None) -> WantedPort:
+    """The port that a server gets which is there already; without an id of a network, on the only one. Raises as `wanted_ports`."""
+    known = networks.all()
+    if network_id is None and len(known) != 1:
+        names = ", ".join(network.name for network in known) or "none"
+        raise ApiError(400, f"The networks are {names}: name the one to attach as net_id.")
+    chosen = known[0].id if network_id is None else network_id
+    return _asked(known, RequestedNetwork(uuid=chosen, fixed_ip=fixed_ip), 1)
 
 
 def addresses(ports: Sequence[Port]) -> dict[str, list[dict[str, Any]]]:
