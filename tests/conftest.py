@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections import Counter
 from typing import Any
 
@@ -15,6 +17,10 @@ WITNESS = "witness"
 settings.register_profile("patient", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
 
+# Where nothing may be written beside the sources, each process that a test starts would compile all that it imports anew. So compiled
+# modules go to a folder of the tests' own.
+if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
+    os.environ.setdefault("PYTHONPYCACHEPREFIX", f"{tempfile.gettempdir()}/pinfold-tests-pycache")
 
 LONG = frozenset(("real_libvirt", "real_placement", "real_postgresql", "real_clients", "installs"))
 """The marks of tests on real parts, whose files take long."""

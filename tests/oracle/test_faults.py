@@ -20,7 +20,7 @@ def examine_patched(folder: Path, patch: Path) -> subprocess.CompletedProcess[st
     """The oracle's run over a copy of the source with the patch applied; its status is 1 as soon as a batch shows a disagreement."""
     shutil.copytree(ROOT / "src", folder / "src", ignore=shutil.ignore_patterns("__pycache__"))
     subprocess.run(["git", "apply", "--whitespace=nowarn", str(patch)], cwd=folder, check=True, env={**os.environ, "GIT_DIR": os.devnull})
-    environment = {**os.environ, "PYTHONPATH": f"{folder / 'src'}{os.pathsep}{ROOT}"}
+    environment = {**os.environ, "PYTHONPATH": f"{folder / 'src'}{os.pathsep}{ROOT}", "PYTHONDONTWRITEBYTECODE": "1"}
     where = subprocess.run(
         [sys.executable, "-c", "import pinfold.core; print(pinfold.core.__file__)"],
         cwd=folder,

@@ -115,9 +115,9 @@ def _share(work: Path, job: str) -> None:
     _site(share / "site")
     if sys.version_info[:2] == _SITE_PYTHON:
         # An emulated processor takes a minute to compile all of this.
-        command = [sys.executable, "-m", "compileall", "-q", "-j", "2", "--invalidation-mode", "unchecked-hash", str(share)]
+        command = [sys.executable, "-I", "-m", "compileall", "-q", "-j", "2", "--invalidation-mode", "unchecked-hash", str(share)]
         subprocess.run(command, check=False, stdout=subprocess.DEVNULL)
-    environment = "export PYTHONPATH=/pinfold/tree/src:/pinfold/tree:/pinfold/site PYTHONDONTWRITEBYTECODE=1 PYTHON=python3 COLUMNS=140\n"
+    environment = "export PYTHONPATH=/pinfold/tree/src:/pinfold/tree:/pinfold/site PYTHON=python3 COLUMNS=140\n"
     (share / "job").write_text(f"{environment}cd /pinfold/tree\n{job}\n")
     mib = sum(-(-path.stat().st_size // 4096) * 4 + 4 for path in share.rglob("*")) // 1024
     command = ["mke2fs", "-q", "-t", "ext4", "-d", str(share), str(work / "share.ext4"), f"{mib * 12 // 10 + 16}M"]
