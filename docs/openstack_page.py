@@ -52,6 +52,7 @@ WORKING: Final = (
     "server event show",
     "usage list",
     "console log show",
+    "console url show --serial",
     "keypair create",
     "keypair list",
     "keypair show",

@@ -66,6 +66,8 @@ class Fleet:
     embedded: str = ""
     service_clock: WallClock | None = None
     host_clock: WallClock | None = None
+    consoles: bool = False
+    """Whether users type into consoles. Each API process tells agents its own address then."""
 
     @property
     def api(self) -> Service:
@@ -91,9 +93,12 @@ class Fleet:
         )
         text = f"[pinfold]\nstate_dir = {state}\nimages_dir = {self.folder}/images\n"
         text += f"[pinfold_database]\nconnection = {self.database}\npool_size = 10\n[pinfold_placement]\n{placement}\n"
-        text += (
-            f"[pinfold_api]\nport = 0\nlease_seconds = {LEASE_SECONDS}\nheal_seconds = {heal_seconds}\nclaim_seconds = {claim_seconds}\n"
-        )
+        port = 0
+        if self.consoles:
+            port = free_port()
+            text += f"[serial_console]\nenabled = true\nagent_url = http://127.0.0.1:{port}\n"
+        text += f"[pinfold_api]\nport = {port}\nlease_seconds = {LEASE_SECONDS}\n"
+        text += f"heal_seconds = {heal_seconds}\nclaim_seconds = {claim_seconds}\n"
         text += f"accounts_file = {self.folder}/accounts\n"
         config.write_text(text)
         process = Process(("api", "--config", str(config)), self.folder, name, environment=by(self.service_clock))

@@ -168,7 +168,16 @@ def fleet(lab_name: str, lab_possible: None, tmp_path_factory: pytest.TempPathFa
 
 @contextlib.contextmanager
 def make_fleet(
-    folder: Path, lab_name: str, image: Path, *, hosts: int, apart: bool, apis: int = 2, sqlite: bool = False, clocks: bool = False
+    folder: Path,
+    lab_name: str,
+    image: Path,
+    *,
+    hosts: int,
+    apart: bool,
+    apis: int = 2,
+    sqlite: bool = False,
+    clocks: bool = False,
+    consoles: bool = False,
 ) -> Iterator[Fleet]:
     """A fleet; `apart` gives it a Placement of its own behind a proxy, in place of an embedded one in each API process.
 
@@ -206,6 +215,7 @@ def make_fleet(
             stack=stack,
             service_clock=service_clock,
             host_clock=host_clock,
+            consoles=consoles,
         )
         for number in range(apis):
             made.apis.append(made.add_api(f"api{number}", wait=False))

@@ -33,12 +33,13 @@ def up_once(fleet_lab: LabHost, lab_name: str, tmp_path_factory: pytest.TempPath
     images.mkdir(parents=True)
     for each in (images.parent, images):
         each.chmod(0o711)
-    _write_echo(images / "echo.rom")
+    write_echo(images / "echo.rom")
     with running_up(fleet_lab, folder, f"{lab_name}-c", serial_console="enabled = true") as made:
         yield made
 
 
-def _write_echo(path: Path) -> None:
+def write_echo(path: Path) -> None:
+    """Write the image whose guests print what is typed."""
     source, built = Path(__file__).with_name("echo.S"), path.with_suffix(".o")
     subprocess.run(["gcc", "-c", str(source), "-o", str(built)], check=True)
     subprocess.run(["objcopy", "-O", "binary", "-j", ".text", str(built), str(path)], check=True)
