@@ -51,6 +51,7 @@ WORKING: Final = (
     "server event list",
     "server event show",
     "usage list",
+    "usage show",
     "console log show",
     "console url show --serial",
     "keypair create",

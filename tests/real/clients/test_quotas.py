@@ -62,3 +62,24 @@ def test_an_admin_sets_a_quota_and_a_member_meets_it(rig: Rig, keystone: Keyston
     assert everywhere[0] == 1 and "Policy doesn't allow os_compute_api:servers:detail:get_all_tenants to be performed" in everywhere[2]
     rig.fleet.ask("DELETE", "/os-quota-sets/id-red", status=202)
     rig.fleet.ask("DELETE", "/flavors/f.quota", status=202)
+
+
+def test_a_member_sees_what_its_project_used_and_an_admin_what_each_did(rig: Rig, keystone: KeystoneStandIn, tmp_path: Path) -> None:
+    rig.fleet.flavor("f.used", vcpus=2)
+    nothing, made, shown, deleted = openstack(
+        keystone,
+        "mia",
+        "usage show -f json",
+        "server create --flavor f.used --image probe --no-network --wait used",
+        "usage show -f json",
+        "server delete --wait used",
+        home=tmp_path,
+    )
+    assert [code for code, _, _ in (nothing, made, shown, deleted)] == [0, 0, 0, 0], (nothing, made, shown, deleted)
+    assert json.loads(nothing[1])["CPU Hours"] is None
+    used = json.loads(shown[1])
+    assert (used["Project"], [one["name"] for one in used["Servers"]]) == ("id-red", ["used"]) and used["CPU Hours"] > 0
+    named, table = openstack(keystone, "ada", "usage show --project red -f json", "usage show --project red", home=tmp_path)
+    assert json.loads(named[1])["CPU Hours"] >= used["CPU Hours"], named
+    assert "on project id-red" in table[1] and "RAM MB-Hours" in table[1]
+    rig.fleet.ask("DELETE", "/flavors/f.used", status=202)
