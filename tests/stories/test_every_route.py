@@ -128,6 +128,8 @@ GET /compute/v2.1/servers/{server_id}/tags
 GET /compute/v2.1/servers/{server_id}/tags/{tag}
 GET /compute/v2.1/servers/{server_id}/diagnostics
 GET /compute/v2.1/servers/{server_id}/topology
+GET /identity/v3/projects
+GET /identity/v3/projects/{project}
 GET /image/v2/images
 GET /image/v2/images/{image_id}
 GET /image/v2/images/{image_id}/file

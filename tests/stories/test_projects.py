@@ -82,6 +82,16 @@ def cloud(standing_cloud: Cloud) -> Iterator[Cloud]:
     standing_cloud.fleet.obey()
 
 
+def test_the_project_of_basic_accounts_is_shown_to_those_who_see_its_servers(cloud: Cloud) -> None:
+    for token, seen in (("m-red", False), ("r-red", False), ("a-red", True), ("m-pinfold", True)):
+        listed = cloud.ask(token, "GET", "/projects", status=200, root="/identity/v3")["projects"]
+        named = cloud.ask(token, "GET", "/projects?name=pinfold", status=200, root="/identity/v3")["projects"]
+        assert [project["name"] for project in listed] == [project["id"] for project in named] == ["pinfold"] * seen, token
+        assert cloud.ask(token, "GET", "/projects?name=red", status=200, root="/identity/v3")["projects"] == []
+        cloud.ask(token, "GET", "/projects/pinfold", status=200 if seen else 404, root="/identity/v3")
+        cloud.ask(token, "GET", "/projects/red", status=404, root="/identity/v3")
+
+
 def test_a_listing_has_the_servers_of_the_callers_project(cloud: Cloud) -> None:
     cloud.create("m-red", "red"), cloud.create("m-blue", "blue")
     basic = cloud.fleet.create("basic", "tiny")

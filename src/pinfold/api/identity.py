@@ -1,6 +1,6 @@
-"""The version document of an identity service, which clients request before they create a flavor. Nothing else of Keystone exists.
+"""What clients ask of an identity service where accounts are HTTP Basic's: its version document, and the project of all accounts.
 
-Every request authenticates with HTTP Basic; there are no projects, domains or tokens.
+Clients look a project up by its name before they ask for its quota or usage. Nothing else of Keystone exists, no tokens and no users.
 """
 
 from __future__ import annotations
@@ -8,12 +8,21 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from typing_extensions import TypedDict
 
+from pinfold.api.caller import BASIC_PROJECT, caller_of
 from pinfold.api.compute.links import base
+from pinfold.api.errors import ApiError
 from pinfold.api.response_schema import Link, MediaType, closed
 
 router = APIRouter(prefix="/identity", tags=["versions"])
 
 _Media = TypedDict("_Media", {"media-types": list[MediaType]})
+
+
+@closed
+class IdentityLinks(TypedDict):
+    """A link to the answer itself, as in Keystone."""
+
+    self: str
 
 
 @closed
@@ -47,6 +56,34 @@ class IdentityVersionAnswer(TypedDict):
     version: IdentityVersion
 
 
+@closed
+class Project(TypedDict):
+    """A project, as in Keystone."""
+
+    id: str
+    name: str
+    description: str
+    domain_id: str
+    enabled: bool
+    is_domain: bool
+    links: IdentityLinks
+
+
+@closed
+class ProjectAnswer(TypedDict):
+    """One project."""
+
+    project: Project
+
+
+@closed
+class ProjectList(TypedDict):
+    """The projects, all on one page."""
+
+    projects: list[Project]
+    links: IdentityLinks
+
+
 @router.get("", include_in_schema=False)
 @router.get("/")
 async def list_versions(request: Request) -> IdentityVersions:
@@ -59,6 +96,34 @@ async def list_versions(request: Request) -> IdentityVersions:
 async def show_version(request: Request) -> IdentityVersionAnswer:
     """The v3 document."""
     return {"version": _version(request)}
+
+
+@router.get("/v3/projects")
+async def list_projects(request: Request, name: str = BASIC_PROJECT) -> ProjectList:
+    """The project of the accounts of the accounts file, for callers who see it."""
+    shown = name == BASIC_PROJECT and caller_of(request).sees(BASIC_PROJECT)
+    links: IdentityLinks = {"self": f"{base(request)}/identity/v3/projects"}
+    return {"projects": [_project(request)] if shown else [], "links": links}
+
+
+@router.get("/v3/projects/{project}")
+async def show_project(project: str, request: Request) -> ProjectAnswer:
+    """That project. 404 for any other: those of Keystone are at Keystone."""
+    if project != BASIC_PROJECT or not caller_of(request).sees(project):
+        raise ApiError(404, f"Could not find project: {project[:64]}.")
+    return {"project": _project(request)}
+
+
+def _project(request: Request) -> Project:
+    return {
+        "id": BASIC_PROJECT,
+        "name": BASIC_PROJECT,
+        "description": "The project of all accounts of the accounts file.",
+        "domain_id": "default",
+        "enabled": True,
+        "is_domain": False,
+        "links": {"self": f"{base(request)}/identity/v3/projects/{BASIC_PROJECT}"},
+    }
 
 
 def _version(request: Request) -> IdentityVersion:

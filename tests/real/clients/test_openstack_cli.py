@@ -115,10 +115,29 @@ def test_tags_events_and_usage(rig: Rig) -> None:
     )
     assert [row["Name"] for row in tagged] == ["event"]
     assert [row["Action"] for row in events] == ["create"]
-    shown, used = rig.succeed(f"server event show event {events[0]['Request ID']} -f json", "usage list -f json")
+    shown, used, named = rig.succeed(
+        f"server event show event {events[0]['Request ID']} -f json", "usage list -f json", "usage show --project pinfold -f json"
+    )
     assert (shown["action"], [one["result"] for one in shown["events"]]) == ("create", ["Success"])
-    assert [row["Project"] for row in used] == ["pinfold"]
+    assert [row["Project"] for row in used] == ["pinfold"] == [named["Project"]]
+    assert "event" in {one["name"] for one in named["Servers"]}
     rig.succeed("server delete --wait event", "flavor delete f.event")
+
+
+def test_the_project_of_all_accounts_is_found_by_its_name(rig: Rig) -> None:
+    listed, shown, _, quota, _, servers = rig.succeed(
+        "project list -f json",
+        "project show pinfold -f json",
+        "quota set --instances 5 pinfold",
+        "quota show --compute pinfold -f json",
+        "quota delete --compute pinfold",
+        "server list --project pinfold -f json",
+    )
+    assert [(row["ID"], row["Name"]) for row in listed] == [("pinfold", "pinfold")]
+    assert (shown["name"], shown["enabled"], servers) == ("pinfold", True, [])
+    assert {row["Resource"]: row["Limit"] for row in quota}["instances"] == 5
+    (code, _, err), *_ = rig.commands("quota set --instances 5 red")
+    assert (code, "No Project found for red" in err) == (1, True)
 
 
 def test_a_refusal_reaches_the_user_with_its_reasons(rig: Rig) -> None:
