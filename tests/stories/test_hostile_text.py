@@ -89,7 +89,7 @@ def every_answer(fleet: Fleet) -> dict[str, httpx.Response]:
             continue  # streams do not end, and no agent here answers the questions
         if path.startswith("/placement"):
             path = path.replace("{name}", "PCPU")
-        for word, value in (*named.items(), ("{name}", "c1")):
+        for word, value in (*named.items(), ("{name}", "c1"), ("{noun}", "image")):
             path = path.replace(word, value)
         answers[path] = fleet.http.get(path, headers=compute() | {"OpenStack-API-Version": "compute 2.96, placement 1.39"})
     for path in (
