@@ -22,6 +22,7 @@ WORKING: Final = (
     "server create --host",
     "server create --availability-zone",
     "server create --min",
+    "server create --hint",
     "server list",
     "server list --all-projects",
     "server list --long",

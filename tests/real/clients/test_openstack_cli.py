@@ -11,6 +11,9 @@ from tests.real.clients.conftest import Rig
 from tests.real.patience import until
 from tests.stories.test_key_pairs import FINGERPRINT, KEY
 
+GONE = "00000000-0000-4000-8000-000000000000"
+"""The id of no server."""
+
 
 def test_flavors(rig: Rig) -> None:
     *_, listed, shown = rig.succeed(
@@ -57,11 +60,19 @@ def test_servers(rig: Rig) -> None:
     assert (shown["properties"], shown["description"], shown["OS-EXT-SRV-ATTR:host"]) == ({"a": "b"}, "d", "c1")
     drive, groups = rig.succeed("server show s3 -c config_drive -f json", "security group list -f json")
     assert (drive["config_drive"], groups) == ("True", [])
-    *_, shown = rig.succeed(
-        "server set --name s9 --description e --property c=d s1", "server unset --property a s9", "server show s9 -f json"
+    *_, beside, shown = rig.succeed(
+        f"{create} --wait --hint same_host={shown['id']} s6",
+        "server set --name s9 --description e --property c=d s1",
+        "server unset --property a s9",
+        "server show s6 -f json",
+        "server show s9 -f json",
     )
+    assert (beside["status"], beside["OS-EXT-SRV-ATTR:host"]) == ("ACTIVE", "c1")
     assert (shown["name"], shown["properties"], shown["description"]) == ("s9", {"c": "d"}, "e")
-    rig.succeed(f"server delete --wait {' '.join(sorted({*names, 's9'} - {'s1'}))}", "flavor delete f.servers")
+    gone, elsewhere = rig.commands(f"{create} --hint same_host={GONE} s7", f"{create} --hint different_host={shown['id']} s8")
+    assert gone[0] == 1 and f"same_host: Instance {GONE} could not be found" in gone[2]
+    assert elsewhere[0] == 1 and "The scheduler hint different_host is not supported; use same_host" in elsewhere[2]
+    rig.succeed(f"server delete --wait {' '.join(sorted({*names, 's6', 's9'} - {'s1'}))}", "flavor delete f.servers")
 
 
 def test_pauses_locks_and_resets(rig: Rig) -> None:
@@ -270,7 +281,7 @@ def test_placement(rig: Rig) -> None:
         f"resource provider trait set --trait CUSTOM_QUIET --trait CUSTOM_OVERHEAD_POOL {uuid}",
         f"resource provider trait list {uuid} -f json",
         "allocation candidate list --resource PCPU=2 -f json",
-        "resource provider allocation show 00000000-0000-4000-8000-000000000000 -f json",
+        f"resource provider allocation show {GONE} -f json",
     )
     assert {row["name"] for row in traits} == {"CUSTOM_QUIET", "CUSTOM_OVERHEAD_POOL"}
     assert {row["resource provider"] for row in candidates} == {uuid}
