@@ -16,7 +16,7 @@ from tests.rig.client import COMPUTE as C
 from tests.rig.client import compute, server_body
 from tests.rig.databases import database, embedded, placement_file, postgresql, postgresql_url, sqlite_file
 from tests.rig.in_process import Agent, Fleet, fleet_on
-from tests.stories.test_every_route import OPEN, READ
+from tests.rig.route_table import OPEN, READ
 
 from pinfold.accounting.embedded import Embedded
 from pinfold.agent.wire import Absence, GuestReport, Hello, ThreadReport
