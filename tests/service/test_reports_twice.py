@@ -56,7 +56,9 @@ def test_a_failed_start_that_is_told_twice_at_once_releases_the_failed_claim_alo
     first, second = synced_hosts(database, quick, "c01", "c02")
     made = create(database, quick, pinned(2), hosts=frozenset({first}))
     late.first = [lambda: quick.reports.absent(first, made.guest, _named(made), "no KVM")]
-    Reports(database, late, quick.guests, quick.repinner, quick.providers).absent(first, made.guest, _named(made), "no KVM")
+    Reports(database, late, quick.guests, quick.repinner, quick.providers, quick.interfaces).absent(
+        first, made.guest, _named(made), "no KVM"
+    )
     assert _held(database, made.guest) == (second, second)
     with database.read() as connection:
         assert hosts.tombstones(connection, second) == ()
@@ -71,7 +73,15 @@ def test_a_fence_does_not_release_what_went_elsewhere_meanwhile(database: Databa
     late.first = [lambda: quick.reports.absent(first, made.guest, _named(made), "no KVM")]
     with database.write() as connection:
         hosts.expire(connection, first)
-    overtaken = Hosts(database, placement, quick.scheduler.index, follower=quick.follower, releaser=late, lifecycle=quick.guests)
+    overtaken = Hosts(
+        database,
+        placement,
+        quick.scheduler.index,
+        follower=quick.follower,
+        releaser=late,
+        lifecycle=quick.guests,
+        presence=quick.presence,
+    )
     assert overtaken.fence(first) == ()
     assert _held(database, made.guest) == (second, second)
     at_rest(database, placement)
