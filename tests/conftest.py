@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import stat
 import tempfile
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,10 +19,20 @@ WITNESS = "witness"
 settings.register_profile("patient", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
 
+
+def _compiled() -> str:
+    """The folder of this user for compiled modules; a new one if somebody else has made it, since they could leave code there."""
+    folder = Path(tempfile.gettempdir(), f"pinfold-tests-pycache-{os.getuid()}")
+    folder.mkdir(mode=0o700, exist_ok=True)
+    found = folder.lstat()
+    own = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o022
+    return str(folder) if own else tempfile.mkdtemp(prefix=f"{folder.name}-")
+
+
 # Where nothing may be written beside the sources, each process that a test starts would compile all that it imports anew. So compiled
 # modules go to a folder of the tests' own.
 if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
-    os.environ.setdefault("PYTHONPYCACHEPREFIX", f"{tempfile.gettempdir()}/pinfold-tests-pycache")
+    os.environ.setdefault("PYTHONPYCACHEPREFIX", _compiled())
 
 LONG = frozenset(("real_libvirt", "real_placement", "real_postgresql", "real_clients", "installs"))
 """The marks of tests on real parts, whose files take long."""

@@ -89,7 +89,8 @@ def _serve(times: TimeLimits) -> Iterator[Site]:
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", str(len(body)).encode())]})
         await send({"type": "http.response.body", "body": body})
 
-    services = SimpleNamespace(connections=site.connections, proxies=Proxies(), ended=threading.Event(), consoles=None)
+    fleet = SimpleNamespace(presence=SimpleNamespace(end=lambda: None))  # no agent waits here
+    services = SimpleNamespace(connections=site.connections, proxies=Proxies(), ended=threading.Event(), consoles=None, fleet=fleet)
     server = server_of(SimpleNamespace(app=answer, services=services), ApiSettings(times=times))  # type: ignore[arg-type]
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
     thread.start()

@@ -46,7 +46,10 @@ def site() -> Iterator[Site]:
 
     listening = socket.create_server(("127.0.0.1", 0))
     made = Site(listening.getsockname()[:2], Connections(ConnectionLimits()))
-    services = SimpleNamespace(connections=made.connections, proxies=Proxies(), ended=threading.Event(), consoles=ConsoleAddresses())
+    fleet = SimpleNamespace(presence=SimpleNamespace(end=lambda: None))  # no agent waits here
+    services = SimpleNamespace(
+        connections=made.connections, proxies=Proxies(), ended=threading.Event(), consoles=ConsoleAddresses(), fleet=fleet
+    )
     server = server_of(SimpleNamespace(app=answer, services=services), ApiSettings())  # type: ignore[arg-type]
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
     thread.start()
