@@ -19,7 +19,7 @@ from typing import Any
 
 import httpx
 
-from benchmarks.schedule.fleet import ASKS
+from benchmarks.schedule.fleet import ASKS, empty
 from pinfold.accounting.client import Placement
 from pinfold.accounting.embedded import EmbeddedPlacement, load
 from pinfold.api.accounts import hash_password, parse_accounts
@@ -28,17 +28,19 @@ from pinfold.api.dependencies import ApiServices
 from pinfold.api.doorkeeper import Doorkeeper
 from pinfold.api.password_checks import PasswordChecks
 from pinfold.config.fleet import ApiSettings
+from pinfold.core.identity import HostId
 from pinfold.core.request.model import Flavor
-from pinfold.service.fleet import assemble
+from pinfold.service.fleet import Fleet, assemble
 from pinfold.store import guests, hosts
 from pinfold.store.database import Database
-from pinfold.store.records import NewGuest
+from pinfold.store.records import HostReport, NewGuest
 from pinfold.wiring.http_server import server_of
 from pinfold.wiring.service import Service, listening_socket
 
 PASSWORD = "bench"
 REQUEST = ASKS[1].demand.request
 SPECS = (("hw:cpu_policy", "dedicated"), ("hw:emulator_threads_policy", "share"))
+SHAPE = (2, 24, 2)
 FLAVOR = Flavor(vcpus=REQUEST.vcpus, memory_mib=REQUEST.memory_mib, name="bench", extra_specs=SPECS)
 
 
@@ -99,6 +101,18 @@ class Meter:
         return {"spent": spent}
 
 
+def register_host(database: Database, fleet: Fleet, name: str, *, disabled: bool = False) -> HostId:
+    """Store a host of the benchmark with its provider. Returns its id."""
+    host, state = HostId(str(uuid.uuid4())), empty(SHAPE)
+    report = HostReport(topology=state.topology, pools=state.pools, limits=state.limits)
+    with database.write() as connection:
+        hosts.register(connection, host_id=host, name=name, report=report, token_hash="", lease_seconds=86400)
+        if disabled:
+            hosts.disable(connection, host)
+    fleet.providers.sync(host)
+    return host
+
+
 def _images() -> Path:
     """A directory with one image, "probe"."""
     folder = Path(tempfile.mkdtemp(prefix="pinfold-images-"))
@@ -114,8 +128,7 @@ def main(database_url: str, placement_url: str) -> None:
     placement = Placement(httpx.Client(transport=transport, base_url="http://placement.embedded", headers={"X-Auth-Token": "admin"}))
     fleet = assemble(database, placement)
     fleet.healer.start()
-    with database.read() as connection:
-        provider = hosts.all(connection)[-1].id
+    provider = register_host(database, fleet, f"bare-put-{uuid.uuid4()}", disabled=True)  # which no create fills
     services = ApiServices(
         database=database,
         fleet=fleet,

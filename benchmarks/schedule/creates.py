@@ -7,7 +7,6 @@ import statistics
 import subprocess
 import sys
 import time
-import uuid
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -15,17 +14,15 @@ from pathlib import Path
 
 import httpx
 
-from benchmarks.schedule.api_process import FLAVOR, PASSWORD
-from benchmarks.schedule.fleet import empty
+from benchmarks.schedule.api_process import FLAVOR, PASSWORD, register_host
 from pinfold.accounting.embedded import EmbeddedPlacement, load, unload
 from pinfold.api.image.catalog import image_id
 from pinfold.service.fleet import assemble
-from pinfold.store import flavors, hosts
+from pinfold.store import flavors
 from pinfold.store.database import Database, upgrade
-from pinfold.store.records import FlavorRecord, HostReport
+from pinfold.store.records import FlavorRecord
 
 HOSTS = 60
-SHAPE = (2, 24, 2)
 _WARM = 3
 _BODY = {"server": {"name": "vm", "flavorRef": "bench", "imageRef": image_id("probe"), "networks": "none"}}
 _HEADERS = {"OpenStack-API-Version": "compute 2.96"}
@@ -64,13 +61,8 @@ def prepare(database_url: str, placement_url: str) -> None:
     upgrade(database)
     fleet = assemble(database, load(EmbeddedPlacement(url=placement_url)).client)
     fleet.healer.start()
-    state = empty(SHAPE)
-    report = HostReport(topology=state.topology, pools=state.pools, limits=state.limits)
     for number in range(HOSTS):
-        host = str(uuid.uuid4())
-        with database.write() as connection:
-            hosts.register(connection, host_id=host, name=f"c{number:02}", report=report, token_hash="", lease_seconds=86400)
-        fleet.providers.sync(host)
+        register_host(database, fleet, f"c{number:02}")
     with database.write() as connection:
         flavors.create(connection, FlavorRecord(id="bench", flavor=FLAVOR))
     database.close()
