@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import tempfile
-from collections import Counter
+from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,8 @@ def _compiled() -> str:
 # modules go to a folder of the tests' own.
 if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
     os.environ.setdefault("PYTHONPYCACHEPREFIX", _compiled())
+
+_FILES, _LEAST_SECONDS = 40, 10
 
 LONG = frozenset(("real_libvirt", "real_placement", "real_postgresql", "real_clients", "installs"))
 """The marks of tests on real parts, whose files take long."""
@@ -62,8 +64,15 @@ def _as_utf8(value: Any) -> Any:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Name the witnesses that ran, just above pytest's closing line."""
+    """Name the files that took longest, and the witnesses that ran, just above pytest's closing line."""
     passed = terminalreporter.stats.get("passed", [])
+    seconds: defaultdict[str, float] = defaultdict(float)
+    for report in (one for reports in terminalreporter.stats.values() for one in reports if isinstance(one, pytest.TestReport)):
+        seconds[report.nodeid.partition("::")[0]] += report.duration  # set-up and tear-down have reports of their own
+    if long := sorted(((spent, file) for file, spent in seconds.items() if spent >= _LEAST_SECONDS), reverse=True)[:_FILES]:
+        terminalreporter.section(f"files that took {_LEAST_SECONDS} seconds or more, of {sum(seconds.values()):.0f} in all")
+        for spent, file in long:
+            terminalreporter.write_line(f"{spent:5.0f} s {file}")
     counts = Counter(value for report in passed for name, value in report.user_properties if name == WITNESS)
     terminalreporter.section("witnesses of the tests on real guests")
     for witness, count in sorted(counts.items()):
