@@ -67,20 +67,6 @@ def machine() -> str:
     )
 
 
-def publish(name: str, title: str, command: str, budgets: Sequence[Budget], body: Sequence[str], *, folder: Path = PAGES) -> int:
-    """Write the page, print it, and return the exit status: 1 where a budget was missed."""
-    lines = [f"# {title}", "", f"Written by `{command}`; run that to change it.", ""]
-    lines += [f"- {budget.sentence()}" for budget in budgets]
-    lines += ["", machine(), "", *body]
-    text = "\n".join(lines) + "\n"
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{name}.md").write_text(text, encoding="utf-8")
-    print(text)
-    missed = [budget.sentence() for budget in budgets if not budget.kept]
-    print("\n".join(missed) or "every budget was kept")
-    return 1 if missed else 0
-
-
 def _cell(value: object) -> str:
     if value is None:
         return ""

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import argparse
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -14,15 +13,13 @@ from pathlib import Path
 
 from benchmarks import summary
 from benchmarks.page import PAGES
-from benchmarks.registry import COMMANDS, SUBJECTS, Command
+from benchmarks.registry import SUBJECTS
 from benchmarks.subject import Size, Subject, read, run, write
-
-ROOT = Path(__file__).resolve().parents[1]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run what was asked for, one after another."""
-    every: dict[str, Subject | Command] = {one.name: one for one in (*SUBJECTS, *COMMANDS)}
+    every = {one.name: one for one in SUBJECTS}
     parser = argparse.ArgumentParser(prog="python -m benchmarks.run", description="Measure, and write the pages of docs/benchmarks.")
     parser.add_argument("subjects", nargs="*", metavar="SUBJECT", help=f"which; all by default: {', '.join(every)}")
     parser.add_argument("--size", choices=[size.value for size in Size], default=Size.SMALL.value)
@@ -42,23 +39,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1 if failed else 0
 
 
-def _one(subject: Subject | Command, size: Size, seed: int, folder: Path, *, pages: bool) -> list[str]:
+def _one(subject: Subject, size: Size, seed: int, folder: Path, *, pages: bool) -> list[str]:
     """Run one subject; what failed, in sentences."""
     if pages:
-        return write(subject, folder) if isinstance(subject, Subject) and read(subject.name, folder) is not None else []
+        return write(subject, folder) if read(subject.name, folder) is not None else []
     began = time.monotonic()
     print(f"{subject.name}, size {size.value}, seed {seed}", flush=True)
-    failed = _command(subject, size, folder) if isinstance(subject, Command) else run(subject, size, seed, folder)
+    failed = run(subject, size, seed, folder)
     print(f"{subject.name}: {time.monotonic() - began:.0f} s", flush=True)
     return failed
-
-
-def _command(command: Command, size: Size, folder: Path) -> list[str]:
-    arguments = command.arguments(size)
-    if arguments is None:
-        return []
-    done = subprocess.run([sys.executable, "-m", command.module, *arguments, f"--folder={folder}"], cwd=ROOT, check=False)
-    return [f"{command.name}: status {done.returncode}"] if done.returncode else []
 
 
 if __name__ == "__main__":

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 import uuid
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from random import Random
 
@@ -44,7 +46,7 @@ def fill(database_url: str, placement_url: str, count: int, seed: int = 1, *, gu
     fleet.healer.start()
     with database.write() as connection:
         flavors.create(connection, FlavorRecord(id="bench", flavor=FLAVOR))
-    agents, made = [], 0
+    agents, made, known = [], 0, False
     for number in range(count):
         state = empty(rng.choice(SHAPES))
         host = str(uuid.uuid4())
@@ -54,7 +56,10 @@ def fill(database_url: str, placement_url: str, count: int, seed: int = 1, *, gu
             hosts.register(connection, host_id=host, name=f"c{number:04}", report=report, token_hash=digest, lease_seconds=86400)
         fleet.providers.sync(host)
         full = crowded(state, rng.choice(guests_each), rng) if guests_each else filled(state, rng.choice(SHARES), rng)
-        _allocate(embedded.app, host, full)
+        if known:
+            _copy_allocations(placement_url, host, full)
+        else:
+            known = _allocate(embedded.app, host, full)
         _store(database, host, full)
         agents.append((token, 1 + len(full.ledger.claims)))
         made += len(full.ledger.claims)
@@ -65,10 +70,10 @@ def fill(database_url: str, placement_url: str, count: int, seed: int = 1, *, gu
     return Filled(agents=tuple(agents), guests=made)
 
 
-def _allocate(app: Wsgi, host: str, full: HostState) -> None:
-    """The allocations of all of the host's guests in one request: one each, as a create makes them, takes four times as long."""
+def _allocate(app: Wsgi, host: str, full: HostState) -> bool:
+    """The allocations of all of the host's guests in one request; whether it has guests."""
     if not full.ledger.claims:
-        return
+        return False
     owner = {
         "project_id": DEFAULT_OWNER.project,
         "user_id": DEFAULT_OWNER.user,
@@ -79,6 +84,24 @@ def _allocate(app: Wsgi, host: str, full: HostState) -> None:
     with httpx.Client(transport=httpx.WSGITransport(app=app), base_url="http://placement.embedded") as http:
         headers = {"X-Auth-Token": "admin", "OpenStack-API-Version": MICROVERSION}
         http.post("/allocations", json=body, headers=headers).raise_for_status()
+    return True
+
+
+def _copy_allocations(url: str, host: str, full: HostState) -> None:
+    """The rows that Placement would write for the host's guests, like those of an earlier host. A request takes 15 ms for each guest."""
+    with closing(sqlite3.connect(url.removeprefix("sqlite:///"), timeout=60)) as connection, connection:
+        classes = dict(connection.execute("SELECT name, id FROM resource_classes"))
+        (provider,) = connection.execute("SELECT id FROM resource_providers WHERE uuid = ?", (host,)).fetchone()
+        connection.executemany(
+            "INSERT INTO consumers (created_at, updated_at, uuid, project_id, user_id, generation, consumer_type_id)"
+            " SELECT created_at, updated_at, ?, project_id, user_id, generation, consumer_type_id FROM consumers LIMIT 1",
+            [(claim.guest,) for claim in full.ledger.claims],
+        )
+        connection.executemany(
+            "INSERT INTO allocations (created_at, resource_provider_id, consumer_id, resource_class_id, used)"
+            " VALUES (datetime('now'), ?, ?, ?, ?)",
+            [(provider, claim.guest, classes[name], used) for claim in full.ledger.claims for name, used in amounts(claim.fit, full)],
+        )
 
 
 def _store(database: Database, host: str, full: HostState) -> None:

@@ -20,12 +20,12 @@ from pinfold.api.image.catalog import image_id
 
 
 @contextmanager
-def filled_api(hosts: int, *, guests_each: Sequence[int] = ()) -> Iterator[tuple[Filled, Process, str]]:
+def filled_api(hosts: int, *, guests_each: Sequence[int] = (), seed: int = 1) -> Iterator[tuple[Filled, Process, str]]:
     """What a fleet was filled with, the API process that serves it, and the address of its database."""
     with tempfile.TemporaryDirectory(prefix="pf-filled-") as name, ExitStack() as stack:
         folder = Path(name)
         databases = [f"sqlite:///{folder}/{which}.sqlite" for which in ("pinfold", "placement")]
-        made = fill(databases[0], databases[1], hosts, guests_each=guests_each)
+        made = fill(databases[0], databases[1], hosts, seed, guests_each=guests_each)
         process = _api_on(folder, *databases)
         stack.callback(process.kill)
         started(process)
