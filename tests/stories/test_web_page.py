@@ -177,7 +177,11 @@ def test_a_guest_is_found_by_a_part_of_its_name(fleet: Fleet) -> None:
     found = fleet.http.get("/ui?guest=WE").text
     assert f'href="/ui/guests/{web}">web</a>: ' in found
     assert 'on <a href="/ui/hosts/c1">' in found
-    assert "No guest." in fleet.http.get("/ui?guest=nobody").text
+    for text in ("nobody", "%", "w_b", "/", "ö"):
+        assert "No guest." in fleet.http.get("/ui", params={"guest": text}).text
+    lift = fleet.create("ÖL_100%", "share", host="c1")
+    for text in ("%", "l_1", "öl", "Ö"):
+        assert f'href="/ui/guests/{lift}">' in fleet.http.get("/ui", params={"guest": text}).text
 
 
 def test_a_flavor_that_fits_nowhere_has_the_nearest_miss(fleet: Fleet) -> None:

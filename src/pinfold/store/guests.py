@@ -40,10 +40,13 @@ from pinfold.store.schema import claim, guest
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuestFilter:
-    """Which guests a listing shows: every field that is not None must match. `host` is an id, `name` a predicate on the name."""
+    """Which guests a listing shows: every field that is not None must match. `host` is an id, `name` a predicate on the name, and
+    `name_has` a part of it; letters of ASCII match in either case.
+    """
 
     project: str | None = None
     name: Callable[[str], bool] | None = None
+    name_has: str | None = None
     host: str | None = None
     image: str | None = None
     ids: tuple[str, ...] | None = None
@@ -382,12 +385,14 @@ def page(
         if after is None:
             raise InvalidRequest(f"marker {marker}: no such guest", key="marker")
         conditions.append(sa.or_(guest.c.created < after[0], sa.and_(guest.c.created == after[0], guest.c.id < after[1])))
-    if wanted.name is None:
+    if wanted.name is None and wanted.name_has is None:
         query = sa.select(guest).where(*conditions).order_by(*order).limit(limit)
         return tuple(guest_rows.record(row) for row in connection.execute(query).mappings())
-    # Read only names first: a row is large, and most rows do not match.
-    test, named = wanted.name, connection.execute(sa.select(guest.c.id, guest.c.name).where(*conditions).order_by(*order))
-    return _in_order(connection, list(islice((row[0] for row in named if test(row[1])), limit)))
+    # Read only names first, from their index: a row is large, and most rows do not match.
+    test, names_first = wanted.name, sa.select(guest.c.id, guest.c.name).where(*conditions).order_by(*order)
+    if test is None:
+        return _in_order(connection, [row[0] for row in connection.execute(names_first.limit(limit))])
+    return _in_order(connection, list(islice((row[0] for row in connection.execute(names_first) if test(row[1])), limit)))
 
 
 def orders(connection: sa.Connection, host: HostId) -> tuple[tuple[GuestRecord, ClaimRecord], ...]:
@@ -442,6 +447,8 @@ def _conditions(wanted: GuestFilter) -> list[Any]:
     conditions: list[Any] = [column == value for column, value in equal.items() if value is not None]
     if wanted.ids is not None:
         conditions.append(guest.c.id.in_(wanted.ids))
+    if wanted.name_has is not None:
+        conditions.append(guest.c.name.icontains(wanted.name_has, autoescape=True))
     if wanted.failed is not None:
         conditions.append(guest.c.fault != "" if wanted.failed else guest.c.fault == "")
     if wanted.changed_since is not None:

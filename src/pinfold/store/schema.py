@@ -93,7 +93,7 @@ guest = sa.Table(
     sa.Column("deleted", _TIME),
     sa.Index("ix_guest_host", "host"),
     sa.Index("ix_guest_project", "project"),
-    sa.Index("ix_guest_created_id", "created", "id"),
+    sa.Index("ix_guest_created_id_name", "created", "id", "deleted", "name"),
 )
 
 claim = sa.Table(

@@ -162,5 +162,7 @@ def _found(services: ApiServices, text: str, names: Mapping[HostId, str]) -> Seq
     if not text:
         return ()
     with services.database.read() as connection:
-        found = guests.page(connection, GuestFilter(name=lambda name: text.lower() in name.lower()), limit=_MOST_FOUND)
+        # SQLite knows the case of ASCII alone.
+        wanted = GuestFilter(name_has=text) if text.isascii() else GuestFilter(name=lambda name: text.lower() in name.lower())
+        found = guests.page(connection, wanted, limit=_MOST_FOUND)
     return [(one.id, one.name, one.observed.value, names.get(one.host) if one.host else None) for one in found]
