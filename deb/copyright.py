@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from email.message import Message
 from importlib.metadata import Distribution
+from typing import cast
 
 from deb.distributions import canonical, licences
 
@@ -30,7 +32,7 @@ def copyright_file(carried: Sequence[Distribution]) -> str:
 
 def _paragraphs(one: Distribution) -> str:
     texts = licences(one)
-    metadata = one.metadata
+    metadata = _metadata(one)
     expression = metadata.get("License-Expression") or metadata.get("License") or "see below"
     name = f"{canonical(metadata['Name'])}-{one.version}"
     body = [line for file, text in texts.items() for line in (f"{file}:", "", *text.splitlines(), "")]
@@ -46,12 +48,17 @@ def _paragraphs(one: Distribution) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _metadata(one: Distribution) -> Message:
+    """The metadata, as the message that it is in every Python; the type that it has promises less."""
+    return cast("Message", one.metadata)
+
+
 def _source(one: Distribution) -> str:
     """The address where the package says that its source is; else that of its pages; else the index that it came from."""
-    said = dict(url.split(", ", 1) for url in one.metadata.get_all("Project-URL") or ())
+    said = dict(url.split(", ", 1) for url in _metadata(one).get_all("Project-URL") or ())
     urls = {label.lower().strip(): url for label, url in said.items()}
     labels = ("source", "source code", "repository", "code", "github", "homepage")
-    return next((urls[label] for label in labels if label in urls), one.metadata.get("Home-page") or "the Python Package Index")
+    return next((urls[label] for label in labels if label in urls), _metadata(one).get("Home-page") or "the Python Package Index")
 
 
 def _tops(one: Distribution) -> list[str]:

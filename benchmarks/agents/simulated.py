@@ -26,7 +26,7 @@ from pinfold.agent.wire import Hello
 from pinfold.core.encoding import json_text
 from pinfold.core.fit.answer import Strategy
 from pinfold.core.host import HostState
-from pinfold.host.loop_events import Tick, now
+from pinfold.host.loop_events import Log, Tick, now
 from pinfold.host.survey import Survey
 from pinfold.store.records import HostReport
 
@@ -96,7 +96,7 @@ class SimulatedAgent:
                 self._soon(self._later(events.Saved(memory=action.memory, when=now())))
             case actions.SaveStories():
                 self._soon(self._later(events.StoriesSaved(stories=action.stories, when=now())))
-            case actions.Log() | actions.Announce():
+            case Log() | actions.Announce():
                 pass
             case _:
                 self._soon(self._send(action))

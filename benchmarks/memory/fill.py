@@ -12,8 +12,9 @@ from random import Random
 import httpx
 
 from benchmarks.schedule.fleet import ASKS, SHAPES, crowded, empty, filled
-from pinfold.accounting.client import CONSUMER_TYPE, DEFAULT_OWNER, MICROVERSION
+from pinfold.accounting.client import DEFAULT_OWNER, MICROVERSION
 from pinfold.accounting.embedded import EmbeddedPlacement, Wsgi, load, unload
+from pinfold.accounting.placement_responses import CONSUMER_TYPE
 from pinfold.accounting.resources import amounts
 from pinfold.api.agent.tokens import make_token
 from pinfold.core.host import HostState

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 from msgspec.structs import replace
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Response, expect
 from tests.build.hosts import report
 from tests.rig.browser import PATIENCE_MS, needs_chromium, opened, sign_in, violations
 from tests.rig.client import SHARE
@@ -226,8 +226,12 @@ def test_nothing_moves_for_those_who_want_no_motion(browser: Browser, url: str) 
 
 def test_the_scripts_and_the_page_are_small(page: Page) -> None:
     sizes: dict[str, int] = {}
-    page.on("response", lambda answer: sizes.setdefault(answer.request.resource_type, 0))
-    page.on("response", lambda answer: sizes.__setitem__(answer.request.resource_type, sizes[answer.request.resource_type] + _size(answer)))
+
+    def add(answer: Response) -> None:
+        kind = answer.request.resource_type
+        sizes[kind] = sizes.get(kind, 0) + _size(answer)
+
+    page.on("response", add)
     page.goto("/ui/hosts/c1")
     page.wait_for_load_state("load")
     assert sizes["script"] <= 60 * 1024

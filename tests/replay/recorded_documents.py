@@ -137,7 +137,8 @@ def fit_answer(answer: Any) -> Any:
     """The answer of `fit` on one host, or a refused start or replacement."""
     out = answer.get("out")
     if isinstance(out, dict) and "candidates" in out:
-        (one,) = (*out["candidates"], *out["refusals"])
+        found: list[Any] = [*out["candidates"], *out["refusals"]]
+        (one,) = found
         rest = {key: out[key] for key in ("not_acted_upon", "warnings", "xml") if key in out}
         placed = {"fits": True, "host": one["host"], "placement": placement(_read_fit(one["fit"], "fit"))} if "fit" in one else _one(one)
         return answer | {"out": placed | rest}

@@ -11,6 +11,7 @@ from pinfold.core.identity import GuestId, HostId
 from pinfold.core.repair_question import RepairAnswer, RepairQuestion, RepairResult
 from pinfold.store import repairs
 from pinfold.store.database import Database
+from pinfold.store.schema import guest_repair
 
 
 def test_a_repair_is_asked_for_answered_and_asked_for_again(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -43,7 +44,7 @@ def test_a_repair_is_asked_for_answered_and_asked_for_again(database: Database, 
     with database.write() as connection:
         repairs.ask(connection, guest, c1)
         monkeypatch.setattr(repairs, "VALID_SECONDS", -1.0)
-        monkeypatch.setattr(repairs, "_PENDING", repairs._OPEN & (repairs.guest_repair.c.asked < 0))
+        monkeypatch.setattr(repairs, "_PENDING", repairs._OPEN & (guest_repair.c.asked < 0))
         assert repairs.questions(connection, c1) == (), "an agent is not asked for long"
         silent = repairs.of_guest(connection, guest)
         assert silent is not None and (silent.waits, silent.result) == (False, None)

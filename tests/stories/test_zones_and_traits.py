@@ -10,7 +10,7 @@ from tests.build.hosts import report
 from tests.rig.client import compute, server_body
 from tests.rig.in_process import Fleet
 
-from pinfold.api.compute.versions import ROOT
+from pinfold.api.compute.links import ROOT
 from pinfold.api.image.catalog import image_id
 from pinfold.core import host_features
 from pinfold.store.records import PROCESSOR_REFUSED

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.real.cli.conftest import Pinfold
@@ -38,7 +39,7 @@ def test_an_emulator_beside_a_realtime_vcpu_is_moved_by_the_command_that_doctor_
     assert _answer(real_pinfold, "starvation")["words"] == "1 realtime vCPU on pCPU 1, where no overhead thread may run"
 
 
-def _answer(pinfold: Pinfold, check: str, status: int = 0) -> dict[str, object]:
+def _answer(pinfold: Pinfold, check: str, status: int = 0) -> dict[str, Any]:
     found = [one for one in json.loads(pinfold("doctor", "--json", status=status).stdout)["checks"] if one["check"] == check]
     assert len(found) == 1, found
     return dict(found[0])

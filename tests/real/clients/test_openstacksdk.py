@@ -48,8 +48,9 @@ def test_a_servers_life(cloud: Connection) -> None:
 
 def test_listings_of_many_pages(cloud: Connection) -> None:
     flavor = cloud.compute.create_flavor(name="pages", vcpus=1, ram=1, disk=0)
-    image = cloud.image.find_image("probe").id
-    made = [cloud.compute.create_server(name=f"p{n}", flavor_id=flavor.id, image_id=image, networks="none").id for n in range(5)]
+    image = cloud.image.find_image("probe")
+    assert image is not None
+    made = [cloud.compute.create_server(name=f"p{n}", flavor_id=flavor.id, image_id=image.id, networks="none").id for n in range(5)]
     assert [server.id for server in cloud.compute.servers(limit=2, name="p")] == made[::-1]
     for server in made:
         cloud.compute.delete_server(server)

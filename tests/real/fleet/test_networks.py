@@ -170,7 +170,7 @@ def test_interfaces_are_attached_and_detached_by_the_real_client(connected: Conn
     openstack(f"server add fixed ip --fixed-ip-address 192.0.2.17 vm3 {network_id('lan')}")
     assert openstack("server show vm3 -f json")["addresses"] == {"lan": ["192.0.2.10", "192.0.2.17"]}
     until(lambda: [port["status"] for port in ports_of(up, server)] == ["ACTIVE", "ACTIVE"], "both are attached")
-    until(lambda: record_of(up, server).request.nics == 2, "the record in the domain follows")
+    until(lambda: (asked := record_of(up, server).request) is not None and asked.nics == 2, "the record in the domain follows")
     placed = up.api.ask("GET", f"/v1/servers/{server}/placement", status=200)
     assert placed["claim"]["fit"]["overhead_millicpu"] == booked + 20
     with contextlib.suppress(AssertionError):  # the client fails too, unless the agent of a busy machine takes longer than the API waits

@@ -56,6 +56,7 @@ def settled(bench: Bench, guest: HostGuest) -> bool:
     """
     now = bench.guest(guest.name)
     verdict = verify(bench.driver, bench.settings, now, online=bench.driver.topology().online)
+    assert verdict.masks is not None
     own = {str(cpus) for cpus in verdict.masks.vcpus}
     for finding in verdict.drift:
         assert finding.thread_class is ThreadClass.EMULATOR and finding.observed in own, finding.sentence()

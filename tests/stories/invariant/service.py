@@ -114,7 +114,7 @@ class Service(RuleBasedStateMachine):
             if fault is not None:
                 faultpoints._hits.clear()
                 patch.setenv("PINFOLD_FAULT", f"{fault[0]}:kill:{fault[1]}")
-                patch.setattr(faultpoints.os, "kill", _die)
+                patch.setattr("pinfold.faultpoints.os.kill", _die)
             try:
                 yield
             except DiedError:

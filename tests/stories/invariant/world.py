@@ -19,7 +19,6 @@ from pinfold.agent.actions import (
     Announce,
     Audit,
     Confirm,
-    Log,
     Look,
     Perform,
     PollOrders,
@@ -40,14 +39,12 @@ from pinfold.agent.events import (
     FindingsSent,
     HostFacts,
     Looked,
-    Moment,
     OrdersRead,
     Outcome,
     Performed,
     Reported,
     Saved,
     StoriesSaved,
-    Tick,
     Verified,
     Welcomed,
 )
@@ -63,6 +60,7 @@ from pinfold.core.host import Claim, Foreign
 from pinfold.core.identity import ClaimId
 from pinfold.core.request.model import EmulatorPolicy
 from pinfold.drivers.port import GuestState, Record
+from pinfold.host.loop_events import Log, Moment, Tick
 from pinfold.host.survey import Survey
 
 TURN_SECONDS = 40.0
