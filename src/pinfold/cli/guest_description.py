@@ -29,7 +29,7 @@ def describe_guest(configuration: Configuration, options: GuestOptions, name: st
     Raises `InvalidRequest` that names the wrong option, file or key.
     """
     from pinfold.core.request.compile import compile_request
-    from pinfold.drivers.port import DeviceCounts
+    from pinfold.drivers.driver_kind import DeviceCounts
     from pinfold.drivers.registry import kind_of
 
     flavor = _flavor(configuration, options)

@@ -6,8 +6,9 @@ import re
 from typing import Final
 
 from pinfold.core.cpu_model import DEFAULT_CPU, CpuModel
+from pinfold.drivers.driver_kind import DriverKind, Witness
 from pinfold.drivers.kvm.machine import machine_of
-from pinfold.drivers.port import Driver, DriverKind, Witness
+from pinfold.drivers.port import Driver
 
 __all__ = ["DEFAULT_URI", "kind_of", "machine_of", "open_driver", "refusal"]
 

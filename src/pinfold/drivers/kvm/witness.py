@@ -11,8 +11,9 @@ from msgspec.structs import replace
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.overhead import ObservedThread, ThreadClass
+from pinfold.drivers.driver_kind import Witness
 from pinfold.drivers.kvm import thread_class
-from pinfold.drivers.port import Observation, Witness
+from pinfold.drivers.port import Observation
 from pinfold.linux import cgroup, procfs
 
 PROCFS = "procfs"

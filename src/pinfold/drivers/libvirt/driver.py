@@ -28,6 +28,7 @@ from pinfold.core.printable import shell_line
 from pinfold.core.request.guest_hardware import SecureBoot
 from pinfold.core.request.model import GuestRequest
 from pinfold.core.topology import Topology
+from pinfold.drivers.driver_kind import Witness
 from pinfold.drivers.kvm import deadline, process, thread_moves
 from pinfold.drivers.libvirt import (
     capabilities,
@@ -49,7 +50,7 @@ from pinfold.drivers.libvirt.connection import Connection, absent_is_fine, libvi
 from pinfold.drivers.libvirt.guest_cpu import HostCpu
 from pinfold.drivers.libvirt.guests import Guests
 from pinfold.drivers.libvirt.threads import Threads
-from pinfold.drivers.port import Event, GuestShape, GuestSpec, HostGuest, Interface, Observation, Record, Witness
+from pinfold.drivers.port import Event, GuestShape, GuestSpec, HostGuest, Interface, Observation, Record
 from pinfold.linux import cgroup, procfs, sysfs
 
 _log = logging.getLogger(__name__)

@@ -10,11 +10,12 @@ from pathlib import Path
 from pinfold.core.cpu_model import CpuModel
 from pinfold.core.topology import Topology
 from pinfold.drivers.checkup import Check, Checkup, Needs
+from pinfold.drivers.driver_kind import AnotherHost, DeviceCounts, Witness
 from pinfold.drivers.kvm.machine import LAB_MARK
 from pinfold.drivers.libvirt import capabilities, definition, hardware, prerequisites, state_files
 from pinfold.drivers.libvirt.address import Address, address
 from pinfold.drivers.libvirt.capabilities import BuildContext
-from pinfold.drivers.port import AnotherHost, DeviceCounts, Driver, GuestSpec, Witness
+from pinfold.drivers.port import Driver, GuestSpec
 from pinfold.linux import grants, procfs, sysfs
 
 

@@ -8,11 +8,12 @@ from typing import Any, Final
 
 from pinfold.core.drift import ExpectedMasks
 from pinfold.core.overhead import ObservedThread
+from pinfold.drivers.driver_kind import Witness
 from pinfold.drivers.kvm import qmp, thread_moves, witness
 from pinfold.drivers.libvirt import pins, status
 from pinfold.drivers.libvirt.connection import Connection, libvirt
 from pinfold.drivers.libvirt.guests import Guests
-from pinfold.drivers.port import GuestHangs, HostGuest, Observation, Witness
+from pinfold.drivers.port import GuestHangs, HostGuest, Observation
 from pinfold.linux import procfs
 
 _ASK_SECONDS: Final = 3.0

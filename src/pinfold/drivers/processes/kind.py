@@ -8,7 +8,8 @@ from pinfold.core.cpu_model import CpuModel
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.topology import Topology
 from pinfold.drivers.checkup import Checkup, Needs
-from pinfold.drivers.port import AnotherHost, DeviceCounts, Driver, GuestSpec, Witness
+from pinfold.drivers.driver_kind import AnotherHost, DeviceCounts, Witness
+from pinfold.drivers.port import Driver, GuestSpec
 from pinfold.drivers.processes.driver import URI, ProcessesDriver, refuse
 
 
