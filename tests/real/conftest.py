@@ -27,7 +27,9 @@ class Kind:
 
 
 KINDS = tuple(Kind(kvm=kvm, cgroups=cgroups) for kvm in (True, False) for cgroups in (True, False))
-
+HAS_KVM = os.path.exists("/dev/kvm")
+# Where there is KVM, it shows what cgroups do, and TCG what emulation does: TCG with cgroups would add time and hardly anything else.
+_KINDS = [pytest.param(kind, marks=pytest.mark.slow if HAS_KVM and not kind.kvm and kind.cgroups else (), id=str(kind)) for kind in KINDS]
 
 HANGS_SECONDS = 900
 """A test that takes so long hangs. Real parts on a busy machine take their time."""
@@ -56,11 +58,11 @@ def lab_possible() -> None:
         pytest.skip(f"a lab needs {'; '.join(lacking)}")
 
 
-@pytest.fixture(scope="module", params=KINDS, ids=str)
+@pytest.fixture(scope="module", params=_KINDS)
 def lab(request: pytest.FixtureRequest, lab_name: str, lab_possible: None) -> Iterator[LabHost]:
     """A lab host with the machine's own topology, one for each of KVM and TCG, with and without cgroups."""
     kind: Kind = request.param
-    if kind.kvm and not os.path.exists("/dev/kvm"):
+    if kind.kvm and not HAS_KVM:
         pytest.skip("this machine has no /dev/kvm")
     with LabHost(f"{lab_name}-{kind}", kvm=kind.kvm, cgroups=kind.cgroups) as host:
         yield host

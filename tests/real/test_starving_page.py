@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from tests import starving_page
-from tests.real.conftest import KINDS, Kind
+from tests.real.conftest import HAS_KVM, KINDS, Kind
 
 from pinfold.lab.daemon import LabHost
 
@@ -32,7 +32,6 @@ daemon-reload) ;;
 *) exit 1 ;;
 esac
 """
-HAS_KVM = os.path.exists("/dev/kvm")
 KINDS_OF_GUESTS = [
     pytest.param(kind, marks=() if kind.kvm == HAS_KVM else pytest.mark.slow, id=str(kind)) for kind in KINDS if kind.kvm == kind.cgroups
 ]
