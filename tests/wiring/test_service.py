@@ -26,8 +26,9 @@ from pinfold.config.fleet import ApiSettings, FleetSettings
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.settings import HostSettings
 from pinfold.store.database import Database, upgrade
+from pinfold.wiring.api import serve_api
 from pinfold.wiring.service import open_service
-from pinfold.wiring.up import serve_api
+from pinfold.wiring.tending import FEW
 
 __all__ = ["embedded", "placement_file"]
 
@@ -109,7 +110,8 @@ class _Threads(ThreadingMixIn, WSGIServer):
     daemon_threads = True
 
 
-def test_the_service_answers_while_its_hosts_are_compared_with_placement(tmp_path: Path, embedded: Embedded) -> None:
+@pytest.mark.parametrize("count", [1, FEW + 1], ids=["few hosts", "more hosts"])
+def test_the_service_answers_while_its_hosts_are_compared_with_placement(tmp_path: Path, embedded: Embedded, count: int) -> None:
     compares, may = threading.Event(), threading.Event()
 
     def slow(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
@@ -123,13 +125,14 @@ def test_the_service_answers_while_its_hosts_are_compared_with_placement(tmp_pat
         asked = settings(tmp_path, RemotePlacement(url=f"http://127.0.0.1:{server.server_port}"))
         database = Database(asked.database)
         upgrade(database)
-        host = add_host(database, "c1")
+        host = [add_host(database, f"c{number}") for number in range(count)][-1]
         database.close()
         with (
             open_service(asked, no_auth=True) as service,
             httpx.Client(transport=InProcess(service.app), base_url="http://localhost") as http,
         ):
-            assert compares.wait(60)
+            if count <= FEW:  # it has waited for them; with more hosts it begins after the first requests
+                assert compares.is_set()
             assert (http.get("/healthz").status_code, http.get("/healthz").json()["hosts"]) == (200, "comparing")
             may.set()
             until(lambda: http.get("/healthz").json()["hosts"] == "compared", "health says that the comparison is over")

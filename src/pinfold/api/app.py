@@ -131,9 +131,9 @@ def create_app(services: ApiServices) -> FastAPI:
     )
     app.state.services = services
     errors.install(app, _methods)
-    for router in ROUTERS:
-        app.include_router(router)
-    app.include_router(unsupported.router)
+    for router in (*ROUTERS, unsupported.router):
+        # Not `include_router`: it would make every route a second time at the first request, and search for each request twice.
+        app.router.routes.extend(router.routes)
     app.add_api_route(HEALTH, shared(_healthz), methods=["GET"], tags=["service"])
     if services.placement_app is not None:
         placement = _Placement(services.placement_app)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import numpy as np
 from msgspec import Struct, structs
@@ -238,9 +238,25 @@ def entry(found: HostLedger) -> Entry:
 
 def counts_of(state: HostState) -> Counts:
     """Count a host. Hosts that are alike share the frame: a fleet has many of them."""
-    return count_host(state, _frame(structs.replace(state, ledger=Ledger(), revision=0, name="")))
+    # The store reads equal texts once, so hosts that are alike have the same parts. To compare these by value takes longer than to count.
+    parts = (state.topology, state.pools, state.limits)
+    key = (*map(id, parts), state.disk_gib, state.traits)
+    known = _frames.get(key)
+    if known is None:
+        found = parts, _frame(structs.replace(state, ledger=Ledger(), revision=0, name=""))
+        with _framing:
+            if len(_frames) >= _MOST_FRAMES:
+                _frames.clear()
+            known = _frames[key] = found
+    return count_host(state, known[1])
 
 
 @lru_cache(maxsize=256)
 def _frame(bare: HostState) -> Frame:
     return Frame(bare)
+
+
+_MOST_FRAMES: Final = 1024
+_framing: Final = threading.Lock()
+_frames: Final[dict[tuple[object, ...], tuple[tuple[object, ...], Frame]]] = {}
+"""Frames by the identity of what they are made of; that is kept with each, so that no other value gets its identity."""

@@ -24,8 +24,10 @@ class Freshness:
         self._looked = float("-inf")
 
     def look(self) -> None:
-        """Bring the index up to date if the last look was long enough ago. Raises `Unavailable`."""
-        if self._clock() - self._looked < self._seconds or not self._lock.acquire(blocking=False):
+        """Bring the index up to date if the last look was long enough ago. Waits only for the first look ever, before which there is
+        nothing. Raises `Unavailable`.
+        """
+        if self._clock() - self._looked < self._seconds or not self._lock.acquire(blocking=self._looked == float("-inf")):
             return
         try:
             self._read()

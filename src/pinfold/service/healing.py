@@ -111,6 +111,15 @@ class Healer:
         self.compared = False
         """Whether this process has compared all hosts with Placement since its start."""
 
+    def prepare(self) -> int:
+        """Create Placement's names, so that a Placement that cannot be used is known at once. Returns how many hosts there are to compare.
+
+        Raises `Unavailable`, and `InvalidRequest` for a Placement that refuses us.
+        """
+        self._providers.name_things()
+        with self._database.read() as connection:
+            return hosts.count(connection)
+
     def start(self) -> HealSummary:
         """Load the scheduler's index, create Placement's names (resource class, traits), and heal all hosts. Raises `Unavailable`.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import faulthandler
+import gc
 import os
 import sys
 from collections.abc import Callable
@@ -22,17 +23,22 @@ if TYPE_CHECKING:
 
 
 class ServiceProcesses:
-    """The service's processes, imported only when one is run, because a command on one host does not need them."""
+    """The service's processes, imported only when one is run, because a command on one host does not need them.
+
+    They load without the garbage collector, which would look at all modules again and again. It begins when the server starts.
+    """
 
     def up(self, settings: FleetSettings, *, no_auth: bool, ready: Callable[[Any], None]) -> None:
         """See `wiring.up`."""
+        gc.disable()
         from pinfold.wiring.up import up
 
         up(settings, no_auth=no_auth, ready=ready)
 
     def api(self, settings: FleetSettings, *, no_auth: bool, ready: Callable[[str], None]) -> None:
-        """See `wiring.up`."""
-        from pinfold.wiring.up import serve_api
+        """See `wiring.api`."""
+        gc.disable()
+        from pinfold.wiring.api import serve_api
 
         serve_api(settings, no_auth=no_auth, ready=ready)
 

@@ -61,6 +61,7 @@ class _Server(uvicorn.Server):
         # What is loaded now (Placement, the routes, the index) lives as long as the process: the collector need not check it again.
         gc.collect()
         gc.freeze()
+        gc.enable()
         await super().startup([])
         listeners = [self._listener(listening, self._service.services.connections) for listening in sockets or []]
         self.servers = listeners  # type: ignore[assignment]

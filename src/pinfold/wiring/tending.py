@@ -15,6 +15,10 @@ from pinfold.service.fleet import Fleet
 
 START_SECONDS: Final = 1.0
 """How long a start waits for the comparison with Placement. A fleet that takes longer is served while it goes on."""
+FEW: Final = 50
+"""A start waits for the comparison of at most so many hosts: more take longer than that."""
+_FIRST_SECONDS: Final = 2.0
+"""How long the comparison of more hosts leaves the processor to the first requests."""
 _GRACE_SECONDS: Final = 5
 _AWAY_SECONDS: Final = 2.0
 """How often a peer that is away is tried again."""
@@ -30,9 +34,11 @@ class _Start:
         self._gone_on = False
         self._error: Exception | None = None
 
-    def end(self) -> None:
-        """The comparison is over, or is tried again later."""
+    def end(self) -> bool:
+        """The comparison is over, or goes on later. Returns whether the service may still have waited for it."""
+        waited = not self._over.is_set()
         self._over.set()
+        return waited
 
     def fail(self, error: Exception) -> bool:
         """Whether the service still waits, and now ends with this error."""
@@ -54,7 +60,8 @@ class _Start:
 
 @contextmanager
 def tended(fleet: Fleet, placement: Placement, seconds: float, *, quiet_seconds: float) -> Iterator[None]:
-    """Compare all hosts, then repair at once and every so many seconds, until the block ends. It begins after `START_SECONDS` at most.
+    """Compare all hosts, then repair at once and every so many seconds, until the block ends. It begins after `START_SECONDS` at most, and
+    with more than `FEW` hosts as soon as Placement has our names.
 
     After a run that failed because a peer was away, and after a change of a host could not be written to Placement, all hosts are compared
     as soon as the peer is back. Guests are placed again only after `quiet_seconds`: after a time without an API, every host is down until
@@ -67,6 +74,8 @@ def tended(fleet: Fleet, placement: Placement, seconds: float, *, quiet_seconds:
         while not ended.is_set():
             try:
                 if not whole:
+                    if fleet.healer.prepare() > FEW and start.end():
+                        ended.wait(_FIRST_SECONDS)
                     fleet.healer.start()
                     _log.info("Placement is what the store says")
                 whole = True

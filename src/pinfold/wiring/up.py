@@ -17,7 +17,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -40,9 +40,9 @@ from pinfold.host.lock import owning, state_folder
 from pinfold.lab import rom
 from pinfold.store import hosts
 from pinfold.wiring.agent import open_agent
-from pinfold.wiring.hangups import hearing_hangups, log_difference
+from pinfold.wiring.hangups import hearing_hangups
 from pinfold.wiring.http_server import server_of
-from pinfold.wiring.service import keeps_state, listening_socket, open_service, url_of
+from pinfold.wiring.service import listening_socket, open_service, url_of
 
 CLOUD: Final = "pinfold"
 TRIAL_NETWORK: Final = HostNetwork(name="trial", kind=NetworkKind.USER)
@@ -201,20 +201,3 @@ def _local(url: str) -> str:
     parts = urlsplit(url)
     host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(parts.hostname or "", "")  # noqa: S104
     return f"{parts.scheme}://{host}:{parts.port}" if host else url
-
-
-def serve_api(settings: FleetSettings, *, no_auth: bool, ready: Callable[[str], None]) -> None:
-    """Run only the API until SIGINT or SIGTERM; SIGHUP makes it read accounts and configuration again.
-
-    The state directory is created only if a database is in it.
-    """
-    if keeps_state(settings):
-        state_folder(settings.host)
-    with (
-        hearing_hangups() as hangups,
-        closing(listening_socket(settings.api)) as listening,
-        open_service(settings, no_auth=no_auth, hangups=hangups, heard=lambda: log_difference(settings)) as service,
-    ):
-        server = server_of(service, settings.api)
-        ready(url_of(settings.api, listening))
-        server.run(sockets=[listening])
