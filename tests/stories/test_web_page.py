@@ -17,8 +17,10 @@ from tests.rig.web_page import FORM, as_it_is, get, sign_in, text_of
 from tests.stories.test_drift import PART, STRAY, finds
 
 from pinfold.api.accounts import Account, Role
+from pinfold.api.ui.fleet import FleetQuery, fleet_mark
+from pinfold.api.ui.host_rows import ORDERS
 from pinfold.api.ui.pictures import Pictures
-from pinfold.api.ui.routes import changes
+from pinfold.api.ui.routes import CHANGED, changes
 from pinfold.api.ui.samples import ASK_SECONDS, OTHERS, PRESSURE_SECONDS, Samples
 from pinfold.api.ui.sessions import MOST_SESSIONS, SESSION_SECONDS, SESSIONS_PER_ACCOUNT, STREAMS_PER_ACCOUNT, Sessions
 from pinfold.core.identity import HostId
@@ -390,7 +392,30 @@ def test_a_stream_says_when_something_has_changed(fleet: Fleet) -> None:
         stream = changes(fleet.services, "alice", lambda: next(marks))
         return [await anext(stream), await anext(stream)]
 
-    assert asyncio.run(first_two()) == ["retry: 3000\n\n", "event: changed\ndata: changed\n\n"]
+    assert asyncio.run(first_two()) == ["retry: 3000\n\n", CHANGED]
+
+
+def test_a_stream_says_at_once_what_has_changed_since_its_page(fleet: Fleet) -> None:
+    async def begin(seen: str) -> list[str]:
+        stream = changes(fleet.services, "alice", lambda: "2", seen)
+        return [await anext(stream), await anext(stream)]
+
+    assert asyncio.run(begin("1")) == ["retry: 3000\n\n", CHANGED]
+
+
+def test_the_mark_of_a_page_is_that_of_its_stream_in_every_order(fleet: Fleet) -> None:
+    fleet.flavor("share", vcpus=2, **SHARE)
+    fleet.host("c1")
+    for sort in ORDERS:
+        page = fleet.http.get("/ui", params={"sort": sort, "flavor": "share"})
+        (seen,) = re.findall(r'data-live="/ui/live\?[^"]*seen=(-?\d+)"', page.text)
+        assert fleet_mark(fleet.services, FleetQuery(sort=sort, flavor="share")) == seen
+
+
+def test_a_stranger_is_not_asked_for_a_password_in_a_window_of_the_browser(fleet: Fleet) -> None:
+    stream = fleet.http.get("/ui/live", headers={"Accept": "text/event-stream", "Authorization": ""}, auth=as_it_is)
+    assert (stream.status_code, "www-authenticate" in stream.headers) == (401, False)
+    assert "Sign in at /ui/sign-in." in stream.text
 
 
 def test_sessions_expire_and_are_bounded() -> None:

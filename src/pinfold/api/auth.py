@@ -131,8 +131,9 @@ class Authentication:
             headers = [(b"location", b"/ui/sign-in" + ended), (b"content-length", b"0")]
             await send({"type": "http.response.start", "status": 303, "headers": headers})
             await send({"type": "http.response.body", "body": b""})
-        elif _is_page(scope) and token_of(_header(scope, b"cookie")):
-            await send_error(scope, send, 401, "The session has ended; sign in again at /ui/sign-in.")
+        elif _is_page(scope):  # without a challenge, which makes a browser ask for a password in a window of its own
+            said = "The session has ended; sign in again" if token_of(_header(scope, b"cookie")) else "Sign in"
+            await send_error(scope, send, 401, f"{said} at /ui/sign-in.")
         elif self._tokens is None:
             await send_error(scope, send, 401, "A name and a password are required.", _CHALLENGE)
         else:

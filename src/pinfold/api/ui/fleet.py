@@ -10,6 +10,7 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import urlencode
 
+import sqlalchemy as sa
 from markupsafe import Markup
 from msgspec import Struct
 
@@ -57,6 +58,7 @@ class FleetQuery(Struct, frozen=True, kw_only=True):
 def fleet_page(services: ApiServices, account: str, query: FleetQuery) -> str:
     """Every host in an order, a page of them at once, and the guests whose names hold a text."""
     with services.database.read() as connection:
+        before = _marks(connection)
         known = {one.flavor.name: one.flavor for one in flavors.all(connection)}
         astray = findings.page(connection, limit=_MOST_NAMED + 1, severity=Severity.DRIFT)
     flavor = known.get(query.flavor) or _usual(known.values())
@@ -78,7 +80,7 @@ def fleet_page(services: ApiServices, account: str, query: FleetQuery) -> str:
     return render(
         "fleet.html",
         account=account,
-        live=query.path().replace("/ui?", "/ui/live?", 1),
+        live=query.path(seen=_mark(before, loads)).replace("/ui?", "/ui/live?", 1),
         query=query,
         rows=[_drawn(services, row, loads.get(row.id)) for row in shown_rows],
         hosts=len(rows),
@@ -111,16 +113,26 @@ def fleet_page(services: ApiServices, account: str, query: FleetQuery) -> str:
 def fleet_mark(services: ApiServices, query: FleetQuery) -> str:
     """A text that changes when a host of the fleet changes, or what is known of the loads of those that a page shows."""
     with services.database.read() as connection:
-        drift = tuple(sorted(findings.drift_of_hosts(connection).items()))
-        marks = hosts.marks(connection)
-    loads = services.samples.lately(services.database, services.fleet.hosts, shown_hosts(services, query))
-    return str(hash((marks, drift, tuple(sorted((host, load.ended) for host, load in loads.items())))))
+        now = _marks(connection)
+    return _mark(now, services.samples.lately(services.database, services.fleet.hosts, shown_hosts(services, query)))
 
 
 def shown_hosts(services: ApiServices, query: FleetQuery) -> tuple[HostId, ...]:
     """The hosts of that page that are up."""
-    rows = host_rows(services, _ANY, query.sort if query.sort in ("headroom", "drift", "free", "name") else "headroom")
-    return tuple(row.id for row in rows[(query.page - 1) * PAGE : query.page * PAGE] if row.state != "silent")
+    with services.database.read() as connection:
+        known = {one.flavor.name: one.flavor for one in flavors.all(connection)}
+    rows = host_rows(services, known.get(query.flavor) or _usual(known.values()), query.sort)
+    page = _within(query, max(1, -(-len(rows) // PAGE))).page
+    return tuple(row.id for row in rows[(page - 1) * PAGE : page * PAGE] if row.state != "silent")
+
+
+def _marks(connection: sa.Connection) -> str:
+    """A text that changes when a host changes, or how many findings it has."""
+    return str(hash((hosts.marks(connection), tuple(sorted(findings.drift_of_hosts(connection).items())))))
+
+
+def _mark(now: str, loads: Mapping[HostId, HostLoad]) -> str:
+    return str(hash((now, tuple(sorted((host, load.ended) for host, load in loads.items())))))
 
 
 def _spare(row: HostRow) -> float:

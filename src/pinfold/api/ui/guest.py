@@ -33,6 +33,7 @@ _Known = tuple[GuestRecord, ClaimRecord | None, HostLedger | None, tuple[_Aged, 
 
 def guest_page(services: ApiServices, caller: Caller, guest_id: GuestId) -> str:
     """One guest. Raises `NotFound`."""
+    mark = guest_mark(services, guest_id)
     guest, claim, ledger, found, repair = _read(services, guest_id)
     report = thread_report(guest.id, guest.report)
     history = None
@@ -45,7 +46,7 @@ def guest_page(services: ApiServices, caller: Caller, guest_id: GuestId) -> str:
     return render(
         "guest.html",
         account=caller.name,
-        live=f"/ui/guests/{guest.id}/live",
+        live=f"/ui/guests/{guest.id}/live?seen={mark}",
         guest=guest,
         host=None if ledger is None else ledger.record,
         claim=claim,

@@ -18,6 +18,7 @@ from pinfold.store.records import HostRecord
 def host_page(services: ApiServices, caller: Caller, name: str) -> str:
     """One host. Raises `NotFound`."""
     host = find(services, name)
+    mark = host_mark(services, host)
     chart, found, since, reported = map_of_host(services, host)
     with services.database.read() as connection:
         state = hosts.ledgers(connection, [host.id])[0].state
@@ -30,7 +31,7 @@ def host_page(services: ApiServices, caller: Caller, name: str) -> str:
         account=caller.name,
         admin=caller.admin,
         alone=False,
-        live=f"/ui/hosts/{host.id}/live",
+        live=f"/ui/hosts/{host.id}/live?seen={mark}",
         host=host,
         state=state_of(host),
         known=names,

@@ -18,7 +18,7 @@ from pinfold.core.pools import PoolOrder, Pools
 from pinfold.core.repin.gain import gain
 from pinfold.core.repin.plan import Repin
 from pinfold.drawing.plan import PlanMove, PlanRow, PlanStep, PlanView
-from pinfold.drawing.tiles import guest_letters
+from pinfold.drawing.tiles import guest_letters, in_order
 from pinfold.service.claims.pool_plan import Following, PoolPlan, plan
 from pinfold.store import hosts
 from pinfold.store.records import POOLS_REFUSED, HostRecord
@@ -76,7 +76,7 @@ def _same(ordered: PoolOrder, used: Pools) -> bool:
 
 def _view(found: PoolPlan) -> PlanView:
     letters = guest_letters((one.guest, one.name, True) for one in found.guests)
-    moved = [one for one in found.guests if one.before != one.after]
+    moved = sorted((one for one in found.guests if one.before != one.after), key=lambda one: in_order(letters[one.guest]))
     before, after = found.before.pools, found.after.pools
     touched = [cpu for cpu in sorted(_all(before) | _all(after)) if _letters(cpu, before) != _letters(cpu, after)]
     return PlanView(

@@ -27,11 +27,14 @@ router = APIRouter(prefix="/ui", tags=["web page"], include_in_schema=False)
 _LOOK_SECONDS: Final = 2.0
 _STREAM_SECONDS: Final = 600.0
 _ALIVE_SECONDS: Final = 15.0
+CHANGED: Final = "event: changed\ndata: changed\n\n"
 
 
 Sort = Annotated[str, Query(max_length=20)]
 Text = Annotated[str, Query(max_length=255)]
 PageNumber = Annotated[int, Query(ge=1, le=100_000)]
+Seen = Annotated[str, Query(max_length=40)]
+"""The mark that the page had when it was read."""
 
 
 @router.get("")
@@ -82,32 +85,34 @@ def show_refusals(guest_id: GuestId, request: Request, services: Services) -> HT
 
 
 @router.get("/live")
-async def follow_fleet(request: Request, services: Services, sort: Sort = "headroom", page: PageNumber = 1) -> Response:
-    """Server-sent events: `changed`, whenever a host of the fleet has changed."""
+async def follow_fleet(
+    request: Request, services: Services, sort: Sort = "headroom", flavor: Text = "", page: PageNumber = 1, seen: Seen = ""
+) -> Response:
+    """Server-sent events: `changed`, whenever a host of the fleet has changed, and at once if one has since `seen`."""
     need_extra()
     from pinfold.api.ui.fleet import FleetQuery, fleet_mark
 
-    return _stream(services, caller_of(request), partial(fleet_mark, services, FleetQuery(sort=sort, page=page)))
+    return _stream(services, caller_of(request), partial(fleet_mark, services, FleetQuery(sort=sort, flavor=flavor, page=page)), seen)
 
 
 @router.get("/hosts/{name}/live")
-async def follow_host(name: str, request: Request, services: Services) -> Response:
-    """Server-sent events: `changed`, whenever the host has changed."""
+async def follow_host(name: str, request: Request, services: Services, seen: Seen = "") -> Response:
+    """Server-sent events: `changed`, whenever the host has changed, and at once if it has since `seen`."""
     need_extra()
     from pinfold.api.ui.host import host_mark
 
     host = await run_in_threadpool(find, services, name)
-    return _stream(services, caller_of(request), partial(host_mark, services, host))
+    return _stream(services, caller_of(request), partial(host_mark, services, host), seen)
 
 
 @router.get("/guests/{guest_id}/live")
-async def follow_guest(guest_id: GuestId, request: Request, services: Services) -> Response:
-    """Server-sent events: `changed`, whenever the guest has changed."""
+async def follow_guest(guest_id: GuestId, request: Request, services: Services, seen: Seen = "") -> Response:
+    """Server-sent events: `changed`, whenever the guest has changed, and at once if it has since `seen`."""
     need_extra()
     from pinfold.api.ui.guest import guest_mark
 
     await run_in_threadpool(guest_mark, services, guest_id)  # a guest that does not exist is answered before the stream begins
-    return _stream(services, caller_of(request), partial(guest_mark, services, guest_id))
+    return _stream(services, caller_of(request), partial(guest_mark, services, guest_id), seen)
 
 
 @router.get("/style.css")
@@ -122,17 +127,22 @@ async def script() -> Response:
     return Response(_static("live.js"), media_type="text/javascript", headers=HEADERS | {"Cache-Control": "max-age=300"})
 
 
-async def changes(services: ApiServices, account: str, look: Callable[[], str]) -> AsyncIterator[str]:
-    """The events of one stream. It ends after ten minutes, and with the process; a browser then opens another."""
+async def changes(services: ApiServices, account: str, look: Callable[[], str], seen: str = "") -> AsyncIterator[str]:
+    """The events of one stream. It ends after ten minutes, and with the process; a browser then opens another.
+
+    What has changed since the mark `seen`, between the page and its stream, or between two streams, is told at once.
+    """
     services.streams.enter(account)
     try:
         last, told, end = await run_in_threadpool(look), time.monotonic(), time.monotonic() + _STREAM_SECONDS
         yield "retry: 3000\n\n"
+        if seen not in ("", last):
+            yield CHANGED
         while time.monotonic() < end and not services.ended.is_set():
             await asyncio.sleep(_LOOK_SECONDS)
             now = await run_in_threadpool(look)
             if now != last:
-                yield "event: changed\ndata: changed\n\n"
+                yield CHANGED
             elif time.monotonic() - told >= _ALIVE_SECONDS:
                 yield ": nothing new\n\n"
             else:
@@ -142,10 +152,10 @@ async def changes(services: ApiServices, account: str, look: Callable[[], str]) 
         services.streams.leave(account)
 
 
-def _stream(services: ApiServices, caller: Caller, look: Callable[[], str]) -> Response:
+def _stream(services: ApiServices, caller: Caller, look: Callable[[], str], seen: str) -> Response:
     if not services.streams.has_room(caller.user):
         raise ApiError(429, f"The account {caller.name} has too many live pages open; close one.")
-    return StreamingResponse(changes(services, caller.user, look), media_type="text/event-stream", headers={**HEADERS})
+    return StreamingResponse(changes(services, caller.user, look, seen), media_type="text/event-stream", headers={**HEADERS})
 
 
 def _static(name: str) -> str:
