@@ -16,6 +16,7 @@ from pinfold.api.errors import CODES, COMPUTE_ERRORS
 from pinfold.api.metrics import METRICS, PROCESS_METRICS
 from pinfold.api.microversion import NEWEST, OLDEST
 from pinfold.core import traits
+from pinfold.core.processor_traits import PROCESSOR_TRAITS, TRAITS_OF
 from pinfold.watch.metrics import METRICS as OF_WATCH
 
 _TITLES = {
@@ -174,8 +175,16 @@ def placement() -> str:
     )
     classes = table(("class", "total", "consumed by"), [(code(name), *words) for name, words in _CLASSES.items()])
     traits = table(("trait", "when"), [(code(name), words) for name, words in _TRAITS.items()])
-    theirs = "Traits and aggregates that operators set on a provider are respected, and never removed."
-    return f"{intro}{classes}\n## Traits\n\n{traits}\n{theirs}\n"
+    processor = (
+        "The traits of the processor are those of the one that new guests get, by `[libvirt] cpu_mode` and libvirt's word on what the host "
+        "can give. The agent reports them, and a change renews them. With `cpu_mode = none` there are none."
+    )
+    features = {trait: [name for name, has in TRAITS_OF.items() if trait in has] for trait in sorted(PROCESSOR_TRAITS)}
+    of_processor = table(
+        ("trait", "feature, by libvirt's name"), [(code(trait), ", ".join(map(code, names))) for trait, names in features.items()]
+    )
+    theirs = "Other traits, and aggregates, that operators set on a provider are respected, and never removed."
+    return f"{intro}{classes}\n## Traits\n\n{traits}\n{processor}\n\n{of_processor}\n{theirs}\n"
 
 
 def _api_routes() -> Iterator[APIRoute]:

@@ -96,7 +96,7 @@ def _no_pools(orders: Any) -> Any:
 def _no_networks(value: Any) -> Any:
     """The value without the networks and features of a host, and without the ports of a guest: none of them was there."""
     if isinstance(value, dict):
-        value = {key: one for key, one in value.items() if key not in ("networks", "ports", "features") or one != []}
+        value = {key: one for key, one in value.items() if key not in ("networks", "ports", "features", "processor_traits") or one != []}
     return inside(value, _no_networks)
 
 

@@ -54,6 +54,9 @@ class Still:
     def processor(self) -> str:
         return ""
 
+    def processor_traits(self) -> tuple[str, ...]:
+        return ()
+
     def features(self) -> tuple[str, ...]:
         return ()
 

@@ -104,6 +104,27 @@ def test_traits_that_operators_set_in_placement_are_respected(three: Fleet) -> N
     assert "CUSTOM_QUIET" in three.placement(f"/resource_providers/{three.agents['c2'].id}/traits")["traits"]
 
 
+def test_the_processor_of_a_hosts_guests_is_a_condition_of_flavors_and_images(fleet: Fleet) -> None:
+    sse2, avx2 = "HW_CPU_X86_SSE2", "HW_CPU_X86_AVX2"
+    for name, traits in (("c1", (sse2,)), ("c2", (avx2, sse2))):
+        fleet.host(name, replace(report(), processor_traits=traits))
+    fleet.flavor("plain", vcpus=1)
+    for how in ("required", "forbidden"):
+        fleet.flavor(how, vcpus=1)
+        fleet.ask("POST", f"/flavors/{how}/os-extra_specs", {"extra_specs": {f"trait:{avx2}": how}}, status=200)
+    slots = fleet.call("GET", "/v1/capacity?flavor=required").json()
+    assert [host["flavors"][0]["slots"] > 0 for host in slots["hosts"]] == [False, True]
+    (fleet.images / "fast.rom").write_bytes(b"\0" * 64)
+    (fleet.images / "fast.toml").write_text(f'"trait:{avx2}" = "required"\n', encoding="ascii")
+    assert {_host(fleet, fleet.create(f"r{index}", "required")) for index in range(2)} == {"c2"}
+    assert {_host(fleet, fleet.create(f"f{index}", "forbidden")) for index in range(2)} == {"c1"}
+    assert {_host(fleet, fleet.create(f"i{index}", "plain", imageRef=image_id("fast"))) for index in range(2)} == {"c2"}
+    assert fleet.agents["c2"].hello(replace(report(), processor_traits=(sse2,))).status_code == 200, "with another cpu_mode"
+    refused = fleet.show(fleet.create("vm", "required"))
+    lacks = f"the host lacks the trait {avx2}"
+    assert refused["fault"]["message"] == f"No host takes the guest: c1: {lacks}; c2: {lacks}"
+
+
 def test_many_servers_at_once_have_numbers_and_one_reservation(three: Fleet) -> None:
     body = {"server": server_body("web", "pin", min_count=2, max_count=3, return_reservation_id=True)}
     reservation = three.ask("POST", "/servers", body, status=202).json()["reservation_id"]

@@ -90,6 +90,11 @@ class Placement:
         """Create the custom trait if it is missing."""
         self._call("PUT", f"/traits/{name}")
 
+    def known_traits(self, names: frozenset[str]) -> frozenset[str]:
+        """Those of the traits that this Placement knows. `names` are at least one."""
+        path = f"/traits?name=in:{','.join(sorted(names))}"
+        return self._read("GET", path, lambda body: responses.names(body, "traits"))
+
     # -- providers --------------------------------------------------------------------------------------------------------------------
 
     def providers(self) -> tuple[Provider, ...]:

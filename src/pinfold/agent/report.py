@@ -64,6 +64,7 @@ def host_report(seen: Survey, ordered: frozenset[GuestId], *, strategy: Strategy
         facts=facts.facts,
         networks=facts.networks,
         features=facts.features,
+        processor_traits=UNSET if seen.processor_traits is None else seen.processor_traits,
     )
 
 

@@ -302,6 +302,12 @@ class Driver(Protocol):
         """
         ...
 
+    def processor_traits(self) -> tuple[str, ...] | None:
+        """The traits of the processor that a new guest gets, ascending, as `core.processor_traits` names them. None of those that depend on
+        the hypervisor's defaults, and none where the hypervisor cannot give what is configured. None if this driver does not know them.
+        """
+        ...
+
     def features(self) -> tuple[str, ...]:
         """What guests can have here beyond CPUs, memory and devices that every host has, as `core.host_features` names it. Raises
         `Unavailable`.

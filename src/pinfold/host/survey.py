@@ -23,6 +23,7 @@ class Survey(Struct, frozen=True, kw_only=True):
 
     `reserved_pcpus` of the shared pool are kept for the host. `power_managed` means that Nova switches dedicated pCPUs off and on.
     `configured` are the pools with their offline members, None if no file configures pools. `own_machine`: the host is this machine.
+    `processor_traits` are those of the processor that new guests get, None if they are not known.
     `inputs` is everything that the survey was made of: the same inputs give the same survey.
     """
 
@@ -33,6 +34,7 @@ class Survey(Struct, frozen=True, kw_only=True):
     power_managed: bool = False
     configured: Pools | None = None
     own_machine: bool = False
+    processor_traits: tuple[str, ...] | None = None
     inputs: tuple[object, ...] = ()
 
     @property
@@ -89,8 +91,8 @@ def survey(driver: Driver, settings: HostSettings, before: Survey | None = None)
     # The files of this machine do not describe a remote host and a synthetic lab, so nothing is known there.
     isolated, usable = (sysfs.isolated(), cgroup.machine_cpus()) if own else (CpuSet(), None)
     name = settings.host or (socket.gethostname() if driver.local else driver.uri)
-    guests = driver.guests()
-    inputs = (name, settings, topology, own, isolated, usable, guests)
+    guests, processor = driver.guests(), driver.processor_traits()
+    inputs = (name, settings, topology, own, isolated, usable, guests, processor)
     if before is not None and before.inputs == inputs:
         return before
     pools, warnings = build_pools(settings.pools, topology, isolated=isolated, usable=usable)
@@ -106,7 +108,7 @@ def survey(driver: Driver, settings: HostSettings, before: Survey | None = None)
         pools=pools,
         limits=settings.limits,
         ledger=ledger,
-        traits=own_traits(topology, pools),
+        traits=own_traits(topology, pools).union(processor or ()),
         name=name,
     )
     return Survey(
@@ -117,6 +119,7 @@ def survey(driver: Driver, settings: HostSettings, before: Survey | None = None)
         power_managed=settings.pools.power_managed,
         configured=configured_pools(settings.pools),
         own_machine=own,
+        processor_traits=processor,
         inputs=inputs,
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 
+from msgspec import UnsetType
 from msgspec.structs import replace
 
 from pinfold.accounting.client import Placement
@@ -12,12 +13,13 @@ from pinfold.accounting.resources import OVERHEAD, inventories
 from pinfold.core.errors import Conflict, InvalidRequest, Unavailable
 from pinfold.core.host import Claim, HostState, Ledger
 from pinfold.core.identity import HostId
+from pinfold.core.processor_traits import PROCESSOR_TRAITS
 from pinfold.core.traits import OVERHEAD_POOL, OWN_TRAITS, own_traits
 from pinfold.faultpoints import fault_point
 from pinfold.scheduler.scheduler import Scheduler
 from pinfold.store import aggregates, claims, hosts
 from pinfold.store.database import Database
-from pinfold.store.records import ClaimRecord
+from pinfold.store.records import ClaimRecord, HostLedger
 
 _TRIES = 5
 _log = logging.getLogger(__name__)
@@ -97,7 +99,7 @@ class Providers:
             try:
                 changed = self._provider(host, found[0].record.name)
                 changed |= self._inventories(host, with_adopted(found[0].state, coming))
-                changed |= self._traits(host, found[0].state)
+                changed |= self._traits(host, found[0])
                 return self._aggregates(host, member_of, managed) or changed
             except Conflict:
                 continue
@@ -124,9 +126,16 @@ class Providers:
         fault_point("provider.inventoried")
         return True
 
-    def _traits(self, host: HostId, state: HostState) -> bool:
+    def _traits(self, host: HostId, ledger: HostLedger) -> bool:
+        """Those that others have set on the provider stay. So do those of a processor that the host's agent does not report."""
         generation, found = self._placement.traits(host)
-        wanted = (found - OWN_TRAITS) | own_traits(state.topology, state.pools)
+        ours, wanted = OWN_TRAITS, own_traits(ledger.state.topology, ledger.state.pools)
+        reported = ledger.record.report.processor_traits
+        if not isinstance(reported, UnsetType):
+            ours, wanted = ours | PROCESSOR_TRAITS, wanted | PROCESSOR_TRAITS.intersection(reported)
+        wanted |= found - ours
+        if lacking := wanted & PROCESSOR_TRAITS - found:
+            wanted -= lacking - self._placement.known_traits(lacking)  # a Placement of an earlier release knows fewer
         if wanted == found:
             return False
         self._placement.put_traits(host, generation, wanted)

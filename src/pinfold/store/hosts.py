@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
+from msgspec import UNSET, UnsetType
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.encoding import decoder, encode
@@ -22,6 +23,7 @@ from pinfold.core.host_features import Features
 from pinfold.core.identity import ClaimId, HostId
 from pinfold.core.networks import HostNetworks, check_networks
 from pinfold.core.pools import PoolOrder, Pools
+from pinfold.core.processor_traits import TraitNames
 from pinfold.core.repin.progress import ON_THE_WAY, Progress, between
 from pinfold.core.sanity import check_host
 from pinfold.core.topology import Topology
@@ -51,6 +53,7 @@ _read_foreign = decoder(tuple[Foreign, ...])
 _read_pairs = decoder(Pairs)
 _read_networks = decoder(HostNetworks)
 _read_features = decoder(Features)
+_read_traits = decoder(TraitNames)
 
 _ANY_CELL = "any"
 """In the column `host.strategy`: the operator has set no preference among host cells."""
@@ -73,6 +76,7 @@ _REPORTED = sa.select(
     host.c.facts,
     host.c.networks,
     host.c.features,
+    host.c.processor_traits,
     host.c.report_digest,
 ).where(host.c.id == sa.bindparam("host_id"))
 _NAMED = sa.select(*_COLUMNS).where(host.c.id.in_(sa.bindparam("ids", expanding=True))).order_by(host.c.name)
@@ -390,6 +394,7 @@ def _report_columns(report: HostReport) -> dict[str, Any]:
         "facts": encode(report.facts),
         "networks": encode(report.networks) if report.networks else "",
         "features": encode(report.features) if report.features else "",
+        "processor_traits": None if isinstance(report.processor_traits, UnsetType) else encode(report.processor_traits),
     }
 
 
@@ -412,6 +417,11 @@ def read_networks(text: str, where: str = "host.networks") -> HostNetworks:
 @lru_cache(maxsize=256)
 def _features(text: str) -> Features:
     return _read_features(text, "host.features") if text else ()
+
+
+@lru_cache(maxsize=256)
+def _processor_traits(text: str | None) -> TraitNames | UnsetType:
+    return UNSET if text is None else _read_traits(text, "host.processor_traits")
 
 
 @lru_cache(maxsize=256)
@@ -439,6 +449,7 @@ def _reported(row: sa.RowMapping) -> HostReport:
             facts=read_or(_read_pairs, row["facts"], f"{where}: facts", ()),
             networks=read_networks(row["networks"]),
             features=_features(row["features"]),
+            processor_traits=_processor_traits(row["processor_traits"]),
         )
     except InvalidRequest as error:
         log_once(f"host {row['name']}: what its agent told cannot be read ({error}); it takes no guests until the agent tells it again")

@@ -8,7 +8,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import Final
 
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from pinfold.core.adoption import Takeover
 from pinfold.core.bounds import ClaimUuid, Count, GuestUuid, Number, Revision
@@ -22,6 +22,7 @@ from pinfold.core.host_features import Features
 from pinfold.core.identity import ClaimId, GuestId, HostId
 from pinfold.core.networks import HostNetworks, StaticRange
 from pinfold.core.pools import Pools
+from pinfold.core.processor_traits import TraitNames
 from pinfold.core.repin.progress import Progress
 from pinfold.core.request.model import Flavor, GuestRequest
 from pinfold.core.topology import Topology
@@ -92,7 +93,8 @@ class HostReport(Struct, frozen=True, kw_only=True):
 
     `facts` is for people and the Compute API: hypervisor type and version, CPU model, agent version, and when the machine was `booted`.
     `any_cell`: the operator has set no preference among host cells, so that the scheduler's may decide before `strategy`. `features` are
-    those of `core.host_features`.
+    those of `core.host_features`. `processor_traits` are those of the processor that new guests get there, not written where they are not
+    known, as by an agent of an earlier pinfold.
     """
 
     topology: Topology
@@ -105,6 +107,7 @@ class HostReport(Struct, frozen=True, kw_only=True):
     facts: Pairs = ()
     networks: HostNetworks = ()
     features: Features = ()
+    processor_traits: TraitNames | UnsetType = UNSET
 
     @property
     def processor_refused(self) -> str:

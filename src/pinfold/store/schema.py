@@ -41,6 +41,9 @@ host = sa.Table(
     sa.Column(
         "features", sa.Text, nullable=False, server_default="", comment="what guests can have there that not every host has; empty for none"
     ),
+    sa.Column(
+        "processor_traits", sa.Text, comment="the traits of the processor that guests get there; null where its agent reports none of this"
+    ),
     sa.Column("disabled", sa.Boolean, nullable=False),
     sa.Column("disabled_reason", sa.Text, nullable=False),
     sa.Column("fenced", sa.Boolean, nullable=False, comment="an operator vouched that it is powered off"),

@@ -7,9 +7,14 @@ import subprocess
 import tomllib
 from pathlib import Path
 
+from msgspec.structs import replace
+from tests.build.hosts import report
 from tests.real.clients.conftest import Rig
 from tests.real.patience import until
 from tests.stories.test_key_pairs import FINGERPRINT, KEY
+
+from pinfold.agent.wire import PROTOCOL
+from pinfold.store.records import PROTOCOL_FACT
 
 GONE = "00000000-0000-4000-8000-000000000000"
 """The id of no server."""
@@ -286,6 +291,28 @@ def test_placement(rig: Rig) -> None:
     assert {row["name"] for row in traits} == {"CUSTOM_QUIET", "CUSTOM_OVERHEAD_POOL"}
     assert {row["resource provider"] for row in candidates} == {uuid}
     assert empty == []
+
+
+def test_a_flavor_that_needs_what_no_processor_has_is_refused_with_its_trait(rig: Rig) -> None:
+    agent = rig.fleet.agents["c1"]
+    facts = ((PROTOCOL_FACT, str(PROTOCOL)),)
+    told = replace(report(cells=2, cores=4), facts=facts, processor_traits=("HW_CPU_X86_AVX2", "HW_CPU_X86_SSE2"))
+    assert agent.hello(told).status_code == 200
+    create = "server create --image probe --no-network"
+    *_, traits, having = rig.succeed(
+        "flavor create --vcpus 1 --ram 64 --disk 0 --property trait:HW_CPU_X86_AVX2=required f.avx2",
+        "flavor create --vcpus 1 --ram 64 --disk 0 --property trait:HW_CPU_X86_AVX512F=required f.avx512",
+        f"{create} --flavor f.avx2 --wait fast",
+        f"resource provider trait list {agent.id} -f json",
+        "resource provider list --required HW_CPU_X86_AVX2 -f json",
+    )
+    assert {"HW_CPU_X86_AVX2", "HW_CPU_X86_SSE2"} <= {row["name"] for row in traits}
+    assert [row["name"] for row in having] == ["c1"]
+    (code, _, _), (_, shown, _), *_ = rig.commands(
+        f"{create} --flavor f.avx512 --wait faster", "server show faster -f json", "server delete fast faster"
+    )
+    assert code != 0
+    assert shown["fault"]["message"] == "No host takes the guest: c1: the host lacks the trait HW_CPU_X86_AVX512F"
 
 
 def test_a_wrong_password_is_told_as_such(rig: Rig) -> None:

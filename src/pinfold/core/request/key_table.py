@@ -273,8 +273,8 @@ ACTED_UPON: Final = (
     Key(
         name="trait:NAME",
         allowed="required or forbidden (in an image: required)",
-        meaning="A trait that the host has to have or must not have; HW_CPU_HYPERTHREADING also sets the thread policy, to require when "
-        "required and to isolate when forbidden.",
+        meaning="A trait that the host has to have or must not have, such as HW_CPU_X86_AVX2 of the processor that guests get there; "
+        "HW_CPU_HYPERTHREADING also sets the thread policy, to require when required and to isolate when forbidden.",
         image="trait:NAME",
     ),
 )

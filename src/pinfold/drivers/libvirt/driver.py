@@ -9,7 +9,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
-from xml.etree import ElementTree
 
 from msgspec.structs import replace
 
@@ -37,7 +36,6 @@ from pinfold.drivers.libvirt import (
     diagnostics,
     domain,
     firmware,
-    guest_cpu,
     guest_memory,
     hardware,
     hotplug,
@@ -46,9 +44,9 @@ from pinfold.drivers.libvirt import (
 )
 from pinfold.drivers.libvirt.address import address
 from pinfold.drivers.libvirt.capabilities import BuildContext, Platform
-from pinfold.drivers.libvirt.connection import Connection, absent_is_fine, libvirt
-from pinfold.drivers.libvirt.guest_cpu import HostCpu
+from pinfold.drivers.libvirt.connection import Connection, absent_is_fine
 from pinfold.drivers.libvirt.guests import Guests
+from pinfold.drivers.libvirt.processors import Processors
 from pinfold.drivers.libvirt.threads import Threads
 from pinfold.drivers.port import Event, GuestShape, GuestSpec, HostGuest, Interface, Observation, Record
 from pinfold.linux import cgroup, procfs, sysfs
@@ -85,6 +83,7 @@ class LibvirtDriver:
         self._procfs_speaks = witness is None
         self._priority = realtime_priority
         self._cpu = cpu
+        self._processors = Processors(self._connection, cpu, self._guests.platform, self._domain_capabilities)
 
     @property
     def uri(self) -> str:
@@ -130,22 +129,18 @@ class LibvirtDriver:
         platform = self._guests.platform()
         make = BuildContext(platform=platform, realtime_priority=self._priority, cpu=self._cpu)
         if not spec.template and self._cpu.mode is not CpuMode.NONE:
-            make = replace(make, host_cpu=self._host_cpu(spec.virt_type or platform.best_virt_type, platform))
+            make = replace(make, host_cpu=self._processors.host_cpu(spec.virt_type or platform.best_virt_type))
         if spec.request.wants.secure_boot is SecureBoot.OPTIONAL:
             make = replace(make, secure_boot=host_features.SECURE_BOOT in self._offered(platform))
         return definition.definition(spec, make)
 
     def processor(self) -> str:
         """The processor of a new guest, compared with what the hypervisor can give. See `Driver.processor`."""
-        platform = self._guests.platform()
-        kind = platform.best_virt_type
-        cpu = guest_cpu.element(self._cpu, kind, guest_cpu.assumed(self._cpu, self._host_cpu(kind, platform)))
-        if cpu.get("mode") == "custom":
-            text = ElementTree.tostring(cpu, encoding="unicode")
-            fail = libvirt.VIR_CONNECT_COMPARE_CPU_FAIL_INCOMPATIBLE
-            with self._connection.translated(f"this host cannot give new guests the processor {guest_cpu.words(cpu)}"):
-                self._connection.live().compareHypervisorCPU(platform.emulator or None, platform.arch, None, kind, text, fail)
-        return guest_cpu.words(cpu)
+        return self._processors.words()
+
+    def processor_traits(self) -> tuple[str, ...] | None:
+        """The traits of what libvirt calls the features of a new guest's processor. See `Driver.processor_traits`."""
+        return self._processors.traits()
 
     def features(self) -> tuple[str, ...]:
         """The machines, firmware and TPMs, and what can be shared, limited and changed. See `Driver.features`."""
@@ -155,12 +150,6 @@ class LibvirtDriver:
         if self.local and cgroup.has_cpu_controller():
             found.append(host_features.CPU_CONTROLLER)
         return tuple(sorted(found))
-
-    def _host_cpu(self, virt_type: str, platform: Platform) -> HostCpu:
-        """What processors guests can get here now. Raises `Unavailable`."""
-        if virt_type not in platform.virt_types:
-            return HostCpu()
-        return guest_cpu.host_cpu(self._domain_capabilities(platform, virt_type))
 
     def _offered(self, platform: Platform) -> frozenset[str]:
         """What libvirt says that guests can have here now: firmware, TPMs and memory that is shared. Raises `Unavailable`."""

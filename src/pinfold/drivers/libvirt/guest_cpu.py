@@ -122,6 +122,25 @@ def mode_of(wanted: CpuModel, virt_type: str, host: HostCpu) -> CpuMode:
     return CpuMode.HOST_MODEL if virt_type == "kvm" and host.model else CpuMode.NONE
 
 
+def written_out(wanted: CpuModel, virt_type: str, host: HostCpu) -> Element | None:
+    """The `<cpu>` with a model whose features guests surely get; None where they depend on QEMU's default. Raises as `element`.
+
+    It is that of `element`, but for `host-passthrough`: of that processor, libvirt knows the features that `host-model` has.
+    """
+    cpu = element(wanted, virt_type, host)
+    if cpu.get("mode") == "host-passthrough":
+        if not host.model:
+            return None
+        cpu = element(replace(wanted, mode=CpuMode.HOST_MODEL), virt_type, host)
+    return cpu if cpu.attrib else None
+
+
+def features_of(text: str) -> frozenset[str]:
+    """The features of a `<cpu>` that libvirt has written out. Raises `InvalidRequest` for a text that is not libvirt's."""
+    features = xmltext.children(xmltext.parsed(text, "processor XML", root="cpu"), "feature", _MOST, "processor XML")
+    return frozenset(one.get("name", "") for one in features if one.get("policy") == "require")
+
+
 def words(cpu: Element) -> str:
     """The processor of a definition for people.
 

@@ -48,6 +48,10 @@ class ProcessesDriver:
         """Nothing: this driver starts no guests."""
         return ""
 
+    def processor_traits(self) -> None:
+        """Not known: this driver starts no guests."""
+        return
+
     def features(self) -> tuple[str, ...]:
         """None: this driver starts no guests."""
         return ()
