@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pinfold
-from benchmarks.fit.own_worker import request_of, state_of
+from benchmarks.fit.own_worker import changes, request_of, state_of
 from benchmarks.fit.scenarios import standard
 from benchmarks.schedule import decisions
 from pinfold.core.fit.answer import Strategy
 from pinfold.core.fit.count import count_host
 from pinfold.core.fit.demand import prepare
 from pinfold.core.fit.engine import search
+from pinfold.core.fit.explain import explain
 
 _EVERY, _CALLS, _ROUNDS = 40, 60, 40
 
@@ -36,16 +37,27 @@ def main() -> None:
 
 
 def _fits() -> dict[str, float]:
-    """The median over the cases of the median of one fit: on a counted host, and on one that has changed."""
+    """The median over the cases of the median of one fit: on a counted host, on one with a claim more or less, on one counted from nothing;
+    and of a refusal with its reasons.
+    """
     gc.disable()
-    counted, changed = [], []
+    counted, claimed, changed, explained = [], [], [], []
     for scenario in list(standard())[::_EVERY]:
         demand, counts = prepare(request_of(scenario)), count_host(state_of(scenario))
         counted.append(_median_us(lambda demand=demand, counts=counts: search(demand, counts, Strategy.SPREAD)))  # type: ignore[misc]
         changed.append(
             _median_us(lambda demand=demand, counts=counts: search(demand, count_host(counts.state, counts.frame), Strategy.SPREAD))  # type: ignore[misc]
         )
-    return {"fit on a counted host": statistics.median(counted), "fit on a host that changed": statistics.median(changed)}
+        change = changes(counts, 1)[0]
+        claimed.append(_median_us(lambda demand=demand, counts=counts, change=change: search(demand, change(counts), Strategy.SPREAD)))  # type: ignore[misc]
+        if search(demand, counts, Strategy.SPREAD) is None:
+            explained.append(_median_us(lambda demand=demand, counts=counts: explain(demand, counts)))  # type: ignore[misc]
+    return {
+        "fit on a counted host": statistics.median(counted),
+        "fit on a host with one claim more or less": statistics.median(claimed),
+        "fit on a host that changed": statistics.median(changed),
+        "reasons of a refusal": statistics.median(explained),
+    }
 
 
 def _median_us(call: Callable[[], Any]) -> float:

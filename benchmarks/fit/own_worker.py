@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Callable
 from typing import Any
 
-from benchmarks.fit.scenarios import SMALL_KIB, Cell, Scenario
+from msgspec.structs import replace
+
+from benchmarks.fit.scenarios import DEDICATED, SMALL_KIB, Cell, Scenario
 from benchmarks.fit.timing import median_ns, serve
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.fit.answer import Fit, FitCell, Strategy
@@ -14,12 +17,15 @@ from pinfold.core.fit.demand import prepare
 from pinfold.core.fit.engine import fit, search
 from pinfold.core.fit.explain import explain
 from pinfold.core.host import Claim, HostState, Ledger, Limits
+from pinfold.core.identity import GuestId
 from pinfold.core.pools import Pools
 from pinfold.core.request.compile import compile_request
 from pinfold.core.request.model import Flavor, GuestRequest
 from pinfold.core.topology import HostCell, PagePool, Topology
 
 PER_CLAIM = 4
+_SMALL = Flavor(vcpus=2, memory_mib=512, extra_specs=DEDICATED)
+_NEWCOMER = GuestId("00000000-0000-4000-8000-0000000000ff")
 
 
 def request_of(scenario: Scenario) -> GuestRequest:
@@ -76,8 +82,13 @@ def decide(scenario: Scenario) -> dict[str, Any]:
     return {"accepted": False, "why": answer.sentence()}
 
 
+Change = Callable[[Counts], Counts]
+
+
 def timed(scenario: Scenario) -> dict[str, Any]:
-    """The medians of one decision on a prepared state with a compiled request: alone, with the reasons of a refusal, after a change."""
+    """The medians of one decision on a prepared state with a compiled request: alone, with the reasons of a refusal, after one claim more
+    or less, and on a state that is counted from nothing.
+    """
     demand, counts = prepare(request_of(scenario)), count_host(state_of(scenario))
 
     def decide_on(known: Counts) -> Fit | None:
@@ -86,8 +97,21 @@ def timed(scenario: Scenario) -> dict[str, Any]:
     return {
         "ns": median_ns(lambda count: [counts] * count, decide_on),
         "explained_ns": median_ns(lambda count: [counts] * count, lambda one: decide_on(one) or explain(demand, one), 200),
+        "claimed_ns": median_ns(lambda count: changes(counts, count), lambda change: decide_on(change(counts)), 200),
         "changed_ns": median_ns(lambda count: [counts.state] * count, lambda one: decide_on(count_host(one, counts.frame)), 100),
     }
+
+
+def changes(counts: Counts, number: int) -> list[Change]:
+    """One change so many times, as the scheduler's index makes it: a guest of two pinned vCPUs is claimed; where it finds no place, a claim
+    is released. Each claim has a fit of its own, which has computed nothing yet.
+    """
+    found = search(prepare(compile_request(_SMALL)), counts, Strategy.SPREAD)
+    if found is None:
+        gone = counts.state.ledger.claims[0]
+        return [lambda known: known.released(gone.guest)] * number
+    claims = [Claim(guest=_NEWCOMER, fit=replace(found)) for _ in range(number)]
+    return [lambda known, claim=claim: known.claimed(claim) for claim in claims]  # type: ignore[misc]
 
 
 def aside(scenario: Scenario) -> dict[str, Any]:

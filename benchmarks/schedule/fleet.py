@@ -9,12 +9,11 @@ from random import Random
 
 from msgspec.structs import replace
 
-from pinfold.core import ledger
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.fit.count import Counts
 from pinfold.core.fit.demand import Demand, prepare
 from pinfold.core.fit.engine import search
-from pinfold.core.host import HostState, Limits
+from pinfold.core.host import Claim, HostState, Limits
 from pinfold.core.pools import Pools
 from pinfold.core.request.model import CpuPolicy, EmulatorPolicy, GuestCell, GuestRequest, ThreadPolicy
 from pinfold.core.topology import HostCell, PagePool, Topology
@@ -137,7 +136,7 @@ def _filled(state: HostState, kinds: tuple[tuple[Demand, int], ...], enough: Cal
         if answer is None:
             misses += 1
         else:
-            counts = counts.after(answer, ledger.claim(counts.state, str(uuid.UUID(int=rng.getrandbits(128))), answer), taken=True)
+            counts = counts.claimed(Claim(guest=str(uuid.UUID(int=rng.getrandbits(128))), fit=answer))
     return counts.state
 
 

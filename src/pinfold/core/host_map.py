@@ -204,7 +204,7 @@ def host_map(state: HostState, observed: Observed) -> HostMap:
     held = CpuSet(owners)
     cells = []
     for cell in topology.cells:
-        dedicated, left = cell.cpus & pools.dedicated, counts.by_id[cell.id]
+        dedicated, left = cell.cpus & pools.dedicated, counts.cell(cell.id)
         total = {page.size_kib: page.total for page in cell.pages}
         cells.append(
             CellMap(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from enum import Enum
+from operator import attrgetter
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -18,6 +19,8 @@ from pinfold.core.host import Claim, HostState, Ledger
 from pinfold.core.identity import ClaimId, GuestId
 from pinfold.core.overhead.booking import overbooked_cells
 from pinfold.core.overhead.pool import pool_of
+
+_guest = attrgetter("guest")
 
 
 class Role(Enum):
@@ -51,10 +54,11 @@ def holds(fit: Fit) -> tuple[tuple[int, Role, int | None], ...]:
     return tuple(sorted(held, key=lambda one: one[0]))
 
 
-def claim(state: HostState, guest: GuestId, fit: Fit, id: ClaimId | None = None) -> HostState:  # noqa: A002
+def claim(state: HostState, guest: GuestId, fit: Fit, id: ClaimId | None = None, free: int = 0) -> HostState:  # noqa: A002
     """The state with `fit` claimed by `guest`; the revision increases by one.
 
-    The fit has already decided memory, shared room and the sum of bookings; they are not checked again here.
+    The fit has already decided memory, shared room and the sum of bookings; they are not checked again here. `free` is a mask of pCPUs
+    that belong to nobody, where the caller has counted them: a fit on those alone is not compared with each claim.
     Raises `Conflict` if the guest has that claim already, if a pCPU belongs to another claim or to something foreign, or if the part of
     the overhead pool on a cell has no room for what the fit books there.
     """
@@ -62,25 +66,32 @@ def claim(state: HostState, guest: GuestId, fit: Fit, id: ClaimId | None = None)
     at = _position(claims, guest, id)
     if at < len(claims) and (claims[at].guest, claims[at].id) == (guest, id):
         raise Conflict(f"guest {guest} has a claim on host {state.name or '(unnamed)'} already")
-    taken = fit.taken
-    for other in claims:
-        if not taken.isdisjoint(other.fit.taken):
-            raise Conflict(f"pCPU {(taken & other.fit.taken).first} belongs to guest {other.guest} by now")
-    for foreign in state.ledger.foreign:
-        if not taken.isdisjoint(foreign.cpus):
-            raise Conflict(f"pCPU {(taken & foreign.cpus).first} belongs to {foreign.name}, which is not ours")
+    if fit.taken_mask & ~free:
+        _check_owners(state.ledger, fit.taken)
     for lacking in overbooked_cells(pool_of(state), fit.overhead_cells, state.ledger) if fit.overhead_cells else ():
         raise Conflict(f"{lacking.sentence()} by now")
     return _with_claims(state, (*claims[:at], Claim(guest=guest, fit=fit, id=id), *claims[at:]))
 
 
+def _check_owners(ledger: Ledger, taken: CpuSet) -> None:
+    for other in ledger.claims:
+        if not taken.isdisjoint(other.fit.taken):
+            raise Conflict(f"pCPU {(taken & other.fit.taken).first} belongs to guest {other.guest} by now")
+    for foreign in ledger.foreign:
+        if not taken.isdisjoint(foreign.cpus):
+            raise Conflict(f"pCPU {(taken & foreign.cpus).first} belongs to {foreign.name}, which is not ours")
+
+
 def release(state: HostState, guest: GuestId, id: ClaimId | None = None) -> HostState:  # noqa: A002
     """The state without that claim of `guest`; the revision increases by one. Raises `Conflict` if it has no such claim."""
     claims = state.ledger.claims
-    at = _position(claims, guest, id)
-    if at == len(claims) or (claims[at].guest, claims[at].id) != (guest, id):
-        raise Conflict(f"guest {guest} has no claim on host {state.name or '(unnamed)'}")
+    at = _held(state, guest, id)
     return _with_claims(state, (*claims[:at], *claims[at + 1 :]))
+
+
+def held(state: HostState, guest: GuestId, id: ClaimId | None = None) -> Claim:  # noqa: A002
+    """That claim of `guest`. Raises `Conflict` if it has no such claim."""
+    return state.ledger.claims[_held(state, guest, id)]
 
 
 def amend(state: HostState, guest: GuestId, fit: Fit, id: ClaimId | None = None) -> HostState:  # noqa: A002
@@ -93,9 +104,21 @@ def amend(state: HostState, guest: GuestId, fit: Fit, id: ClaimId | None = None)
     return _with_claims(state, (*claims[:at], Claim(guest=guest, fit=fit, id=id), *claims[at:]))
 
 
+def _held(state: HostState, guest: GuestId, id: ClaimId | None) -> int:  # noqa: A002
+    """Where the claim is."""
+    claims = state.ledger.claims
+    at = _position(claims, guest, id)
+    if at == len(claims) or (claims[at].guest, claims[at].id) != (guest, id):
+        raise Conflict(f"guest {guest} has no claim on host {state.name or '(unnamed)'}")
+    return at
+
+
 def _position(claims: tuple[Claim, ...], guest: GuestId, id: ClaimId | None) -> int:  # noqa: A002
     """Where the claim is, or belongs."""
-    return bisect_left(claims, (guest, id or ""), key=lambda one: (one.guest, one.id or ""))
+    at = bisect_left(claims, guest, key=_guest)
+    while at < len(claims) and claims[at].guest == guest and (claims[at].id or "") < (id or ""):
+        at += 1
+    return at
 
 
 def _with_claims(state: HostState, claims: tuple[Claim, ...]) -> HostState:

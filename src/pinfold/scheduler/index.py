@@ -14,7 +14,6 @@ from typing import Final, TypeVar
 import numpy as np
 from msgspec import Struct, structs
 
-from pinfold.core import ledger
 from pinfold.core.errors import Conflict
 from pinfold.core.fit.answer import Strategy
 from pinfold.core.fit.count import Counts, Frame, count_host
@@ -125,31 +124,21 @@ class Index:
 
     def claimed(self, host: HostId, claim: Claim, revision: int) -> None:
         """Add a held claim that made the host's revision `revision`. If the index missed other changes, it learns this one by `refresh`."""
-
-        def step(counts: Counts) -> Counts:
-            return counts.after(claim.fit, ledger.claim(counts.state, claim.guest, claim.fit, claim.id), taken=True)
-
-        self._change(host, revision, step)
+        self._change(host, revision, lambda counts: counts.claimed(claim))
 
     def claimed_all(self, host: HostId, claims: Iterable[Claim], revision: int) -> None:
         """The same for several claims that were made at once."""
 
         def step(counts: Counts) -> Counts:
             for claim in claims:
-                counts = counts.after(claim.fit, ledger.claim(counts.state, claim.guest, claim.fit, claim.id), taken=True)
+                counts = counts.claimed(claim)
             return counts.at(revision)
 
         self._change(host, revision, step)
 
     def released(self, host: HostId, guest: GuestId, claim: ClaimId | None, revision: int) -> None:
         """Remove the pins of a released claim, under the same condition."""
-
-        def step(counts: Counts) -> Counts:
-            state = ledger.release(counts.state, guest, claim)
-            fit = next(one.fit for one in counts.state.ledger.claims if (one.guest, one.id) == (guest, claim))
-            return counts.after(fit, state, taken=False)
-
-        self._change(host, revision, step)
+        self._change(host, revision, lambda counts: counts.released(guest, claim))
 
     def look(self, see: Callable[[View], T]) -> T:
         """Return what `see` makes of the index now. The view is valid until `see` returns, which must be soon; entries may be kept."""

@@ -81,19 +81,25 @@ class Fit(Struct, frozen=True, dict=True):
     @cached_property
     def pinned(self) -> CpuSet:
         """The pCPUs that carry a dedicated vCPU."""
-        mask = 0
-        for cell in self.cells:
-            for _, pcpu in cell.pins:
-                mask |= 1 << pcpu
-        return CpuSet.from_mask(mask)
+        return CpuSet((), self._pinned_mask())
 
     @cached_property
     def taken(self) -> CpuSet:
         """Every pCPU that only this guest may use: pins, emulator pCPU, idle siblings."""
-        mask = self.pinned.mask | self.idle_siblings.mask
-        if self.emulator_pcpu is not None:
-            mask |= 1 << self.emulator_pcpu
-        return CpuSet.from_mask(mask)
+        return CpuSet((), self.taken_mask)
+
+    @cached_property
+    def taken_mask(self) -> int:
+        """`taken` as a bit mask (bit n is pCPU n), which is read of each claim where a host is counted."""
+        mask = self._pinned_mask() | self.idle_siblings.mask
+        return mask if self.emulator_pcpu is None else mask | 1 << self.emulator_pcpu
+
+    def _pinned_mask(self) -> int:
+        mask = 0
+        for cell in self.cells:
+            for _, pcpu in cell.pins:
+                mask |= 1 << pcpu
+        return mask
 
     @property
     def floating(self) -> CpuSet:

@@ -24,10 +24,10 @@ from pinfold.core.request.model import GuestCell, GuestRequest, PageKind, Thread
 def holds(demand: Demand, counts: Counts, fit: Fit) -> bool:
     """Whether a fit of the engine is valid by masks and counts. It reads only the answer, not the search."""
     taken = small = 0
-    by_id = counts.by_id
+    position_of, cells = counts.frame.position_of, counts.cells
     hosts: list[CellCounts] = []
     for guest, cell in zip(demand.cells, fit.cells, strict=True):
-        host = by_id[cell.host_cell]
+        host = cells[position_of[cell.host_cell]]
         if host in hosts:
             return False
         hosts.append(host)

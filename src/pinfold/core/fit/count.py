@@ -1,7 +1,8 @@
 """`Counts`: what each cell of a host has left, by core shape, page size and shared room.
 
-A caller that asks about a host more than once keeps its counts. `Counts.after` returns the counts after a claim or a release, and
-recounts only the cells that it changes. `Frame` is the part that many counts share. Apart from two caches, neither changes.
+A caller that asks about a host more than once keeps its counts. `Counts.claimed` and `Counts.released` return the counts after a claim
+or a release, and recount only the cells that it changes; `Counts.after` does so for a state that the caller has. `Frame` is the part that
+many counts share. Apart from caches, neither changes.
 """
 
 from __future__ import annotations
@@ -13,13 +14,16 @@ from functools import cached_property
 from itertools import chain
 from math import floor
 from operator import attrgetter
-from weakref import WeakValueDictionary
+from typing import TYPE_CHECKING, Any, Final
+from weakref import ref
 
 from msgspec import Struct
 from msgspec.structs import replace
 
+from pinfold.core import ledger
 from pinfold.core.fit.answer import Fit, FitCell, Strategy
-from pinfold.core.host import HostState, Ledger, exact
+from pinfold.core.host import Claim, HostState, Ledger, exact
+from pinfold.core.identity import ClaimId, GuestId
 from pinfold.core.overhead.pool import floating_pcpus, pool_of
 from pinfold.core.topology import HostCell
 
@@ -28,6 +32,10 @@ Threads = tuple[int, ...]
 _PACK = Strategy.PACK
 _free_pcpus = attrgetter("n_free")
 _shared_room = attrgetter("shared_room")
+_SHAPE: Final = frozenset({"broken", "brokens", "n_paired", "n_wholes", "whole_size", "whole_threads", "wholes"})
+"""The attributes of `CellCounts` that are counted together when one of them is first read."""
+_FEW: Final = 64
+"""So many counts of a cell are kept before those that nobody has are looked for."""
 
 
 class CellFrame:
@@ -50,6 +58,7 @@ class CellFrame:
         "shared_cap",
         "small_kib",
         "small_total_kib",
+        "sweep_at",
     )
 
     def __init__(self, position: int, cell: HostCell, frame: Frame) -> None:
@@ -68,14 +77,21 @@ class CellFrame:
         small = cell.pages[0].total - kept.get(self.small_kib, 0) if cell.pages else 0
         self.small_total_kib = small * self.small_kib
         self.huge = tuple((page.size_kib, page.total - kept.get(page.size_kib, 0)) for page in reversed(cell.pages[1:]))
-        self.counted: WeakValueDictionary[object, CellCounts] = WeakValueDictionary()
+        self.counted: dict[object, ref[CellCounts]] = {}
+        self.sweep_at = _FEW
 
     def counts(self, free: int, floats: int, small_used_kib: int, huge: tuple[tuple[int, int], ...]) -> CellCounts:
         """The counts of a cell of this frame: one object for as long as somebody has it, because cells repeat in a fleet."""
         key = free, floats, small_used_kib, huge
-        found = self.counted.get(key)
+        kept = self.counted.get(key)
+        found = None if kept is None else kept()
         if found is None:
-            found = self.counted[key] = CellCounts(self, free, floats, small_used_kib, huge)
+            # A plain dict that is swept now and then: a `WeakValueDictionary` takes 2 us more for each new cell.
+            if len(self.counted) >= self.sweep_at:
+                self.counted = {known: one for known, one in self.counted.items() if one() is not None}
+                self.sweep_at = 2 * len(self.counted) + _FEW
+            found = CellCounts(self, free, floats, small_used_kib, huge)
+            self.counted[key] = ref(found)
         return found
 
 
@@ -103,6 +119,7 @@ class Frame:
         )
         self.traits = state.traits
         self.cells = tuple(CellFrame(position, cell, self) for position, cell in enumerate(state.topology.cells))
+        self.position_of = {cell.id: cell.position for cell in self.cells}
         self.small_of = {cell.id: cell.small_kib for cell in self.cells}
         self.small_total_kib = sum(cell.small_total_kib for cell in self.cells)
 
@@ -117,8 +134,7 @@ class CellCounts:
 
     `wholes` are the cores with all online siblings free, and `brokens` the free parts of other cores (`broken` as a mask), by lowest pCPU.
     `whole_threads` are the pCPUs of `wholes` in a row, and `whole_size` their common number of threads (0 if it varies). `n_paired` counts
-    free pCPUs on cores with two or more free ones. `huge` are `(size in KiB, free pages)`, the largest first. `free_mib` is
-    the free memory in pages of all sizes.
+    free pCPUs on cores with two or more free ones. All these are the shape. `huge` are `(size in KiB, free pages)`, the largest first.
     """
 
     __slots__ = (
@@ -128,7 +144,6 @@ class CellCounts:
         "floats",
         "frame",
         "free",
-        "free_mib",
         "huge",
         "n_free",
         "n_paired",
@@ -150,8 +165,28 @@ class CellCounts:
         self.small_used_kib = small_used_kib
         self.small_free_mib = (frame.small_total_kib - small_used_kib) // 1024
         self.huge = huge
-        self.free_mib = self.small_free_mib + sum([size * pages for size, pages in huge]) // 1024
-        self._shape()
+
+    @property
+    def free_mib(self) -> int:
+        """The free memory in pages of all sizes."""
+        return self.small_free_mib + sum([size * pages for size, pages in self.huge]) // 1024
+
+    if TYPE_CHECKING:
+        broken: int
+        brokens: tuple[Threads, ...]
+        n_paired: int
+        n_wholes: int
+        whole_size: int
+        whole_threads: Threads
+        wholes: tuple[Threads, ...]
+    else:
+
+        def __getattr__(self, name: str) -> Any:
+            """Count the shape when it is first read: most guests do not ask for that of each cell that changed."""
+            if name not in _SHAPE:
+                raise AttributeError(name)
+            self._shape()
+            return getattr(self, name)
 
     def _shape(self) -> None:
         wholes: list[Threads] = []
@@ -162,56 +197,44 @@ class CellCounts:
             left = mask & free
             if left == mask:
                 wholes.append(threads)
-                if len(threads) > 1:
-                    paired += len(threads)
             elif left:
                 part = tuple([pcpu for pcpu in threads if left >> pcpu & 1])
                 brokens.append(part)
                 broken |= left
                 if len(part) > 1:
                     paired += len(part)
+        sizes = set(map(len, wholes))
+        self.whole_size = sizes.pop() if len(sizes) == 1 else 0
+        self.whole_threads = row = tuple(chain.from_iterable(wholes))
         self.wholes = tuple(wholes)
         self.n_wholes = len(wholes)
+        paired += len(row) if self.whole_size > 1 else sum([len(core) for core in wholes if len(core) > 1])
         self.brokens = tuple(brokens)
-        self.n_paired = paired
         self.broken = broken
-        self.whole_threads = tuple(chain.from_iterable(wholes))
-        sizes = {len(threads) for threads in wholes}
-        self.whole_size = sizes.pop() if len(sizes) == 1 else 0
+        self.n_paired = paired
 
 
-class Usage(Struct, frozen=True, kw_only=True):
+class Usage(Struct, frozen=True):  # not kw_only: each claim makes one, and five keywords take twice as long
     """What claims use of a host as a whole; pCPUs and pages are counted by cell. `strict_mib` is small-page memory of guest cells."""
 
-    vcpus: int
-    booked: int
-    disk_gib: int
-    floating_mib: int
-    strict_mib: int
+    vcpus: int = 0
+    booked: int = 0
+    disk_gib: int = 0
+    floating_mib: int = 0
+    strict_mib: int = 0
 
-    @classmethod
-    def of(cls, fits: Iterable[Fit], frame: Frame) -> Usage:
-        """What the fits use together."""
-        vcpus = booked = disk = floating = strict = 0
-        for fit in fits:
-            vcpus += fit.floating_count
-            booked += fit.overhead_millicpu
-            disk += fit.disk_gib
-            if not fit.cells:
-                floating += fit.memory_mib
-            for cell in fit.cells:
-                if cell.page_kib == frame.small_of.get(cell.host_cell):
-                    strict += cell.memory_mib
-        return cls(vcpus=vcpus, booked=booked, disk_gib=disk, floating_mib=floating, strict_mib=strict)
-
-    def plus(self, other: Usage, sign: int) -> Usage:
-        """The usage with the other added (`sign` 1) or removed (-1)."""
+    def plus(self, fit: Fit, frame: Frame, sign: int = 1) -> Usage:
+        """The usage with a fit added (`sign` 1) or removed (-1)."""
+        strict = 0
+        for cell in fit.cells:
+            if cell.page_kib == frame.small_of.get(cell.host_cell):
+                strict += cell.memory_mib
         return Usage(
-            vcpus=self.vcpus + sign * other.vcpus,
-            booked=self.booked + sign * other.booked,
-            disk_gib=self.disk_gib + sign * other.disk_gib,
-            floating_mib=self.floating_mib + sign * other.floating_mib,
-            strict_mib=self.strict_mib + sign * other.strict_mib,
+            self.vcpus + sign * fit.floating_count,
+            self.booked + sign * fit.overhead_millicpu,
+            self.disk_gib + sign * fit.disk_gib,
+            self.floating_mib if fit.cells else self.floating_mib + sign * fit.memory_mib,
+            self.strict_mib + sign * strict,
         )
 
 
@@ -224,7 +247,6 @@ class Counts:
 
     __slots__ = (
         "_orders",
-        "by_id",
         "cells",
         "disk_room",
         "floating_room_mib",
@@ -245,7 +267,6 @@ class Counts:
         self.state = state
         self.frame = frame
         self.cells = cells
-        self.by_id = {cell.frame.id: cell for cell in cells}
         self.free = free
         self.foreign = foreign
         self.foreign_kib = foreign_kib
@@ -259,26 +280,40 @@ class Counts:
         self.strict_room_mib = (rest * over - usage.floating_mib * 1024 * under) // (1024 * over)
         self._orders: list[tuple[CellCounts, ...] | None] = [None] * 4
 
+    def claimed(self, claim: Claim) -> Counts:
+        """The counts after a claim. Raises `Conflict` as `ledger.claim`."""
+        return self.after(claim.fit, ledger.claim(self.state, claim.guest, claim.fit, claim.id, free=self.free), taken=True)
+
+    def released(self, guest: GuestId, claim: ClaimId | None = None) -> Counts:
+        """The counts without that claim of `guest`. Raises `Conflict` as `ledger.release`."""
+        fit = ledger.held(self.state, guest, claim).fit
+        return self.after(fit, ledger.release(self.state, guest, claim), taken=False)
+
     def after(self, fit: Fit, state: HostState, *, taken: bool) -> Counts:
         """The counts of `state`, which differs from the counted state by one claimed or released fit."""
-        frame = self.frame
+        frame, position_of = self.frame, self.frame.position_of
         if taken:
-            free = self.free & ~fit.taken.mask
+            sign, free = 1, self.free & ~fit.taken_mask
         else:
-            free = _free(frame, self.foreign, (claim.fit for claim in state.ledger.claims))
-        sign = 1 if taken else -1
+            freed = fit.taken_mask & frame.dedicated & ~self.foreign
+            for claim in state.ledger.claims:
+                freed &= ~claim.fit.taken_mask  # the ledger of a faulty host may hold a pCPU twice
+            sign, free = -1, self.free | freed
+        cells = list(self.cells)
         changed = free ^ self.free
-        guest_cells = {cell.host_cell: cell for cell in fit.cells}
-        cells = tuple(
-            [
-                _recount(cell, free, guest_cells.get(cell.frame.id), sign)
-                if cell.frame.id in guest_cells or changed & cell.frame.mask
-                else cell
-                for cell in self.cells
-            ]
-        )
-        usage = self.usage.plus(Usage.of((fit,), frame), sign)
-        return Counts(state, frame, cells=cells, free=free, foreign=self.foreign, foreign_kib=self.foreign_kib, usage=usage)
+        for part in fit.cells:
+            position = position_of.get(part.host_cell)
+            if position is not None:
+                cells[position] = _recount(cells[position], free, part, sign)
+                changed &= ~cells[position].frame.mask
+        if changed:  # pCPUs outside of the guest's cells: only a record has such a fit
+            cells = [_recount(cell, free, None, sign) if changed & cell.frame.mask else cell for cell in cells]
+        usage = self.usage.plus(fit, frame, sign)
+        return Counts(state, frame, cells=tuple(cells), free=free, foreign=self.foreign, foreign_kib=self.foreign_kib, usage=usage)
+
+    def cell(self, id: int) -> CellCounts:  # noqa: A002
+        """What the host cell with that id has left. Raises `KeyError`."""
+        return self.cells[self.frame.position_of[id]]
 
     def order(self, strategy: Strategy, pins: bool) -> tuple[CellCounts, ...]:
         """The cells by preference: PACK puts the least free first, SPREAD the most; ties by id. Without pins, free means shared room."""
@@ -319,16 +354,19 @@ def _count(frame: Frame, state: HostState) -> Counts:
     for fit in fits:
         for part in fit.cells:
             parts.setdefault(part.host_cell, []).append(part)
+    usage = Usage()
+    for fit in fits:
+        usage = usage.plus(fit, frame)
     cells = tuple([_count_cell(cell, free, parts[cell.id], foreign_pages) for cell in frame.cells])
     small = sum(foreign_pages.get((cell.id, cell.small_kib), 0) * cell.small_kib for cell in frame.cells)
     foreign_kib = small + sum(other.memory_mib for other in foreign) * 1024
-    return Counts(state, frame, cells=cells, free=free, foreign=foreign_cpus, foreign_kib=foreign_kib, usage=Usage.of(fits, frame))
+    return Counts(state, frame, cells=cells, free=free, foreign=foreign_cpus, foreign_kib=foreign_kib, usage=usage)
 
 
 def _free(frame: Frame, foreign: int, fits: Iterable[Fit]) -> int:
     free = frame.dedicated & ~foreign
     for fit in fits:
-        free &= ~fit.taken.mask
+        free &= ~fit.taken_mask
     return free
 
 

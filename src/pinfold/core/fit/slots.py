@@ -23,11 +23,11 @@ from typing import Final
 
 from msgspec import Struct
 
-from pinfold.core import ledger
 from pinfold.core.fit.count import CellCounts, Counts
 from pinfold.core.fit.demand import CellNeed, Demand
 from pinfold.core.fit.engine import search
 from pinfold.core.fit.room import overhead_lack
+from pinfold.core.host import Claim
 from pinfold.core.identity import GuestId
 from pinfold.core.overhead.pool import booked_millicpu
 
@@ -152,7 +152,7 @@ def one_after_another(demand: Demand, counts: Counts, most: int = AMPLE) -> int:
         fit = search(demand, counts)
         if fit is None:
             break
-        counts = counts.after(fit, ledger.claim(counts.state, GuestId(f"slot {slots}"), fit), taken=True)
+        counts = counts.claimed(Claim(guest=GuestId(f"slot {slots}"), fit=fit))
         slots += 1
     return slots
 
