@@ -101,13 +101,14 @@ def keystone_and_lab(folder: Path, name: str, topology: str) -> Iterator[tuple[K
 def cloud(folder: Path, name: str) -> Iterator[Cloud]:
     """The cloud, until the block ends. `name` is the beginning of the lab's name."""
     programs = programs_of_tempest(folder / "tempest-venv")
-    with keystone_and_lab(folder, f"{name}-tempest", TOPOLOGY) as (keystone, lab), _service(folder, f"{name}-t", lab, keystone) as api:
+    with keystone_and_lab(folder, f"{name}-tempest", TOPOLOGY) as (keystone, lab), serving(folder, f"{name}-t", lab, keystone.url) as api:
         describe(keystone, api)
         yield prepared(folder, keystone, api, programs)
 
 
 @contextmanager
-def _service(folder: Path, name: str, lab: LabHost, keystone: Keystone) -> Iterator[Service]:
+def serving(folder: Path, name: str, lab: LabHost, keystone: str) -> Iterator[Service]:
+    """`pinfold up` with the images on a lab host with the bridge, and with the Keystone at that address, until the block ends."""
     state, config = folder / "state", folder / "pinfold.conf"
     state.mkdir(mode=0o711)
     write_images(state / "images")
@@ -116,7 +117,7 @@ def _service(folder: Path, name: str, lab: LabHost, keystone: Keystone) -> Itera
         "pinfold_agent": "sweep_seconds = 1",
         "api": "enable_instance_password = false",
     }
-    config.write_text(roomy(configuration(lab, state, host=name, **more)) + authtoken(keystone.url))
+    config.write_text(roomy(configuration(lab, state, host=name, **more)) + authtoken(keystone))
     (folder / "networks.toml").write_text(NETWORKS)
     process = Process(("up", "--port", str(free_port()), "--config", str(config)), folder, "up")
     with ending(process):
@@ -141,9 +142,14 @@ def write_images(images: Path) -> None:
 
 
 def describe(keystone: Keystone, api: Service) -> None:
-    """Put the service into Keystone's catalogue, and make the two flavors."""
+    """Put the service into Keystone's catalogue, and make the flavors."""
     for kind, path in (("compute", "/compute/v2.1"), ("image", "/image"), ("network", "/network"), ("placement", "/placement")):
         keystone.service(kind, f"{api.url}{path}")
+    make_flavors(api)
+
+
+def make_flavors(api: Service) -> None:
+    """The two flavors."""
     for flavor, called, ram in _FLAVORS:
         body = {"flavor": {"id": flavor, "name": called, "vcpus": 1, "ram": ram, "disk": 0}}
         api.ask("POST", f"{COMPUTE}/flavors", body, status=200)
