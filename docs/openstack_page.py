@@ -97,6 +97,10 @@ _PAGE = """# Commands of `openstack`
 These commands of the `openstack` client work, and the tests named beside them type them with the real client. What pinfold does not have
 answers 501 with a sentence; [routes](routes.md) lists the routes that there are.
 
+With HTTP Basic the client has no catalogue of services. So `openstack limits show` and `openstack quota show` look for volumes, and
+`openstack usage show` for the project of a token, and each ends with an error of the client's own. Name the service
+and the project: `openstack quota show --compute pinfold`, `openstack usage show --project pinfold`. With Keystone all three work.
+
 {commands}"""
 
 

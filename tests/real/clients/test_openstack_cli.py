@@ -216,7 +216,7 @@ _REFUSED = {
     "compute agent list": "Nova has removed this API",
 }
 """Commands, and a part of the sentence that each prints."""
-_ELSEWHERE = ("limits show --absolute", "image set --property a=b probe")
+_ELSEWHERE = ("limits show --absolute", "quota show", "usage show", "image set --property a=b probe")
 """Commands that end in the client, or at an API that is not Compute's."""
 
 
