@@ -194,6 +194,11 @@ def test_the_image_api_is_read_only_and_never_leaves_its_directory(standing_flee
         ("DELETE", f"/image/v2/images/{image['id']}"),
     ):
         assert fleet.http.request(method, path, json={}).status_code == 501
+    for method, path in (("PATCH", "far"), ("DELETE", "far"), ("PUT", "far/tags/new"), ("GET", "far")):
+        answer = fleet.http.request(method, f"/image/v2/images/{path}", json={})
+        assert (answer.status_code, "Image far could not be found." in answer.text) == (404, True)
+    for method in ("GET", "DELETE"):
+        assert "Image without an id could not be found." in fleet.http.request(method, "/image/v2/images/").text
     (fleet.images / "away.rom").symlink_to("/etc/hostname")
     (fleet.images / "two.raw").write_bytes(b"x")
     names = [row["name"] for row in fleet.http.get("/image/v2/images").json()["images"]]

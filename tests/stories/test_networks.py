@@ -170,10 +170,21 @@ def test_the_network_api_shows_networks_subnets_and_filters(fleet: Fleet) -> Non
 
 
 def test_changes_and_unknown_kinds_are_refused_in_a_sentence(fleet: Fleet) -> None:
-    for method, path in (("POST", "/networks"), ("DELETE", "/ports/x"), ("PUT", "/subnets/x")):
+    host(fleet, "c1", LAN)
+    (lan,) = shown(fleet, "/networks")["networks"]
+    (subnet,) = shown(fleet, "/subnets")["subnets"]
+    there = (("DELETE", f"/networks/{lan['id']}"), ("PUT", f"/subnets/{subnet['id']}"))
+    for method, path in (("POST", "/networks"), ("POST", "/ports"), *there):
         answer = fleet.call(method, f"/network/v2.0{path}", {}, status=501)
         assert "Networks are read-only here" in answer.text
     assert "floatingips are not part of this network service" in fleet.call("GET", "/network/v2.0/floatingips", status=501).text
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
+def test_what_is_not_there_is_not_found_whatever_is_asked_of_it(fleet: Fleet, method: str) -> None:
+    for kind, called in (("networks", "Network"), ("subnets", "Subnet"), ("ports", "Port"), ("security-groups", "Security group")):
+        answer = fleet.call(method, f"/network/v2.0/{kind}/far", {}, status=404)
+        assert f"{called} far could not be found." in answer.text
 
 
 def test_the_interfaces_of_a_server_are_shown(fleet: Fleet) -> None:

@@ -91,7 +91,16 @@ def test_what_a_quota_cannot_be_is_refused(cloud: Cloud) -> None:
         limit(cloud, "navy", status=400, **wrong)
     limit(cloud, "navy", status=501, key_pairs=7)
     limit(cloud, "navy", key_pairs=100)
-    cloud.ask("a-ops", "GET", "/os-quota-sets/navy?user_id=ben", status=501)
+    cloud.ask("a-ops", "GET", "/os-quota-sets/navy/detail?user_id=ben", status=501)
+    cloud.ask("a-ops", "PUT", "/os-quota-sets/navy?user_id=ben", {"quota_set": {}}, status=501)
+
+
+def test_a_user_has_the_quota_of_the_project(cloud: Cloud) -> None:
+    limit(cloud, "olive", cores=6)
+    of_project, of_user = (cloud.ask("m-olive", "GET", f"/os-quota-sets/olive{user}", status=200) for user in ("", "?user_id=ben"))
+    assert of_user == of_project
+    assert of_user["quota_set"]["cores"] == 6
+    cloud.ask("m-lime", "GET", "/os-quota-sets/olive?user_id=ben", status=403)
 
 
 def test_the_network_quota_counts_ports_and_is_reset_by_admins_without_effect(cloud: Cloud) -> None:

@@ -7,18 +7,18 @@ import tempfile
 from pathlib import Path
 
 from tests.tempest import results
-from tests.tempest.cloud import cloud, run
+from tests.tempest.cloud import SELECTED, cloud, run
 from tests.tempest.results import HERE, TEMPEST, WHITEBOX
-from tests.tempest.whitebox import whitebox
+from tests.tempest.whitebox import CHOSEN, whitebox
 
 
 def renew(which: str, regex: str) -> None:
-    """Run the tests that the expression finds, and keep the other results as they are."""
-    kept, made_by = {"tempest": (TEMPEST, cloud), "whitebox": (WHITEBOX, whitebox)}[which]
+    """Run the tests of the run that the expression finds, and keep the other results as they are."""
+    kept, made_by, selected = {"tempest": (TEMPEST, cloud, SELECTED), "whitebox": (WHITEBOX, whitebox, CHOSEN)}[which]
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "cloud").mkdir()
         with made_by(Path(folder) / "cloud", f"renew-{which[0]}") as made:
-            seen = run(made, regex)
+            seen = run(made, rf"^(?=.*(?:{regex})){selected}")
     path = HERE / kept.results
     path.write_text(results.written(results.renewed(kept.read() if path.exists() else (), seen)), encoding="utf-8")
     for result in seen:

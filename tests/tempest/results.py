@@ -107,11 +107,10 @@ def renewed(before: Iterable[Result], seen: Iterable[Result]) -> tuple[Result, .
 
 def reason(result: Result, known: Mapping[str, str]) -> str:
     """Why a test did not pass, '' if nobody has said. A refusal of pinfold's says it itself."""
-    for part, sentence in known.items():
-        if part in result.observed:
-            return sentence
     refused = _REFUSED.search(result.observed)
-    return refused[1] if refused else ""
+    if refused:
+        return refused[1]
+    return next((sentence for part, sentence in known.items() if part in result.observed), "")
 
 
 def counts(results: Iterable[Result]) -> Mapping[tuple[str, str], int]:

@@ -12,11 +12,14 @@ from typing import Any
 
 import httpx
 import pytest
+from msgspec.structs import replace
 from tempest.lib.common import api_version_request, rest_client
 from tests.rig.client import server_body
 from tests.rig.databases import placement_file, sqlite_file
 from tests.rig.in_process import Fleet, open_fleet
 from tests.stories.test_key_pairs import KEY
+from tests.stories.test_networks import LAN, on
+from tests.stories.test_pauses_and_locks import KNOWS_PAUSES
 
 from pinfold.accounting.embedded import EmbeddedPlacement, load, unload
 
@@ -71,6 +74,7 @@ class Standing:
         """The parsed response to one call, after checking tempest's schema and the headers."""
         answer = self.fleet.ask(method, path, body, version=version)
         parsed = answer.json() if answer.content else None
+        assert answer.is_success, f"{method} {path} at {version}: {answer.text}"
         rest_client.RestClient.validate_response(_schema(noun, version, schema), _Seen(answer), parsed)
         check_headers(answer, version)
         return parsed
@@ -98,14 +102,15 @@ def standing(tmp_path_factory: pytest.TempPathFactory, sqlite_file: Any, placeme
     folder = tmp_path_factory.mktemp("standing")
     shutil.copy(placement_file, folder / "placement.db")
     with open_fleet(folder, sqlite_file, load(EmbeddedPlacement(url=f"sqlite:///{folder}/placement.db"))) as fleet:
-        fleet.host("c1"), fleet.host("c2")
+        fleet.host("c1", replace(KNOWS_PAUSES, networks=(LAN,))), fleet.host("c2")
         zone = fleet.ask("POST", "/os-aggregates", {"aggregate": {"name": "q", "availability_zone": "az1"}}).json()["aggregate"]
         fleet.ask("POST", f"/os-aggregates/{zone['id']}/action", {"add_host": {"host": "c1"}}, status=200)
         fleet.flavor("pin", vcpus=1, hw_cpu_policy="dedicated", hw_emulator_threads_policy="share")
         fleet.flavor("huge", vcpus=64, hw_cpu_policy="dedicated")
         image = fleet.http.get("/image/v2/images").json()["images"][0]["id"]
+        details = {"metadata": {"a": "b"}, "tags": ["x"], "description": "d", "networks": [on("lan")]}
         servers = {
-            "active": fleet.create("active", "pin", host="c1", metadata={"a": "b"}, tags=["x"], description="d", imageRef=image),
+            "active": fleet.create("active", "pin", host="c1", imageRef=image, **details),
             "stopped": fleet.create("stopped", "pin", host="c1"),
             "unknown": fleet.create("unknown", "pin", host="c2"),
             "error": fleet.create("error", "huge"),
@@ -132,6 +137,10 @@ def test_servers(standing: Standing, version: str) -> None:
     change = {"server": {"name": f"n{version}"}}
     changed = standing.check(version, "servers", "update_server", "PUT", f"/servers/{active}", change)["server"]
     assert changed["name"] == f"n{version}"
+    again = {"rebuild": {"imageRef": changed["image"]["id"], "adminPass": "Secret-1"}}
+    rebuilt = standing.check(version, "servers", "rebuild_server_with_admin_pass", "POST", f"/servers/{active}/action", again)["server"]
+    assert [len(one["addresses"]["lan"]) for one in (changed, rebuilt)] == [1, 1]
+    standing.fleet.agents["c1"].obey()
     metadata = f"/servers/{active}/metadata"
     standing.check(version, "servers", "list_server_metadata", "GET", metadata)
     standing.check(version, "servers", "set_server_metadata", "PUT", metadata, {"metadata": {"a": "1"}})

@@ -40,7 +40,7 @@ _UNTIL_56: Final = ("injected_files", "injected_file_content_bytes", "injected_f
 
 Limit = Annotated[int, Field(ge=-1, le=(1 << 31) - 1)]
 Project = str
-UserId = Annotated[str | None, Query(max_length=255)]
+UserId = Annotated[str | None, Query(alias="user_id", max_length=255)]
 
 
 class QuotaChange(BaseModel):
@@ -119,10 +119,10 @@ class QuotaInDetail(TypedDict):
     quota_set: dict[str, Any]
 
 
-@router.get("/{project}", responses={501: {}})
-def show_quota(project: Project, request: Request, services: Services, version: Version, user_id: UserId = None) -> QuotaShown:
-    """The quota of a project; of others only for who sees them."""
-    _refuse_others(request, project, user_id, "show")
+@router.get("/{project}")
+def show_quota(project: Project, request: Request, services: Services, version: Version, _user: UserId = None) -> QuotaShown:
+    """The quota of a project; of others only for who sees them. Its users have no quotas of their own, so `user_id` changes nothing."""
+    _refuse_others(request, project, "show")
     limits, _ = services.fleet.quotas.get(project)
     return {"quota_set": {"id": project, **_values(limits, version)}}
 
@@ -136,7 +136,9 @@ def show_defaults(project: Project, version: Version) -> QuotaShown:
 @router.get("/{project}/detail", responses={501: {}})
 def show_quota_in_detail(project: Project, request: Request, services: Services, version: Version, user_id: UserId = None) -> QuotaInDetail:
     """The quota of a project and what it has; of others only for who sees them."""
-    _refuse_others(request, project, user_id, "detail")
+    _refuse_others(request, project, "detail")
+    if user_id is not None:
+        raise _no_users()
     limits, used = services.fleet.quotas.get(project)
     in_use = {"instances": used.instances, "cores": used.cores, "ram": used.memory_mib}
     values = _values(limits, version)
@@ -166,11 +168,9 @@ def reset_quota(project: Project, services: Services, user_id: UserId = None) ->
     return Response(status_code=202)
 
 
-def _refuse_others(request: Request, project: str, user_id: str | None, verb: str) -> None:
+def _refuse_others(request: Request, project: str, verb: str) -> None:
     if not caller_of(request).sees(project):
         raise forbidden(f"os_compute_api:os-quota-sets:{verb}")
-    if user_id is not None:
-        raise _no_users()
 
 
 def _no_users() -> ApiError:

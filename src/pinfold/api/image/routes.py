@@ -168,14 +168,19 @@ def show_schema(noun: str) -> dict[str, Any]:
 
 
 @router.api_route("/v2/{rest:path}", methods=["POST", "PUT", "PATCH", "DELETE"], include_in_schema=False)
-def change_nothing() -> None:
-    """Refuse changes: images are files of the configured directory, and change there."""
+def change_nothing(rest: str, services: Services) -> None:
+    """Refuse changes: images are files of the configured directory, and change there. 404 for an image that is not there."""
+    kind, slash, below = rest.partition("/")
+    if kind == "images" and slash:
+        _get(services, below.partition("/")[0])
     raise ApiError(501, "Images are read-only here: put files into the configured image directory.")
 
 
 @router.get("/v2/{rest:path}", include_in_schema=False)
-def show_nothing_else(rest: str) -> None:
-    """Refuse what the image API of OpenStack has beside images: definitions of metadata, tasks, stores, imports."""
+def show_nothing_else(rest: str, services: Services) -> None:
+    """Refuse what the image API of OpenStack has beside images: definitions of metadata, tasks, stores, imports. 404 for no id at all."""
+    if rest == "images/":
+        _get(services, "")
     raise ApiError(501, f"{rest.partition('/')[0][:64]} is not part of this image service; it shows images, their files and members.")
 
 
@@ -230,5 +235,5 @@ def _one_of(found: str, asked: str) -> bool:
 def _get(services: ApiServices, image_id: str) -> CatalogImage:
     found = find_image(services.images, image_id)
     if found is None:
-        raise not_found("Image", image_id)
+        raise not_found("Image", image_id or "without an id")
     return found

@@ -60,6 +60,7 @@ _QUOTA: Final[Quota] = {
     "subnetpool": 0,
 }
 _LIMITS: Final = cast("Mapping[str, int]", _QUOTA)
+_READ_ONLY: Final = "Networks are read-only here: the hosts' networks files name them, and ports come with their servers."
 _NO_FILTERS: Final = frozenset({"fields", "limit", "marker", "page_reverse", "sort_key", "sort_dir"})
 Shown = TypeVar("Shown", bound=Mapping[str, object])
 
@@ -140,6 +141,12 @@ def list_security_groups() -> SecurityGroupList:
     return {"security_groups": []}
 
 
+@router.get("/v2.0/security-groups/{group_id}", include_in_schema=False)
+def show_security_group(group_id: str) -> None:
+    """404: there are none."""
+    raise not_found("Security group", group_id)
+
+
 @router.get("/v2.0/extensions")
 def list_extensions() -> ExtensionList:
     """The extensions of the API whose keys are shown."""
@@ -178,13 +185,28 @@ def reset_quota(_project: Annotated[str, Path(alias="project_id")], request: Req
     return Response(status_code=204)
 
 
+@router.api_route("/v2.0/{kind}/{key}", methods=["PUT", "DELETE"], include_in_schema=False)
+def refuse_change(kind: str, key: str, request: Request, services: Services) -> None:
+    """Refuse to change or delete a network, subnet or port; 404 for one that is not there."""
+    match kind:
+        case "networks":
+            show_network(key, services)
+        case "subnets":
+            show_subnet(key, services)
+        case "ports":
+            show_port(key, request, services)
+        case "security-groups":
+            show_security_group(key)
+    raise ApiError(501, _READ_ONLY)
+
+
 @router.api_route("/v2.0/{rest:path}", methods=["GET", "POST", "PUT", "PATCH", "DELETE"], include_in_schema=False)
 def refuse_others(rest: str, request: Request) -> None:
     """Refuse changes: networks are named in the hosts' files, and ports come with servers. There are no routers or floating addresses."""
     if request.method == "GET":
         kinds = ", ".join(collection for _, collection in _COLLECTIONS)
         raise ApiError(501, f"{rest[:64]} are not part of this network service; it shows {kinds}, extensions and quotas.")
-    raise ApiError(501, "Networks are read-only here: the hosts' networks files name them, and ports come with their servers.")
+    raise ApiError(501, _READ_ONLY)
 
 
 def _port(request: Request, found: GuestPort) -> PortShown:

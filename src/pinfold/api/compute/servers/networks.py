@@ -58,14 +58,14 @@ def wanted_port(networks: Networks, network_id: str | None, fixed_ip: str | None
     return _asked(known, RequestedNetwork(uuid=chosen, fixed_ip=fixed_ip), 1)
 
 
-def addresses(ports: Sequence[Port]) -> dict[str, list[dict[str, Any]]]:
-    """The `addresses` of a server: by network, those that are known. Addresses of DHCP servers are not."""
+def addresses(ports: Sequence[Port], *, extended: bool = True) -> dict[str, list[dict[str, Any]]]:
+    """The `addresses` of a server: by network, those that are known. Addresses of DHCP servers are not. `extended` adds type and MAC."""
     shown: dict[str, list[dict[str, Any]]] = {}
     for port in ports:
         found = shown.setdefault(port.network, [])
         if port.address:
-            extended = {"OS-EXT-IPS:type": "fixed", "OS-EXT-IPS-MAC:mac_addr": port.mac}
-            found.append({"addr": port.address, "version": 4, **extended})
+            more = {"OS-EXT-IPS:type": "fixed", "OS-EXT-IPS-MAC:mac_addr": port.mac} if extended else {}
+            found.append({"addr": port.address, "version": 4, **more})
     return shown
 
 

@@ -81,6 +81,7 @@ def rebuild(server_id: GuestId, argument: object, request: Request, services: Ap
         answer["key_name"] = dict(guest.details).get("key_name") or None
     if version >= _USER_DATA_SHOWN:
         answer["user_data"] = None  # a secret, which no answer shows
+        answer.pop("OS-EXT-SRV-ATTR:user_data", None)  # other answers' name for it
     if asked.admin_pass and services.shows_passwords:
         answer["adminPass"] = asked.admin_pass
     return JSONResponse({"server": answer}, status_code=202, headers={"Location": answer["links"][0]["href"]})

@@ -47,7 +47,7 @@ class Form(Enum):
     SHOWN = "shown"
     LISTED = "listed"
     CHANGED = "changed"
-    """The answer to a change; before microversion 2.75 without what only operators see."""
+    """The answer to a change; before microversion 2.75 without what only operators see, and the MACs of addresses."""
 
 
 def brief(request: Request, guest: GuestRecord) -> ServerInBrief:
@@ -68,6 +68,7 @@ def full(
     Callers who see no hosts see no key and no sentence that names one, as in Nova.
     """
     everywhere = caller_of(request).everywhere
+    in_full = form is not Form.CHANGED or version >= _CHANGED_IN_FULL
     words = server_status(guest, host_up=place is not None and place.host.up)
     details = dict(guest.details)
     image_id = details.get("image_id", "")
@@ -82,7 +83,7 @@ def full(
         "created": instant(guest.created),
         "updated": instant(guest.updated),
         "metadata": dict(guest.metadata),
-        "addresses": addresses(ports),
+        "addresses": addresses(ports, extended=in_full),
         "accessIPv4": details.get("accessIPv4", ""),
         "accessIPv6": details.get("accessIPv6", ""),
         "hostId": hashlib.sha224(f"{guest.project}{place.host.name}".encode()).hexdigest() if place else "",
@@ -93,7 +94,7 @@ def full(
     if guest.fault is not None and words.status in ("ERROR", "DELETED"):
         message = guest.fault.message if everywhere else _without_hosts(guest, guest.fault)
         server["fault"] = {"code": guest.fault.code, "created": instant(guest.fault.created), "message": message}
-    if form is not Form.CHANGED or version >= _CHANGED_IN_FULL:
+    if in_full:
         extended = _extended(guest, place, version, words, details)
         server |= extended if everywhere else {key: value for key, value in extended.items() if not _is_of_hosts(key, version)}
     return cast("ServerInFull", server | _later(guest, version, details, form))
