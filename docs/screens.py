@@ -29,6 +29,7 @@ PICTURES: Final = Path(__file__).parent / "how-to" / "pictures"
 VIEWS: Final = {
     "fleet": "/ui",
     "host": "/ui/hosts/adrift",
+    "hour": "/ui/hosts/adrift#by-pcpu-title",
     "guest": "/ui/guests/{a05-web}",
     "starving-guest": "/ui/guests/{a02-web}",
     "repair": "/ui/guests/{a05-web}/repair",
@@ -39,7 +40,7 @@ VIEWS: Final = {
     "disable": "/ui/hosts/adrift/disable",
     "sign-in": "/ui/sign-in",
 }
-"""Each view and its path; a guest's name stands for its id."""
+"""Each view and its path; a guest's name stands for its id, and a picture begins at the element that the path names."""
 SHAPES: Final = {"light": (1280, "light"), "dark": (1280, "dark"), "narrow": (390, "light")}
 """The shapes of a picture: how wide the window is in pixels, and the preference of its colours."""
 KEPT: Final = ("light", "dark")
@@ -77,12 +78,13 @@ def _draw(browser: Browser, url: str, fleet: Fleet, made: dict[str, str], shape:
             fleet.http.get(path)  # so that the agents are asked
             _told(fleet, made)
             page.goto(path)
-            page.screenshot(path=folder / picture(view, shape), clip=_clip(page, width), full_page=True)
+            page.screenshot(path=folder / picture(view, shape), clip=_clip(page, width, path.partition("#")[2]), full_page=True)
 
 
-def _clip(page: Page, width: int) -> dict[str, float]:
+def _clip(page: Page, width: int, first: str) -> dict[str, float]:
     height = int(page.evaluate("document.documentElement.scrollHeight"))
-    return {"x": 0, "y": 0, "width": width, "height": min(height, _MOST_HEIGHT)}
+    top = int(page.evaluate(f"document.getElementById('{first}').getBoundingClientRect().top + scrollY - 16")) if first else 0
+    return {"x": 0, "y": top, "width": width, "height": min(height - top, _MOST_HEIGHT)}
 
 
 @contextmanager

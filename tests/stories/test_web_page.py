@@ -105,6 +105,8 @@ def test_a_stranger_reads_on_the_fleet_page_what_to_look_at(fleet: Fleet) -> Non
     best = "The next guest of flavor share-4, 4 vCPUs, fits best on roomy (pCPUs 12-15; 78 % of the overhead pool unbooked), then on"
     warned = "adrift (pCPUs 26-29; 47 % of the overhead pool unbooked; but it has drift and starving threads). No room on tight: over"
     assert f"{best} {warned}" in text
+    assert "next guest on pCPUs 12-15" in text, "marked on the map of roomy"
+    assert "waited for pCPUs 0-1; drift at pCPUs 0-1" in text, "marked on the map of adrift"
     assert "15 pCPUs stranded: no overhead left, too few in a cell" in text
     assert "Repair the drift first. Threads starve: see above." in text
     assert fleet.show(fleet.create("next", "share-4"))["OS-EXT-SRV-ATTR:host"] in ("roomy", "adrift"), "and there it goes"

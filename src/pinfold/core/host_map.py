@@ -335,6 +335,11 @@ _CLASSES: Final = {Role.VCPU: ThreadClass.VCPU, Role.EMULATOR: ThreadClass.EMULA
 """The class of the thread for which a guest of ours holds a pCPU, by role."""
 
 
+def places_left(findings: Iterable[Finding]) -> CpuSet:
+    """The pCPUs on which threads are recorded that may run elsewhere."""
+    return CpuSet(cpu for _, cpu in _recorded_places(findings))
+
+
 def _drifted(findings: Iterable[Finding]) -> frozenset[tuple[str, ThreadClass | None, int]]:
     """`(guest id, thread class, pCPU)` of the recorded places whose threads are elsewhere. All overhead threads count as the emulator's."""
     return frozenset(

@@ -82,6 +82,16 @@ def aged(connection: sa.Connection, host_id: HostId) -> tuple[tuple[WrittenFindi
     return tuple((read, row["since"]) for row in rows if (read := _read(row)) is not None)
 
 
+def drift_on(connection: sa.Connection, hosts: Iterable[HostId], *, limit: int) -> dict[HostId, tuple[WrittenFinding, ...]]:
+    """The findings that break a promise on those hosts, `limit` at most."""
+    chosen = sa.select(finding).where(finding.c.host.in_(tuple(hosts)), finding.c.severity == Severity.DRIFT.value)
+    found: dict[HostId, tuple[WrittenFinding, ...]] = {}
+    for row in connection.execute(chosen.order_by(finding.c.host, finding.c.number).limit(limit)).mappings():
+        if (read := _read(row)) is not None:
+            found[HostId(row["host"])] = (*found.get(HostId(row["host"]), ()), read)
+    return found
+
+
 def page(
     connection: sa.Connection,
     *,

@@ -16,13 +16,15 @@ from msgspec import Struct
 
 from pinfold.api.dependencies import ApiServices
 from pinfold.api.ui.host_rows import ORDERS, TIGHT, HostRow, host_rows, with_load
-from pinfold.api.ui.next_place import next_places
+from pinfold.api.ui.next_place import Place, next_places
 from pinfold.api.ui.render import moment, render
-from pinfold.core.drift import Severity
+from pinfold.core.cpuset import CpuSet
+from pinfold.core.drift import Severity, written
+from pinfold.core.host_map import places_left
 from pinfold.core.identity import HostId
-from pinfold.core.load import HostLoad, Load, pressure, starving
+from pinfold.core.load import STARVING_MILLICPU, HostLoad, Load, pressure, starving
 from pinfold.core.request.model import Flavor
-from pinfold.drawing.small import fleet_legend
+from pinfold.drawing.small import Marks, fleet_legend
 from pinfold.drawing.strip import in_words, strip_svg
 from pinfold.store import findings, flavors, guests, hosts
 from pinfold.store.guests import GuestFilter
@@ -31,6 +33,8 @@ PAGE: Final = 50
 """The most hosts on one page of the fleet."""
 _MOST_FOUND: Final = 50
 _MOST_NAMED: Final = 5
+_MOST_MARKED: Final = 500
+"""The most findings that the small maps of a page mark."""
 _ANY: Final = Flavor(
     name="4 pinned vCPUs, share",
     vcpus=4,
@@ -82,7 +86,7 @@ def fleet_page(services: ApiServices, account: str, query: FleetQuery) -> str:
         account=account,
         live=query.path(seen=_mark(before, loads)).replace("/ui?", "/ui/live?", 1),
         query=query,
-        rows=[_drawn(services, row, loads.get(row.id)) for row in shown_rows],
+        rows=_drawn(services, shown_rows, loads, places),
         hosts=len(rows),
         astray=[
             (one.host, one.finding, "" if one.since is None else moment(one.since))
@@ -139,12 +143,26 @@ def _spare(row: HostRow) -> float:
     return 1.0 if row.spare is None else row.spare
 
 
-def _drawn(services: ApiServices, row: HostRow, load: HostLoad | None) -> tuple[HostRow, Markup, Markup, str]:
-    """A row with its small map, the strip of its overhead pool, and the load of that pool in words."""
-    pool = None if load is None else load.pools.get("overhead", Load())
-    picture = services.pictures.small(row.id, row.entry.state)
-    strip = strip_svg(booked=row.booked, total=row.capacity, measured=pool) if row.headroom is not None else ""
-    return row, Markup(picture), Markup(strip), "" if pool is None else in_words(pool)  # noqa: S704
+def _drawn(
+    services: ApiServices, rows: Iterable[HostRow], loads: Mapping[HostId, HostLoad], places: Sequence[Place]
+) -> list[tuple[HostRow, Markup, Marks, Markup, str]]:
+    """Rows with the small map, what it marks, the strip of the overhead pool, and the load of that pool in words."""
+    found = tuple(rows)
+    with services.database.read() as connection:
+        drift = findings.drift_on(connection, [row.id for row in found if row.drift], limit=_MOST_MARKED)
+    drawn = []
+    for row in found:
+        load = loads.get(row.id)
+        pool = None if load is None else load.pools.get("overhead", Load())
+        marks = Marks(
+            next=CpuSet.union(place.cpus for place in places[:1] if place.id == row.id),
+            waited=CpuSet() if load is None else CpuSet(cpu for cpu, one in load.pcpus.items() if (one.wait or 0) > STARVING_MILLICPU),
+            left=places_left(written.read(one) for one in drift.get(row.id, ())),
+        )
+        picture = services.pictures.small(row.id, row.entry.state, marks)
+        strip = strip_svg(booked=row.booked, total=row.capacity, measured=pool) if row.headroom is not None else ""
+        drawn.append((row, Markup(picture), marks, Markup(strip), "" if pool is None else in_words(pool)))  # noqa: S704
+    return drawn
 
 
 def _usual(known: Any) -> Flavor:
