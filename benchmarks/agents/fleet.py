@@ -76,9 +76,11 @@ def api(folder: Path, number: int, database: str, placement: str, lease_seconds:
     state.mkdir(mode=0o711)
     write_accounts(folder)
     (folder / "images").mkdir(exist_ok=True)
-    placed = f"embedded_connection = {placement}" if placement else f"endpoint_override = http://127.0.0.1:{free_port()}"
+    placed = (
+        [f"embedded_connection = {placement}"] if placement else [f"endpoint_override = http://127.0.0.1:{free_port()}", "auth_type = none"]
+    )
     lines = ["[pinfold]", f"state_dir = {state}", f"images_dir = {folder}/images", "[pinfold_database]", f"connection = {database}"]
-    lines += ["[pinfold_placement]" if placement else "[placement]", placed, "" if placement else "auth_type = none"]
+    lines += ["[pinfold_placement]", *placed]
     lines += ["[pinfold_api]", "port = 0", f"accounts_file = {folder}/accounts", f"lease_seconds = {lease_seconds}"]
     path = folder / f"api-{number}.conf"
     path.write_text("\n".join(lines) + "\n")
@@ -87,7 +89,10 @@ def api(folder: Path, number: int, database: str, placement: str, lease_seconds:
 
 @contextmanager
 def serving(folder: Path, database: str, placement: str, processes: int, lease_seconds: float) -> Iterator[tuple[Process, ...]]:
-    """So many API processes on one store, started one after another; with a Placement, after they have compared every host with it."""
+    """So many API processes on one store, started one after another; with a Placement, after they have compared every host with it.
+
+    Without one, each must say that Placement is away: otherwise a comparison would go on beside what is measured.
+    """
     with ExitStack() as stack:
         running = []
         for number in range(processes):
@@ -96,6 +101,9 @@ def serving(folder: Path, database: str, placement: str, processes: int, lease_s
             running.append(started(process))
         while placement and any(httpx.get(f"{one.told['url']}/healthz", timeout=60.0).json()["hosts"] != "compared" for one in running):
             time.sleep(0.5)
+        for one in () if placement else running:
+            health = httpx.get(f"{one.told['url']}/healthz", timeout=60.0)
+            assert health.status_code == 503, health.text
         yield tuple(running)
 
 

@@ -65,6 +65,23 @@ def test_a_finding_has_the_time_of_the_first_report_that_had_it(database: Databa
         assert [since for _, since in findings.aged(connection, c1)] == [findings.reported(connection, c1)]
 
 
+def test_a_report_that_repeats_the_one_before_writes_its_time_alone(database: Database) -> None:
+    c1 = add_host(database, "c1")
+    keep(database, c1, PART, PROCESS)
+    statements: list[str] = []
+    sa.event.listen(database.engine, "before_cursor_execute", lambda _c, _k, statement, *_: statements.append(statement))
+    with database.write() as connection:
+        connection.exec_driver_sql("UPDATE host SET audited = 1")
+    del statements[:]
+    keep(database, c1, PART, PROCESS)
+    writing = [statement.split()[:2] for statement in statements if statement.split()[0] in ("INSERT", "UPDATE", "DELETE")]
+    assert writing == [["UPDATE", "host"]]
+    with database.read() as connection:
+        assert findings.of_host(connection, c1) == (write(PROCESS), write(PART))
+        assert (findings.reported(connection, c1) or 0) > 1
+    assert [count for *_, count in counted(database)] == [1, 1]
+
+
 def test_a_page_follows_the_finding_before_it_even_if_that_is_gone(database: Database) -> None:
     c1, c2 = add_host(database, "c1"), add_host(database, "c2")
     keep(database, c2, PROCESS, PART)

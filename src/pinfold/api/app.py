@@ -152,7 +152,7 @@ def create_app(services: ApiServices) -> FastAPI:
         (errors.UnexpectedErrors, {}),
         (AuditLog, {}),
         (ComputeHeaders, {}),
-        (LoopbackHosts, {"wanted": services.checks is None and services.tokens is None}),
+        (LoopbackHosts, {"wanted": services.open_to_all}),
         (Admission, {}),
         (ClientAddress, {"proxies": services.proxies}),
     ):

@@ -62,6 +62,11 @@ class ApiServices:
     ended: threading.Event = field(default_factory=threading.Event)
     """Set when the process is about to end: requests that wait for orders are answered at once."""
 
+    @property
+    def open_to_all(self) -> bool:
+        """Whether users are let in without authentication. Then the `Host` of every request is checked."""
+        return self.checks is None and self.tokens is None
+
 
 def services_of(request: Request) -> ApiServices:
     """The services with which this application was created."""

@@ -5,8 +5,8 @@ Every function takes a connection of `Database.read` or `Database.write`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
 
 import sqlalchemy as sa
 
@@ -22,35 +22,43 @@ from pinfold.store.unreadable import read_or
 
 _read_finding = decoder(WrittenFinding)
 
+# Built once, because every agent reports again and again: SQLAlchemy takes longer to build a statement than SQLite to execute it.
+_AUDITED: Final = host.update().where(host.c.id == sa.bindparam("host_id")).values(audited=EpochNow()).returning(host.c.audited)
+_FINDINGS: Final = sa.select(finding).where(finding.c.host == sa.bindparam("host_id")).order_by(finding.c.number)
+_COUNTS: Final = sa.select(finding_count.c.code, finding_count.c.severity, finding_count.c.count).where(
+    finding_count.c.host == sa.bindparam("host_id")
+)
+
 
 def keep(connection: sa.Connection, host_id: HostId, report: FindingsReport) -> None:
     """Store an agent's report in place of the one before it. A finding that was in that one keeps its time.
 
-    Raises `InvalidRequest` when there is no such host.
+    Most reports repeat the one before: then only the time of the report is written. Raises `InvalidRequest` when there is no such host.
     """
     # This locks the host's row first, so that two reports of one host take turns.
-    done = connection.execute(host.update().where(host.c.id == host_id).values(audited=EpochNow()))
-    if done.rowcount != 1:
+    now = connection.execute(_AUDITED, {"host_id": host_id}).scalar_one_or_none()
+    if now is None:
         raise InvalidRequest(f"host {host_id}: no such host")
-    known = {finding_key(one): since for one, since in aged(connection, host_id)}
-    now = reported(connection, host_id)
-    _delete(connection, host_id)
-    rows = [
-        {
-            "host": host_id,
-            "number": number,
-            "code": one.code.value,
-            "severity": one.severity.value,
-            "value": encode(one),
-            "since": known.get(finding_key(one), now),
-        }
-        for number, one in enumerate(report.findings)
-    ]
+    before = connection.execute(_FINDINGS, {"host_id": host_id}).all()
+    values = [encode(one) for one in report.findings]
+    if values != [row.value for row in before]:
+        known = {finding_key(read): row.since for row in before if (read := _read(row._mapping)) is not None}
+        rows = [
+            {
+                "host": host_id,
+                "number": number,
+                "code": one.code.value,
+                "severity": one.severity.value,
+                "value": value,
+                "since": known.get(finding_key(one), now),
+            }
+            for number, (one, value) in enumerate(zip(report.findings, values, strict=True))
+        ]
+        _replace(connection, finding, host_id, rows)
     counts = [{"host": host_id, "code": each.code.value, "severity": each.severity.value, "count": each.count} for each in report.counts]
-    if rows:
-        connection.execute(finding.insert(), rows)
-    if counts:
-        connection.execute(finding_count.insert(), counts)
+    counted = {tuple(row) for row in connection.execute(_COUNTS, {"host_id": host_id})}
+    if counted != {(each["code"], each["severity"], each["count"]) for each in counts}:
+        _replace(connection, finding_count, host_id, counts)
 
 
 def forget(connection: sa.Connection, host_id: HostId) -> None:
@@ -129,6 +137,12 @@ def drift_of_hosts(connection: sa.Connection) -> dict[HostId, int]:
     chosen = sa.select(host.c.id, number).join(finding_count, drift, isouter=True)
     rows = connection.execute(chosen.where(host.c.audited.is_not(None)).group_by(host.c.id))
     return {HostId(row[0]): int(row[1]) for row in rows}
+
+
+def _replace(connection: sa.Connection, table: sa.Table, host_id: HostId, rows: Sequence[Mapping[str, Any]]) -> None:
+    connection.execute(table.delete().where(table.c.host == host_id))
+    if rows:
+        connection.execute(table.insert(), rows)
 
 
 def _delete(connection: sa.Connection, host_id: HostId) -> None:

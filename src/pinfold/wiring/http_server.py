@@ -9,6 +9,7 @@ from typing import Final
 
 import uvicorn
 
+from pinfold.api.agent.polls import AgentPolls
 from pinfold.api.connections import Connections
 from pinfold.api.listener import Listener
 from pinfold.api.protocol import BoundedProtocol
@@ -23,7 +24,7 @@ _GRACE_SECONDS: Final = 5
 def server_of(service: Service, settings: ApiSettings) -> uvicorn.Server:
     """The HTTP server for a service; `run(sockets=[…])` serves until `should_exit` is set. Raises `InvalidRequest` for its certificate."""
     config = uvicorn.Config(
-        service.app,
+        AgentPolls(service.app, service.services),
         http=BoundedProtocol,
         ws="none" if service.services.consoles is None else ConsoleProtocol,
         ws_max_size=MOST_MESSAGE,
