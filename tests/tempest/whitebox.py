@@ -27,11 +27,25 @@ from pinfold.lab.daemon import LabHost
 
 PACKAGES: Final = (f"whitebox-tempest-plugin=={WHITEBOX_VERSION}", "crudini==0.9.6", "six==1.17.0")
 """whitebox imports six and does not name it among its dependencies."""
-CHOSEN: Final = r"whitebox_tempest_plugin\.api\.compute\.test_cpu_pinning\."
-"""The tests of whitebox that are run: those of CPU pinning."""
+_MODULES: Final = (
+    "cpu_pinning",
+    "cpu_model_extra_flags",
+    "cpu_state_mgmt",
+    "hugepages",
+    "multiqueue",
+    "uefi",
+    "virtio_rng",
+    "vpmu",
+    "vtpm",
+    "watchdog_devices",
+)
+CHOSEN: Final = rf"whitebox_tempest_plugin\.api\.compute\.test_({'|'.join(_MODULES)})\."
+"""The tests of whitebox that are run: those of processors, of memory, and of the hardware that pinfold gives a guest."""
 TOPOLOGY: Final = "pack:2 cell:1 core:4 pu:2 mem:16384"
 SHARED: Final = "0-1,8-9"
 DEDICATED: Final = "2-7,10-15"
+_PROCESSOR: Final = "cpu_mode = custom\ncpu_models = pentium3\ncpu_model_extra_flags = +sse2, -mtrr"
+"""A processor that KVM gives, a nested one too, with a feature more and one less."""
 _AGENT: Final = """#!/bin/sh
 # The agent as a service manager would start and stop it.
 case "$1" in
@@ -67,6 +81,7 @@ def _api(folder: Path, keystone: Keystone) -> Iterator[Service]:
     state, config = folder / "api", folder / "api.conf"
     state.mkdir(mode=0o711)
     write_images(state / "images")
+    (state / "images" / "probe.toml").write_text('hw_rng_model = "virtio"\n')  # as devstack's images have it
     write_accounts(folder)
     config.write_text(
         f"[DEFAULT]\ncpu_allocation_ratio = 16\n[pinfold]\nstate_dir = {state}\n"
@@ -91,7 +106,8 @@ def _agent(folder: Path, name: str, lab: LabHost, api: Service) -> Iterator[Path
         file.write(token)
     (folder / "networks.toml").write_text(NETWORKS)
     more = {"pinfold_agent": f"api_url = {api.url}\nsweep_seconds = 1"}
-    config.write_text(roomy(configuration(lab, state, host=name, shared=SHARED, dedicated=DEDICATED, **more)))
+    text = roomy(configuration(lab, state, host=name, shared=SHARED, dedicated=DEDICATED, **more))
+    config.write_text(text.replace("cpu_mode = none", _PROCESSOR))
     sources = os.pathsep.join(entry for entry in sys.path if entry)
     command.write_text(_AGENT.format(folder=folder, sources=sources, python=sys.executable, config=config))
     command.chmod(0o755)
