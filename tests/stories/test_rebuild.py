@@ -89,6 +89,17 @@ def test_a_stopped_server_stays_stopped(fleet: Fleet, server: str) -> None:
     assert (c1.order(server)["boot"], c1.order(server)["rebuild"]) == (3, 0)
 
 
+def test_a_server_whose_guest_ended_by_itself_stays_stopped_too(fleet: Fleet, server: str) -> None:
+    c1 = fleet.agents["c1"]
+    claim = c1.order(server)["claim"]
+    c1.says(server, Observed.STOPPED, boot=1, revision=claim["revision"], claim=claim["id"])
+    assert fleet.status(server) == "SHUTOFF"
+    rebuild(fleet, server)
+    assert c1.order(server)["desired"] == "stopped"
+    c1.obey()
+    assert words(fleet, server) == ("SHUTOFF", "stopped", None, 4)
+
+
 @pytest.mark.parametrize("observed", [Observed.RUNNING, Observed.STOPPED])
 def test_a_rebuild_that_fails_puts_the_server_in_error_until_a_later_boot_brings_the_disk(
     fleet: Fleet, server: str, observed: Observed

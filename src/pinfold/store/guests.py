@@ -195,12 +195,12 @@ def want(
             host = now
 
 
-def rebuild(connection: sa.Connection, found: GuestRecord, new: Rebuild) -> GuestRecord:
-    """Ask for a new disk of a guest, with one boot more, and change what the guest is with it. It runs or is stopped as before, and its
-    error is over. Raises `Conflict` when the guest has changed since it was read.
+def rebuild(connection: sa.Connection, found: GuestRecord, new: Rebuild, desired: Desired) -> GuestRecord:
+    """Ask for a new disk of a guest, with one boot more, and change what the guest is with it. It then runs or is stopped, as desired, and
+    its error is over. Raises `Conflict` when the guest has changed since it was read.
     """
     guest_id = found.id
-    want(connection, guest_id, found.desired, task=REBUILDING, reboot=True, revision=found.revision)
+    want(connection, guest_id, desired, task=REBUILDING, reboot=True, revision=found.revision)
     if found.config_drive:
         guest_configs.forget(connection, guest_id)
     if new.config is not None:

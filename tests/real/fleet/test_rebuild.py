@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 from tests.ports import free_port
@@ -18,7 +19,7 @@ from tests.real.patience import until
 from tests.rig.client import COMPUTE, SHARE, server_body
 from tests.rig.fits import vcpu_cpus
 from tests.rig.fleet import sweep
-from tests.rig.processes import Process, configuration, defined, ending
+from tests.rig.processes import Process, configuration, defined, ending, virsh
 from tests.stories.test_key_pairs import KEY
 from tests.survive import points
 
@@ -45,7 +46,9 @@ def fleet_lab(lab_name: str, lab_possible: None) -> Iterator[LabHost]:
 
 @pytest.fixture(scope="module")
 def up_once(fleet_lab: LabHost, lab_name: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[UpRig]:
-    """`pinfold up` with two images, whose guests count their boots on their disks: `counter` says `#1`, `letter` says `@1`."""
+    """`pinfold up` with images whose guests count their boots on their disks: `counter` says `#1`, `letter` says `@1`. `firmware` is for
+    UEFI, which does not start what that image has.
+    """
     folder, name = tmp_path_factory.mktemp("up"), f"{lab_name}-a"
     images = folder / "state" / "images"
     images.mkdir(parents=True)
@@ -53,6 +56,8 @@ def up_once(fleet_lab: LabHost, lab_name: str, tmp_path_factory: pytest.TempPath
         each.chmod(0o711)
     _write(images / "counter.raw", "#")
     _write(images / "letter.raw", "@")
+    _write(images / "firmware.raw", "!")
+    (images / "firmware.toml").write_text('hw_firmware_type = "uefi"\n')
     process = Process(("up", "--port", str(free_port()), "--config", str(folder / "pinfold.conf")), folder, "up")
     made = UpRig(lab=fleet_lab, process=process, host=name, state=folder / "state", api=None)  # type: ignore[arg-type]
     agent = "sweep_seconds = 1\nshutdown_seconds = 60"
@@ -161,6 +166,47 @@ def test_a_rebuild_that_fails_before_the_guest_ended_leaves_it_running_and_goes_
     finally:
         up.api.delete(server)
         image.unlink()
+
+
+def variables(up: UpRig, server: str) -> Path:
+    """The file of a guest's UEFI variables."""
+    path = ElementTree.fromstring(virsh(up.lab, "dumpxml", server)).findtext("os/nvram", default="")
+    return up.lab.folder.path / "lib" / "qemu" / "nvram" / Path(path).name
+
+
+def test_a_rebuild_brings_uefi_begins_its_variables_anew_and_takes_it_away(up: UpRig) -> None:
+    server = counting(up, "uefi")
+    before = place(up, server)
+    rebuild(up, server, "firmware")
+    up.api.await_status(server, "ACTIVE")
+    assert "type='pflash'" in virsh(up.lab, "dumpxml", server)
+    kept = variables(up, server)
+    with kept.open("r+b") as file:
+        file.seek(-len(b"marked"), 2)
+        file.write(b"marked")
+    end(up, server)
+    up.api.act(server, "os-start")
+    up.api.await_status(server, "ACTIVE")
+    assert kept.read_bytes().endswith(b"marked"), "a start keeps the variables"
+    end(up, server)
+    rebuild(up, server, "firmware")
+    up.api.await_status(server, "SHUTOFF")
+    up.api.act(server, "os-start")
+    up.api.await_status(server, "ACTIVE")
+    assert not kept.read_bytes().endswith(b"marked"), "a rebuild does not"
+    end(up, server)
+    rebuild(up, server, "letter")
+    up.api.await_status(server, "SHUTOFF")
+    up.api.act(server, "os-start")
+    until(lambda: said(up, server) == ["@1"], "it boots by its BIOS again")
+    assert "pflash" not in virsh(up.lab, "dumpxml", server) and not kept.exists()
+    assert place(up, server) == before
+
+
+def end(up: UpRig, server: str) -> None:
+    """End a guest as by the loss of its power: firmware without a system does not obey the power button."""
+    virsh(up.lab, "destroy", server)
+    up.api.await_status(server, "SHUTOFF")
 
 
 def test_an_agent_killed_at_any_point_of_a_rebuild_goes_on_with_it_and_does_it_once(up: UpRig) -> None:

@@ -225,8 +225,8 @@ class Lifecycle:
             raise Conflict(f"Cannot '{verb}' instance {guest.id}: the agent of host {host.name} is of an earlier pinfold; upgrade it")
 
     def rebuild(self, guest_id: GuestId, change: Callable[[GuestRecord], Rebuild]) -> GuestRecord:
-        """Have the disk and the config drive of a guest made anew, in its place; it runs or is stopped as before. `change` says what the
-        guest is then, and is asked again if the guest changes meanwhile.
+        """Have the disk and the config drive of a guest made anew, in its place; it runs or is stopped as before, and one that ended
+        by itself is stopped. `change` says what the guest is then, and is asked again if the guest changes meanwhile.
 
         Raises `Conflict` when the guest is paused, suspended, has an emulated TPM or was adopted, when its agent is of an earlier pinfold,
         or when something is under way; and what `change` raises.
@@ -242,8 +242,9 @@ class Lifecycle:
                 raise Conflict(f"Cannot 'rebuild' instance {guest_id}: it has an emulated TPM, whose keys the new disk would not know")
             self._refuse_early_agent(guest, "rebuild", least=REBUILDS)
             new = change(guest)
+            desired = Desired.STOPPED if _vm_state(guest) == "stopped" else guest.desired
             with self._database.write() as connection:
-                return guests.rebuild(connection, guest, new)
+                return guests.rebuild(connection, guest, new, desired)
 
         return self._on_newest(guest_id, make_anew)
 
