@@ -179,6 +179,7 @@ of the same cases."""
 
 _ASIDE = """\
 Nova's refusal says nothing; ours has a reason for every host cell, found when it is first read. That is the column "with reasons read".
+What the empty host lacks for a request is found once for hosts that are alike, so it is not in the figures.
 
 Both sides prepare something before a decision, and neither's preparation is in the figures above. Nova reads the flavor
 (`numa_get_constraints`), copies the guest's topology for each host, and parses the host's topology from its stored text when the host

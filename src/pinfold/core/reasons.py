@@ -57,7 +57,7 @@ class ReasonCode(Enum):
     STALE = "stale"
 
 
-class Reason(Struct, frozen=True, kw_only=True):
+class Reason(Struct, frozen=True):  # not kw_only: the engine gives the fields by position, because six keywords take twice as long
     """One thing that one host, or one of its cells, lacks.
 
     `cell` is the host cell's id, or None for the host as a whole. `needed` and `available` are in the code's unit (pCPUs, vCPUs, MiB,

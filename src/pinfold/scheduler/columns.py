@@ -96,11 +96,11 @@ def _of_frame(frame: Frame) -> tuple[int, ...]:
 @lru_cache(maxsize=2048)
 def _of_cells(cells: tuple[CellCounts, ...]) -> tuple[int, ...]:
     """The columns that the host cells alone decide, from `cells` on."""
-    row = [len(cells), sum([cell.n_wholes for cell in cells])]
+    row = [len(cells), sum([cell.shape.n_wholes for cell in cells])]
     for values in (
         [cell.n_free for cell in cells],
-        [cell.n_paired for cell in cells],
-        [cell.n_wholes for cell in cells],
+        [cell.shape.n_paired for cell in cells],
+        [cell.shape.n_wholes for cell in cells],
         [cell.free_mib for cell in cells],
     ):
         values.sort(reverse=True)

@@ -147,7 +147,7 @@ def test_the_short_ways_of_choosing_agree_with_the_long_one(text: str, required:
     for chosen in range(1, 2 ** len(online)):
         free = ",".join(str(pcpu) for bit, pcpu in enumerate(online) if chosen >> bit & 1)
         cell = count_host(state(text, dedicated=free)).cells[0]
-        wholes = [core for core in cell.wholes if len(core) > required]
-        brokens = [core for core in cell.brokens if len(core) > required]
-        for pins in range(1, (cell.n_paired if required else cell.n_free) + 1):
+        wholes = [core for core in cell.shape.wholes if len(core) > required]
+        brokens = [core for core in cell.shape.brokens if len(core) > required]
+        for pins in range(1, (cell.shape.n_paired if required else cell.n_free) + 1):
             assert cores.choose(cell, pins, required=required, isolated=False) == cores.fill(cell, wholes, brokens, pins)

@@ -132,7 +132,7 @@ def _usable(counts: Counts, demands: Iterable[Demand], ignored: frozenset[Resour
     for demand in demands:
         each = demand.pins + demand.own_pcpus
         if demand.isolated_threads and Resource.SIBLINGS not in ignored:
-            each *= min((len(core) for cell in counts.cells for core in cell.wholes), default=1)
+            each *= min((len(core) for cell in counts.cells for core in cell.shape.wholes), default=1)
         most = max(most, free_slots(demand, counts, ignored=ignored) * each)
         if most >= free:
             return free

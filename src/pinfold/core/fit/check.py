@@ -63,8 +63,11 @@ def holds(demand: Demand, counts: Counts, fit: Fit) -> bool:
 
 
 def _pages_suffice(cell: FitCell, host: CellCounts) -> bool:
-    need = cell.memory_mib * 1024
-    return any(size == cell.page_kib and need % size == 0 and need <= size * free for size, free in host.huge)
+    need, wanted = cell.memory_mib * 1024, cell.page_kib
+    for size, free in host.huge:
+        if size == wanted:
+            return need % size == 0 and need <= size * free
+    return False
 
 
 def _paired(hosts: list[CellCounts], taken: int) -> bool:

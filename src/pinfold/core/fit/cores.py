@@ -17,17 +17,18 @@ def choose(cell: CellCounts, pins: int, *, required: bool, isolated: bool) -> Th
     """
     if isolated:
         return isolate(cell, pins)
-    size, row = cell.whole_size, cell.whole_threads
+    shape = cell.shape
+    size, row = shape.whole_size, shape.whole_threads
     if size > (1 if required else 0) and pins - 1 <= len(row):
         rest = pins % size
-        no_brokens = cell.n_paired == len(row) if required else not cell.brokens
+        no_brokens = shape.n_paired == len(row) if required else not shape.brokens
         if pins <= len(row) and (not rest or no_brokens):
             return row[:pins]
-        if rest == 1 and cell.brokens and not required:
-            return tuple(sorted((*row[: pins - 1], min(cell.brokens, key=len)[0]), key=cell.frame.rank.__getitem__))
+        if rest == 1 and shape.brokens and not required:
+            return tuple(sorted((*row[: pins - 1], min(shape.brokens, key=len)[0]), key=cell.frame.rank.__getitem__))
     if required:
-        return fill(cell, [core for core in cell.wholes if len(core) > 1], [core for core in cell.brokens if len(core) > 1], pins)
-    return fill(cell, cell.wholes, cell.brokens, pins)
+        return fill(cell, [core for core in shape.wholes if len(core) > 1], [core for core in shape.brokens if len(core) > 1], pins)
+    return fill(cell, shape.wholes, shape.brokens, pins)
 
 
 def fill(cell: CellCounts, wholes: Iterable[Threads], brokens: Iterable[Threads], pins: int) -> Threads:
@@ -57,9 +58,9 @@ def fill(cell: CellCounts, wholes: Iterable[Threads], brokens: Iterable[Threads]
 
 def isolate(cell: CellCounts, cores: int) -> Threads:
     """The first thread of `cores` whole cores: those with the fewest siblings first, then by lowest pCPU."""
-    if cell.whole_size:
-        return tuple([core[0] for core in cell.wholes[:cores]])
-    return tuple(sorted(core[0] for core in sorted(cell.wholes, key=len)[:cores]))
+    if cell.shape.whole_size:
+        return tuple([core[0] for core in cell.shape.wholes[:cores]])
+    return tuple(sorted(core[0] for core in sorted(cell.shape.wholes, key=len)[:cores]))
 
 
 def siblings(cell: CellCounts, pcpus: Threads) -> int:

@@ -14,7 +14,7 @@ from functools import cached_property
 from itertools import chain
 from math import floor
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Final
+from typing import Final
 from weakref import ref
 
 from msgspec import Struct
@@ -32,8 +32,6 @@ Threads = tuple[int, ...]
 _PACK = Strategy.PACK
 _free_pcpus = attrgetter("n_free")
 _shared_room = attrgetter("shared_room")
-_SHAPE: Final = frozenset({"broken", "brokens", "n_paired", "n_wholes", "whole_size", "whole_threads", "wholes"})
-"""The attributes of `CellCounts` that are counted together when one of them is first read."""
 _FEW: Final = 64
 """So many counts of a cell are kept before those that nobody has are looked for."""
 
@@ -129,31 +127,62 @@ class Frame:
         return _count(self, self._empty)
 
 
-class CellCounts:
-    """What one host cell has left.
+class Shape(Struct, frozen=True):  # not kw_only: one is made for most changed cells
+    """How the free pCPUs of a host cell lie on its cores.
 
     `wholes` are the cores with all online siblings free, and `brokens` the free parts of other cores (`broken` as a mask), by lowest pCPU.
     `whole_threads` are the pCPUs of `wholes` in a row, and `whole_size` their common number of threads (0 if it varies). `n_paired` counts
-    free pCPUs on cores with two or more free ones. All these are the shape. `huge` are `(size in KiB, free pages)`, the largest first.
+    free pCPUs on cores with two or more free ones.
+    """
+
+    wholes: tuple[Threads, ...]
+    n_wholes: int
+    whole_threads: Threads
+    whole_size: int
+    brokens: tuple[Threads, ...]
+    broken: int
+    n_paired: int
+
+    @classmethod
+    def of(cls, cores: Iterable[tuple[int, Threads]], free: int) -> Shape:
+        """The shape of the free pCPUs of these cores."""
+        wholes: list[Threads] = []
+        brokens: list[Threads] = []
+        paired = broken = 0
+        for mask, threads in cores:
+            left = mask & free
+            if left == mask:
+                wholes.append(threads)
+            elif left:
+                part = tuple([pcpu for pcpu in threads if left >> pcpu & 1])
+                brokens.append(part)
+                broken |= left
+                if len(part) > 1:
+                    paired += len(part)
+        sizes = set(map(len, wholes))
+        size = sizes.pop() if len(sizes) == 1 else 0
+        row = tuple(chain.from_iterable(wholes))
+        paired += len(row) if size > 1 else sum([len(core) for core in wholes if len(core) > 1])
+        return cls(tuple(wholes), len(wholes), row, size, tuple(brokens), broken, paired)
+
+
+class CellCounts:
+    """What one host cell has left: free pCPUs, room for floating vCPUs, memory in pages of each size.
+
+    `huge` are `(size in KiB, free pages)`, the largest first.
     """
 
     __slots__ = (
         "__weakref__",
-        "broken",
-        "brokens",
+        "_shape",
         "floats",
         "frame",
         "free",
         "huge",
         "n_free",
-        "n_paired",
-        "n_wholes",
         "shared_room",
         "small_free_mib",
         "small_used_kib",
-        "whole_size",
-        "whole_threads",
-        "wholes",
     )
 
     def __init__(self, frame: CellFrame, free: int, floats: int, small_used_kib: int, huge: tuple[tuple[int, int], ...]) -> None:
@@ -165,53 +194,20 @@ class CellCounts:
         self.small_used_kib = small_used_kib
         self.small_free_mib = (frame.small_total_kib - small_used_kib) // 1024
         self.huge = huge
+        self._shape: Shape | None = None
+
+    @property
+    def shape(self) -> Shape:
+        """How the free pCPUs lie. It is counted when it is first read: guests do not read that of each cell that has changed."""
+        found = self._shape
+        if found is None:
+            found = self._shape = Shape.of(self.frame.cores, self.free)
+        return found
 
     @property
     def free_mib(self) -> int:
         """The free memory in pages of all sizes."""
         return self.small_free_mib + sum([size * pages for size, pages in self.huge]) // 1024
-
-    if TYPE_CHECKING:
-        broken: int
-        brokens: tuple[Threads, ...]
-        n_paired: int
-        n_wholes: int
-        whole_size: int
-        whole_threads: Threads
-        wholes: tuple[Threads, ...]
-    else:
-
-        def __getattr__(self, name: str) -> Any:
-            """Count the shape when it is first read: most guests do not ask for that of each cell that changed."""
-            if name not in _SHAPE:
-                raise AttributeError(name)
-            self._shape()
-            return getattr(self, name)
-
-    def _shape(self) -> None:
-        wholes: list[Threads] = []
-        brokens: list[Threads] = []
-        paired = broken = 0
-        free = self.free
-        for mask, threads in self.frame.cores:
-            left = mask & free
-            if left == mask:
-                wholes.append(threads)
-            elif left:
-                part = tuple([pcpu for pcpu in threads if left >> pcpu & 1])
-                brokens.append(part)
-                broken |= left
-                if len(part) > 1:
-                    paired += len(part)
-        sizes = set(map(len, wholes))
-        self.whole_size = sizes.pop() if len(sizes) == 1 else 0
-        self.whole_threads = row = tuple(chain.from_iterable(wholes))
-        self.wholes = tuple(wholes)
-        self.n_wholes = len(wholes)
-        paired += len(row) if self.whole_size > 1 else sum([len(core) for core in wholes if len(core) > 1])
-        self.brokens = tuple(brokens)
-        self.broken = broken
-        self.n_paired = paired
 
 
 class Usage(Struct, frozen=True):  # not kw_only: each claim makes one, and five keywords take twice as long

@@ -37,7 +37,7 @@ def _beside(cell: CellCounts, guest: CellDemand, pcpus: Threads, realtime: int) 
     """A free pCPU that is neither in `pcpus` nor a sibling of a vCPU in `realtime`: on a broken core first, then the lowest."""
     cores_of = cell.frame.core_of
     taken = avoid = 0
-    broken = cell.broken
+    broken = cell.shape.broken
     for vcpu, pcpu in zip(guest.vcpus, pcpus, strict=True):
         core = cores_of[pcpu]
         taken |= 1 << pcpu
@@ -58,8 +58,8 @@ def _choose_again(cell: CellCounts, guest: CellDemand, required: bool) -> tuple[
     ordinary = [vcpu for vcpu in guest.vcpus if not guest.realtime >> vcpu & 1]
     pins = len(guest.vcpus)
     candidates: list[tuple[int, bool, int, Threads]] = []
-    free_cores = [(core, True) for core in cell.wholes] + [(core, False) for core in cell.brokens]
-    usable = cell.n_paired if required else cell.n_free
+    free_cores = [(core, True) for core in cell.shape.wholes] + [(core, False) for core in cell.shape.brokens]
+    usable = cell.shape.n_paired if required else cell.n_free
     for core, whole in free_cores:
         mine = len(core) if not required or len(core) > 1 else 0
         forced = max(pins - (usable - mine), 0)
@@ -69,8 +69,8 @@ def _choose_again(cell: CellCounts, guest: CellDemand, required: bool) -> tuple[
         return None
     forced, _, _, core = min(candidates)
     least = 2 if required else 1
-    wholes = [other for other in cell.wholes if other != core and len(other) >= least]
-    brokens = [other for other in cell.brokens if other != core and len(other) >= least]
+    wholes = [other for other in cell.shape.wholes if other != core and len(other) >= least]
+    brokens = [other for other in cell.shape.brokens if other != core and len(other) >= least]
     others = cores.fill(cell, wholes, brokens, pins - forced)
     beside = dict(zip(ordinary[:forced], core[1 : 1 + forced], strict=True))
     rest = iter(others)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import lru_cache, reduce
+from operator import or_
 from typing import Final
 
+from msgspec import Struct
+
 from pinfold.core.errors import InvariantViolation
-from pinfold.core.fit.count import CellCounts, Counts
+from pinfold.core.fit.count import CellCounts, Counts, Frame
 from pinfold.core.fit.demand import CellNeed, Demand
 from pinfold.core.fit.match import most
 from pinfold.core.fit.place import carriers, least_small_mib
@@ -14,8 +18,31 @@ from pinfold.core.fit.room import overhead_lack, page_for, takes
 from pinfold.core.reasons import Kind, Reason, ReasonCode
 
 _ORDER: Final = {code: position for position, code in enumerate(ReasonCode)}
+_PCPUS: Final = ReasonCode.DEDICATED_PCPUS
+_EMULATOR: Final = ReasonCode.EMULATOR_PCPU
+_SIBLINGS: Final = ReasonCode.THREAD_SIBLINGS
+_CORES: Final = ReasonCode.WHOLE_CORES
 _WITH_EMULATOR: Final = " with the pCPU of the emulator threads"
 _PLACEMENT: Final = (ReasonCode.GUEST_CELL, ReasonCode.CELL_COMBINATION, ReasonCode.EMULATOR_PCPU, ReasonCode.TOO_FEW_CELLS)
+
+
+class _Cells(Struct, frozen=True):
+    """What the host cells lack for the guest cells of one kind, in the order of the host cells.
+
+    `allowed` is the mask of the positions that take one, if the emulator's pCPU is elsewhere. `lacks` has the reasons of each host cell.
+    """
+
+    allowed: int
+    lacks: tuple[tuple[Reason, ...], ...]
+
+
+class _Empty(Struct, frozen=True):
+    """What a host lacks for a demand without claims and foreign domains: the host's reasons; and for each cell, by position, its reasons if
+    it takes none of the guest cells, else None.
+    """
+
+    host: tuple[Reason, ...]
+    cells: tuple[tuple[Reason, ...] | None, ...]
 
 
 def explain(demand: Demand, counts: Counts) -> tuple[Reason, ...]:
@@ -25,9 +52,10 @@ def explain(demand: Demand, counts: Counts) -> tuple[Reason, ...]:
     if the empty host refuses for any reason besides an offline overhead pool. Raises `InvariantViolation` if there is no reason, because
     then the search was wrong.
     """
-    empty = counts.frame.empty
-    reasons = list(_host_reasons(demand, empty, Kind.INFEASIBLE))
-    for reason in _host_reasons(demand, counts, Kind.INSUFFICIENT):
+    empty = _empty(demand, counts.frame)
+    kinds = [_cells(demand, need, counts, Kind.INSUFFICIENT, empty.cells) for need in demand.kinds]
+    reasons = list(empty.host)
+    for reason in _host_reasons(demand, counts, Kind.INSUFFICIENT, kinds):
         if not any(known.code is reason.code and known.detail == reason.detail for known in reasons):
             reasons.append(reason)
     if not reasons:
@@ -36,22 +64,35 @@ def explain(demand: Demand, counts: Counts) -> tuple[Reason, ...]:
     if len(reasons) > 1:
         reasons.sort(key=_by_code)
     if lacks_cells:
-        for cell, empty_cell in zip(counts.cells, empty.cells, strict=True):
-            reasons += _cell_reasons(demand, cell, empty_cell)
+        for position, never in enumerate(empty.cells):
+            reasons += _cell_reasons(kinds, position) if never is None else never
     return tuple(reasons)
+
+
+@lru_cache(maxsize=256)  # hosts that are alike share a frame, and guests a demand: this is half of the time of a refusal
+def _empty(demand: Demand, frame: Frame) -> _Empty:
+    counts = frame.empty
+    every = [None] * len(counts.cells)
+    kinds = [_cells(demand, need, counts, Kind.INFEASIBLE, every) for need in demand.kinds]
+    some = reduce(or_, [one.allowed for one in kinds], 0)
+    return _Empty(
+        tuple(_host_reasons(demand, counts, Kind.INFEASIBLE, kinds)),
+        tuple([None if some >> position & 1 else _cell_reasons(kinds, position) for position in range(len(every))]),
+    )
 
 
 def _by_code(reason: Reason) -> tuple[int, str]:
     return _ORDER[reason.code], reason.detail
 
 
-def _host_reasons(demand: Demand, counts: Counts, kind: Kind) -> Iterator[Reason]:
+def _host_reasons(demand: Demand, counts: Counts, kind: Kind, kinds: Sequence[_Cells]) -> Iterator[Reason]:
     """What the host as a whole lacks: traits and pools first, cells last. Empty exactly if it has a placement."""
     frame, request = counts.frame, demand.request
-    for trait in sorted(request.traits_required - frame.traits):
-        yield Reason(code=ReasonCode.MISSING_TRAIT, kind=Kind.INFEASIBLE, detail=trait)
-    for trait in sorted(request.traits_forbidden & frame.traits):
-        yield Reason(code=ReasonCode.FORBIDDEN_TRAIT, kind=Kind.INFEASIBLE, detail=trait)
+    if demand.traits:
+        for trait in sorted(request.traits_required - frame.traits):
+            yield Reason(code=ReasonCode.MISSING_TRAIT, kind=Kind.INFEASIBLE, detail=trait)
+        for trait in sorted(request.traits_forbidden & frame.traits):
+            yield Reason(code=ReasonCode.FORBIDDEN_TRAIT, kind=Kind.INFEASIBLE, detail=trait)
     if counts.disk_room is not None and demand.disk_gib > counts.disk_room:
         yield Reason(code=ReasonCode.DISK, kind=kind, needed=demand.disk_gib, available=counts.disk_room)
     if demand.floating and not frame.n_shared:
@@ -70,22 +111,24 @@ def _host_reasons(demand: Demand, counts: Counts, kind: Kind) -> Iterator[Reason
     if demand.pins and not frame.dedicated:
         yield Reason(code=ReasonCode.NO_DEDICATED_POOL, kind=kind, needed=demand.pins)
     elif demand.cells and (frame.n_shared or not demand.floating):
-        yield from _placement_reasons(demand, counts, kind)
+        yield from _placement_reasons(demand, counts, kind, [one.allowed for one in kinds])
 
 
-def _placement_reasons(demand: Demand, counts: Counts, kind: Kind) -> Iterator[Reason]:
+def _placement_reasons(demand: Demand, counts: Counts, kind: Kind, allowed: list[int]) -> Iterator[Reason]:
     """Why the guest cells get no host cells: one by itself, all together, with the emulator's pCPU, or by the host's small memory."""
     if len(demand.cells) > len(counts.cells):
         yield Reason(code=ReasonCode.TOO_FEW_CELLS, kind=kind, needed=len(demand.cells), available=len(counts.cells))
         return
-    allowed = [_allowed(demand, need, counts, 0) for need in demand.kinds]
     for position, mask in enumerate(allowed):
         if not mask:
             first = next(cell.guest_cell for cell in demand.cells if cell.kind == position)
             yield Reason(code=ReasonCode.GUEST_CELL, kind=kind, detail=str(first))
     if not all(allowed):
         return
-    together = most([allowed[cell.kind] for cell in demand.cells])
+    if demand.one_kind:  # any of the host cells serves any of the guest cells
+        together = min(len(demand.cells), allowed[0].bit_count())
+    else:
+        together = most([allowed[cell.kind] for cell in demand.cells])
     if together < len(demand.cells):
         yield Reason(code=ReasonCode.CELL_COMBINATION, kind=kind, needed=len(demand.cells), available=together)
         return
@@ -102,6 +145,8 @@ def _placement_reasons(demand: Demand, counts: Counts, kind: Kind) -> Iterator[R
 
 def _carried(demand: Demand, counts: Counts, allowed: list[int], carrier: int) -> bool:
     """Whether all guest cells have a placement with the emulator in that guest cell."""
+    if demand.one_kind:
+        return _allowed(demand, demand.kinds[0], counts, 1) != 0
     rows = [allowed[cell.kind] for cell in demand.cells]
     rows[carrier] = _allowed(demand, demand.kinds[demand.cells[carrier].kind], counts, 1)
     return most(rows) == len(rows)
@@ -109,7 +154,7 @@ def _carried(demand: Demand, counts: Counts, allowed: list[int], carrier: int) -
 
 def _no_carrier(demand: Demand, counts: Counts, kind: Kind) -> Reason:
     """The reason if the vCPUs can be placed but the isolated emulator cannot."""
-    free = sum(len(cell.wholes) if demand.isolated_threads else cell.n_free for cell in counts.cells)
+    free = sum(cell.shape.n_wholes if demand.isolated_threads else cell.n_free for cell in counts.cells)
     if free <= demand.pins:
         return Reason(code=ReasonCode.EMULATOR_PCPU, kind=kind, needed=demand.pins + 1, available=free)
     if any(_allowed(demand, need, counts, 1) for need in demand.kinds):
@@ -122,46 +167,56 @@ def _allowed(demand: Demand, need: CellNeed, counts: Counts, extra: int) -> int:
     """The indexes of the host cells that take the guest cell, as a mask."""
     mask = 0
     for cell in counts.cells:
-        if _fits(demand, cell, need, extra):
+        if takes(cell, need, extra, demand) and page_for(cell, need, demand):
             mask |= 1 << cell.frame.position
     return mask
 
 
-def _fits(demand: Demand, cell: CellCounts, need: CellNeed, extra: int) -> bool:
-    return takes(cell, need, extra, demand) and page_for(cell, need, demand) != 0
+def _cell_reasons(kinds: Sequence[_Cells], position: int) -> tuple[Reason, ...]:
+    """The reasons of one host cell, by what it lacks for each kind of guest cell. Each code occurs once, with the smallest need."""
+    if len(kinds) == 1:
+        return kinds[0].lacks[position]
+    found: dict[tuple[ReasonCode, str], Reason] = {}
+    for one in kinds:
+        for reason in one.lacks[position]:
+            known = found.get((reason.code, reason.detail))
+            if known is None or reason.needed < known.needed:
+                found[reason.code, reason.detail] = reason
+    return tuple(sorted(found.values(), key=_by_code))
 
 
-def _cell_reasons(demand: Demand, cell: CellCounts, empty: CellCounts) -> list[Reason]:
-    """What one host cell lacks for the kinds of guest cells that it does not take. Each code occurs once, with the smallest need."""
-    never = not any(_fits(demand, empty, need, 0) for need in demand.kinds)
-    judged, kind = (empty, Kind.INFEASIBLE) if never else (cell, Kind.INSUFFICIENT)
-    found: list[Reason] = []
-    for need in demand.kinds:
-        for code, needed, available, detail in _lacks(demand, judged, need):
-            known = [reason for reason in found if reason.code is code and reason.detail == detail]
-            if not known or needed < known[0].needed:
-                found = [reason for reason in found if reason not in known]
-                found.append(Reason(code=code, kind=kind, cell=cell.frame.id, needed=needed, available=available, detail=detail))
-    if len(found) > 1:
-        found.sort(key=_by_code)
-    return found
-
-
-def _lacks(demand: Demand, cell: CellCounts, need: CellNeed) -> Iterator[tuple[ReasonCode, int, int, str]]:
-    pins, extra = need.pins, demand.own_pcpus
-    free = len(cell.wholes) if demand.isolated_threads else cell.n_free
-    if demand.required_threads and pins > cell.n_paired:
-        yield ReasonCode.THREAD_SIBLINGS, pins, cell.n_paired, ""
-    elif pins > free:
-        yield ReasonCode.WHOLE_CORES if demand.isolated_threads else ReasonCode.DEDICATED_PCPUS, pins, free, ""
-    elif pins + extra > free:
-        yield ReasonCode.EMULATOR_PCPU, pins + extra, free, ""
-    if need.floats > cell.frame.n_shared:
-        yield ReasonCode.SHARED_PCPUS, need.floats, cell.frame.n_shared, ""
-    elif need.floats and need.floats > cell.shared_room:
-        yield ReasonCode.SHARED_CAPACITY, need.floats, cell.shared_room, ""
-    if not page_for(cell, need, demand):
-        yield _lacks_pages(demand, cell, need)
+def _cells(demand: Demand, need: CellNeed, counts: Counts, kind: Kind, never: Sequence[object]) -> _Cells:
+    """What the host cells lack, each in the order of the codes. Those that `never` has reasons for are left out."""
+    pins, floats, extra = need.pins, need.floats, demand.own_pcpus
+    isolated, required = demand.isolated_threads, demand.required_threads
+    allowed = 0
+    lacks: list[tuple[Reason, ...]] = []
+    for cell, known in zip(counts.cells, never, strict=True):
+        if known is not None:
+            lacks.append(())
+            continue
+        frame = cell.frame
+        found: tuple[Reason, ...] = ()
+        takes = True
+        free = cell.shape.n_wholes if isolated else cell.n_free
+        if required and pins > cell.shape.n_paired:
+            found, takes = (Reason(_SIBLINGS, kind, frame.id, pins, cell.shape.n_paired),), False
+        elif pins > free:
+            found, takes = (Reason(_CORES if isolated else _PCPUS, kind, frame.id, pins, free),), False
+        elif extra and pins + extra > free:
+            found = (Reason(_EMULATOR, kind, frame.id, pins + extra, free),)
+        if floats:
+            if floats > frame.n_shared:
+                found, takes = (*found, Reason(ReasonCode.SHARED_PCPUS, kind, frame.id, floats, frame.n_shared)), False
+            elif floats > cell.shared_room:
+                found, takes = (*found, Reason(ReasonCode.SHARED_CAPACITY, kind, frame.id, floats, cell.shared_room)), False
+        if not page_for(cell, need, demand):
+            code, needed, available, detail = _lacks_pages(demand, cell, need)
+            found, takes = (*found, Reason(code, kind, frame.id, needed, available, detail)), False
+        if takes:
+            allowed |= 1 << frame.position
+        lacks.append(found)
+    return _Cells(allowed, tuple(lacks))
 
 
 def _lacks_pages(demand: Demand, cell: CellCounts, need: CellNeed) -> tuple[ReasonCode, int, int, str]:

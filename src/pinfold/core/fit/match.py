@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 Costs = Sequence[Sequence[int | None]]
 
@@ -72,17 +72,18 @@ def _augment(costs: Costs, start: int, row_price: list[int], column_price: list[
     return True
 
 
-def first_columns(rows: int, columns: Sequence[tuple[int, int]]) -> tuple[int, ...] | None:
+def first_columns(rows: int, columns: Iterable[tuple[int, int]]) -> tuple[int, ...] | None:
     """A distinct column for each of `rows` rows, from the earliest columns that allow it; None if there is no matching.
 
-    `columns` holds `(column, mask of the rows that it may serve)` by preference. If the cost of a pair depends only on the column, columns
-    form a transversal matroid (Edmonds and Fulkerson, 1965), so taking each one that still matches gives the cheapest matching.
+    `columns` holds `(column, mask of the rows that it may serve)` by preference, and is read no further than needed. If the cost of a pair
+    depends only on the column, columns form a transversal matroid (Edmonds and Fulkerson, 1965), so taking each one that still matches
+    gives the cheapest matching.
 
     >>> first_columns(2, [(7, 0b01), (5, 0b01), (3, 0b11)])
     (7, 3)
     """
     holder = [-1] * rows
-    serves = dict(columns)
+    serves: dict[int, int] = {}
     empty = (1 << rows) - 1
 
     def serve(column: int, seen: int) -> int:
@@ -106,6 +107,7 @@ def first_columns(rows: int, columns: Sequence[tuple[int, int]]) -> tuple[int, .
         return seen
 
     for column, mask in columns:
+        serves[column] = mask
         if mask and serve(column, 0) < 0 and not empty:
             return tuple(holder)
     return None

@@ -6,6 +6,8 @@ least small memory. With an isolated emulator, try each kind of guest cell that 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from pinfold.core.fit.answer import Strategy
 from pinfold.core.fit.count import CellCounts, Counts
 from pinfold.core.fit.demand import CellNeed, Demand
@@ -60,12 +62,17 @@ def _place_equal(demand: Demand, counts: Counts, strategy: Strategy, first: int)
     small = sum([need.memory_mib for cell in placed[0] if page_for(cell, need, demand) == cell.frame.small_kib])
     if not _overdraws(small, counts):
         return placed
-    order = tuple(sorted(order, key=lambda cell: page_for(cell, need, demand) == cell.frame.small_kib))
-    placed = _first_cells(demand, need, order)
+    lightest = _lightest_equal(demand, order)
+    return None if lightest is None or _overdraws(lightest[1], counts) else lightest[0]
+
+
+def _lightest_equal(demand: Demand, order: tuple[CellCounts, ...]) -> tuple[Placed, int] | None:
+    """The placement of guest cells of one kind with the least memory on small pages, and that memory in MiB."""
+    need = demand.kinds[0]
+    placed = _first_cells(demand, need, tuple(sorted(order, key=lambda cell: page_for(cell, need, demand) == cell.frame.small_kib)))
     if placed is None:
         return None
-    small = sum([need.memory_mib for cell in placed[0] if page_for(cell, need, demand) == cell.frame.small_kib])
-    return None if _overdraws(small, counts) else placed
+    return placed, sum([need.memory_mib for cell in placed[0] if page_for(cell, need, demand) == cell.frame.small_kib])
 
 
 def _first_cells(demand: Demand, need: CellNeed, order: tuple[CellCounts, ...]) -> Placed | None:
@@ -126,15 +133,18 @@ def _match_by_cell(demand: Demand, order: tuple[CellCounts, ...], kinds: list[Ro
     rows: dict[RowKind, int] = {}
     for row, kind in enumerate(kinds):
         rows[kind] = rows.get(kind, 0) | 1 << row
-    columns: list[tuple[int, int]] = []
+    needs = [(demand.kinds[kind], carries, guests) for (kind, carries), guests in rows.items()]
+    return first_columns(len(kinds), _columns(demand, order, needs))
+
+
+def _columns(demand: Demand, order: tuple[CellCounts, ...], needs: list[tuple[CellNeed, int, int]]) -> Iterator[tuple[int, int]]:
+    """The position of each host cell and the mask of the guest cells that it takes; one by one, because the first few often suffice."""
     for cell in order:
         mask = 0
-        for kind, guests in rows.items():
-            need = demand.kinds[kind[0]]
-            if takes(cell, need, kind[1], demand) and page_for(cell, need, demand):
+        for need, carries, guests in needs:
+            if takes(cell, need, carries, demand) and page_for(cell, need, demand):
                 mask |= guests
-        columns.append((cell.frame.position, mask))
-    return first_columns(len(kinds), columns)
+        yield cell.frame.position, mask
 
 
 def _matched(counts: Counts, strategy: Strategy, answer: tuple[int, ...], kinds: list[RowKind]) -> tuple[tuple[CellCounts, ...], int]:
@@ -151,6 +161,9 @@ def _matched(counts: Counts, strategy: Strategy, answer: tuple[int, ...], kinds:
 
 def least_small_mib(demand: Demand, counts: Counts, carrier: int) -> int | None:
     """The least small-page memory that any placement takes, the host's line apart; None where there is no placement."""
+    if demand.one_kind:
+        lightest = _lightest_equal(demand, counts.cells)
+        return None if lightest is None else lightest[1]
     kinds = _row_kinds(demand, carrier)
     answer = _lightest(_rows(demand, counts, Strategy.PACK, kinds))
     return None if answer is None else sum(_small_mib(demand, counts, answer))

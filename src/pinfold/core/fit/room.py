@@ -35,9 +35,9 @@ def takes(cell: CellCounts, need: CellNeed, extra: int, demand: Demand) -> bool:
     pins = need.pins + extra
     if pins:
         if demand.isolated_threads:
-            if pins > len(cell.wholes):
+            if pins > cell.n_free or pins > cell.shape.n_wholes:
                 return False
-        elif pins > cell.n_free or (demand.required_threads and need.pins > cell.n_paired):
+        elif pins > cell.n_free or (demand.required_threads and need.pins > cell.shape.n_paired):
             return False
     return not need.floats or (need.floats <= cell.frame.n_shared and need.floats <= cell.shared_room)
 

@@ -203,7 +203,7 @@ def _small_slots(demand: Demand, need: CellNeed, counts: Counts, ignored: Ignore
 def _cell_room(cell: CellCounts, need: CellNeed, carried: int, demand: Demand, ignored: Ignored) -> _CellRoom:
     """What one host cell allows. `carried` is 1 if each guest cell carries an emulator pCPU."""
     whole_cores = demand.isolated_threads and Resource.SIBLINGS not in ignored
-    free = len(cell.wholes) if whole_cores else cell.n_free
+    free = cell.shape.n_wholes if whole_cores else cell.n_free
     guests = times(free, need.pins + carried)
     if demand.required_threads and need.pins and Resource.SIBLINGS not in ignored:
         guests = min(guests, _paired_slots(cell, need.pins))
@@ -222,11 +222,11 @@ def _paired_slots(cell: CellCounts, pins: int) -> int:
     opens at most p // 2 cores well. If n guests can open all m cores well, nothing is wasted, and n * p <= the sum of free threads. If not,
     each of the others gives one thread less, and each guest takes p // 2 pairs and p % 2 single threads: n * ceil(p / 2) <= that sum - m.
     """
-    cores = sum([len(core) > 1 for core in (*cell.wholes, *cell.brokens)])
-    most = cell.n_paired // pins
+    cores = sum([len(core) > 1 for core in (*cell.shape.wholes, *cell.shape.brokens)])
+    most = cell.shape.n_paired // pins
     if most * (pins // 2) >= cores:
         return most
-    return min(most, (cell.n_paired - cores) // ((pins + 1) // 2))
+    return min(most, (cell.shape.n_paired - cores) // ((pins + 1) // 2))
 
 
 def _page_slots(cell: CellCounts, need: CellNeed, demand: Demand, ignored: Ignored) -> tuple[int, int]:

@@ -37,7 +37,9 @@ class PoolBooking(Struct, frozen=True):
 def book(request: GuestRequest, pool: OverheadPool, room: int, cells: tuple[FitCell, ...], ledger: Ledger) -> PoolBooking:
     """What a guest on these cells gets of the overhead pool, and books. `room` is the millicpu that the claims leave of the whole pool."""
     millicpu, warnings = _of_whole(request, pool, room)
-    local = divided(millicpu, cells, CpuSet(part.cell for part in pool.parts)) if pool.prefers_local else ()
+    if not pool.prefers_local:
+        return PoolBooking(pool.cpus, millicpu, warnings)
+    local = divided(millicpu, cells, CpuSet(part.cell for part in pool.parts))
     lacking = overbooked_cells(pool, local, ledger)
     if not local or lacking:
         return PoolBooking(pool.cpus, millicpu, (*warnings, *lacking))

@@ -44,7 +44,7 @@ def _of_cell(cell: CellCounts, counts: Counts, fits: Mapping[GuestId, Fit]) -> I
     emptied = 0
     for core, _ in chosen:
         emptied |= core
-    free = cell.broken & ~emptied  # a whole core is not broken to make another one whole
+    free = cell.shape.broken & ~emptied  # a whole core is not broken to make another one whole
     online, moved = counts.state.topology.online, dict(fits)
     for _, taken in chosen:
         exchanges: dict[GuestId, list[tuple[int, int]]] = {}
@@ -64,7 +64,7 @@ def _of_cell(cell: CellCounts, counts: Counts, fits: Mapping[GuestId, Fit]) -> I
 
 def _chosen(cell: CellCounts, dedicated: int, movable: Movable) -> list[tuple[int, tuple[int, ...]]]:
     """`(core as a mask, its taken pCPUs)` of the cores to empty."""
-    room = sum(map(len, cell.brokens))
+    room = sum(map(len, cell.shape.brokens))
     candidates = []
     for core, threads in cell.frame.cores:
         taken = tuple(pcpu for pcpu in threads if not cell.free >> pcpu & 1)

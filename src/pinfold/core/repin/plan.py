@@ -177,7 +177,7 @@ _SHAPED = (ThreadPolicy.ISOLATE, ThreadPolicy.REQUIRE)
 
 def _largest(counts: Counts, policy: ThreadPolicy) -> int:
     """The most vCPUs that one host cell has pCPUs for."""
-    return max((len(cell.wholes) if policy is ThreadPolicy.ISOLATE else cell.n_paired for cell in counts.cells), default=0)
+    return max((cell.shape.n_wholes if policy is ThreadPolicy.ISOLATE else cell.shape.n_paired for cell in counts.cells), default=0)
 
 
 def _sizes(first: Counts, last: Counts) -> tuple[SizeChange, ...]:

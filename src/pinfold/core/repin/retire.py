@@ -57,7 +57,7 @@ def _to_whole_cores(fit: Fit, mine: tuple[int, ...], cell: CellCounts, leaving: 
     core_of = cell.frame.core_of
     lost = leaving.mask & fit.taken.mask
     movers = [pcpu for pcpu in mine if (core_of.get(pcpu, 0) | 1 << pcpu) & lost]
-    targets = tuple(core[0] for core in sorted(cell.wholes, key=len)[: len(movers)])
+    targets = tuple(core[0] for core in sorted(cell.shape.wholes, key=len)[: len(movers)])
     exchange = dict(zip(movers, targets, strict=False))
     stay = fit.taken.mask & ~fit.idle_siblings.mask & ~_mask(exchange)
     idle = [pcpu for pcpu in fit.idle_siblings if stay & core_of.get(pcpu, stay)]
@@ -101,8 +101,8 @@ def _avoided(fit: Fit, movers: list[int], cell: CellCounts) -> int:
 
 def _within(cell: CellCounts, mask: int) -> tuple[list[tuple[int, ...]], list[tuple[int, ...]]]:
     """The cell's whole cores that lie within the mask, and the free threads within the mask of all other cores."""
-    parts = [tuple(pcpu for pcpu in core if mask >> pcpu & 1) for core in (*cell.wholes, *cell.brokens)]
-    wholes = [part for part in parts if part in cell.wholes]
+    parts = [tuple(pcpu for pcpu in core if mask >> pcpu & 1) for core in (*cell.shape.wholes, *cell.shape.brokens)]
+    wholes = [part for part in parts if part in cell.shape.wholes]
     return wholes, [part for part in parts if part and part not in wholes]
 
 
