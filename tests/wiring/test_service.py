@@ -134,6 +134,7 @@ def test_the_service_answers_while_its_hosts_are_compared_with_placement(tmp_pat
             if count <= FEW:  # it has waited for them; with more hosts it begins after the first requests
                 assert compares.is_set()
             assert (http.get("/healthz").status_code, http.get("/healthz").json()["hosts"]) == (200, "comparing")
+            assert len(service.services.fleet.scheduler.capacity(()).hosts) == count, "no answer comes from an index without hosts"
             may.set()
             until(lambda: http.get("/healthz").json()["hosts"] == "compared", "health says that the comparison is over")
             assert service.services.placement.provider(host) is not None
