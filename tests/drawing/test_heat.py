@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from xml.etree import ElementTree
 
+from msgspec.structs import replace
 from tests.drawing.test_svg import HOSTILE
 
 from pinfold.core.history import GuestHistory, HostHistory, PcpuHistory
 from pinfold.core.overhead import ThreadClass
 from pinfold.drawing.heat import MOST_ROWS, by_guest, by_pcpu, heat_svg
+from pinfold.drawing.strip import LEAST_MARK
 
 TIMES = ("19:00", "19:30", "20:00")
 
@@ -64,6 +66,11 @@ def test_waiting_is_a_bar_and_a_gap_draws_nothing() -> None:
     assert text.count('class="pf-wait" d=') == 1, "pCPU 1 alone waited"
     assert text.count('class="pf-h0" d=') == 1
     assert text.count('class="pf-h4" d=') == 1
+
+
+def test_less_waiting_than_the_legend_begins_with_has_no_bar() -> None:
+    few = replace(hour(), pcpus=tuple(replace(row, wait_millicpu=(LEAST_MARK - 1,) * 360) for row in hour().pcpus))
+    assert 'class="pf-wait" d=' not in heat_svg(by_pcpu(few), "The last hour", TIMES)
 
 
 def test_a_large_host_stays_a_small_picture() -> None:

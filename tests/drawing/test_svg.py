@@ -22,7 +22,7 @@ from pinfold.core.identity import GuestId
 from pinfold.core.ledger import Role
 from pinfold.core.load import HostLoad, Load
 from pinfold.core.overhead import ThreadClass
-from pinfold.drawing.svg import WIDTH, host_svg
+from pinfold.drawing.svg import STYLE, WIDTH, host_svg
 
 _GOLDEN = Path(__file__).parent / "golden"
 _SVG = "{http://www.w3.org/2000/svg}"
@@ -213,6 +213,25 @@ def test_a_page_that_forbids_styles_gets_a_picture_without() -> None:
     bare = host_svg(_two(), styled=False)
     assert "<style" not in bare
     assert "style=" not in bare
+
+
+def _luminance(colour: str) -> float:
+    """The relative luminance of WCAG 2.2."""
+    parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_text_in_pictures_has_a_contrast_of_four_and_a_half(dark: bool) -> None:
+    light, night = STYLE.split("@media")
+    rules = re.findall(r"([^{}]+)\{[^}]*?fill:(#[0-9a-f]{6})", light + (night.partition("{")[2] if dark else ""))
+    fills = {name.strip().removeprefix(".pf "): fill for names, fill in rules for name in names.split(",")}
+    papers = (".pf-paper", ".pf-box", ".pf-h1")
+    pairs = [*(("text", paper) for paper in papers), *((".pf-m", paper) for paper in papers[:2]), (".pf-sw", ".pf-stray")]
+    for text, paper in pairs:
+        one, other = sorted((_luminance(fills[text]), _luminance(fills[paper])))
+        assert (other + 0.05) / (one + 0.05) >= 4.5, (text, paper)
 
 
 @settings(max_examples=50, deadline=None)

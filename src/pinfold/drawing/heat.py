@@ -15,6 +15,7 @@ from msgspec import Struct
 from pinfold.core.history import HostHistory, PcpuHistory, Series, mean
 from pinfold.core.overhead import ThreadClass
 from pinfold.core.printable import shown
+from pinfold.drawing.strip import LEAST_MARK
 
 MOST_ROWS: Final = 64
 """The most rows of one heat map: those that waited longest."""
@@ -68,7 +69,7 @@ def heat_svg(heat: HeatMap, label: str, times: Sequence[str]) -> str:
     height = _HEAD + len(heat.rows) * _ROW + 24
     parts = [
         (
-            f'<svg xmlns="http://www.w3.org/2000/svg" class="pf" role="img" aria-label="{escape(label)}" '
+            f'<svg xmlns="http://www.w3.org/2000/svg" class="pf pf-heat" role="img" aria-label="{escape(label)}" '
             f'viewBox="0 0 {_WIDTH} {height}" width="{_WIDTH}" height="{height}">'
         )
     ]
@@ -134,7 +135,8 @@ def _cells(row: HeatRow, y: int) -> list[str]:
             continue
         shade = sum(work >= least for least in _SHADES)
         paths.setdefault(f"pf-h{shade}", []).append(f"M{x} {y}h{_CELL - 1}v{_ROW - 2}h-{_CELL - 1}z")
-        if wait and (high := min(_ROW - 2, max(1, (_ROW - 2) * wait // 1000))) and wait >= 10:
+        if wait is not None and wait >= LEAST_MARK:
+            high = min(_ROW - 2, max(1, (_ROW - 2) * wait // 1000))
             paths.setdefault("pf-wait", []).append(f"M{x + 3} {y + _ROW - 2 - high}h{_CELL - 7}v{high}h-{_CELL - 7}z")
     return [f'<path class="{kind}" d="{"".join(paths[kind])}"/>' for kind in sorted(paths)]
 
@@ -148,5 +150,5 @@ def _legend() -> list[str]:
         )
         x += 104 if shade == 0 else 76
     parts.append(f'<rect class="pf-wait" x="{x + 12}" y="2" width="5" height="12"/>')
-    parts.append(f'<text class="pf-m" x="{x + 22}" y="12">waited for a pCPU; full height: all of the time</text>')
+    parts.append(f'<text class="pf-m" x="{x + 22}" y="12">waited, from 5 %; full height: all of the time</text>')
     return parts

@@ -9,7 +9,7 @@ from typing import Final
 
 from pinfold.core.load import Load, share
 
-_LEAST_MARK: Final = 50
+LEAST_MARK: Final = 50
 """A pCPU has no mark for less, in millicpu: it would look like dirt. The words say it."""
 
 
@@ -48,9 +48,9 @@ def strip_svg(*, booked: int, total: int, measured: Load | None) -> str:
 def marks(load: Load, x: int, y: int, width: int) -> str:
     """The marks of one pCPU, full where it was all of the time: a filled bar for waiting, and below it a hollow one for what others ran."""
     parts = []
-    if (load.wait or 0) >= _LEAST_MARK:
+    if (load.wait or 0) >= LEAST_MARK:
         parts.append(f'<rect class="pf-wait" x="{x}" y="{y}" width="{_part(width, load.wait or 0, 1000)}" height="4"/>')
-    if (load.others or 0) >= _LEAST_MARK:
+    if (load.others or 0) >= LEAST_MARK:
         parts.append(f'<rect class="pf-others" x="{x + 0.5}" y="{y + 5.5}" width="{_part(width, load.others or 0, 1000)}" height="3"/>')
     return "".join(parts)
 
