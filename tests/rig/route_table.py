@@ -103,6 +103,7 @@ GET /network/v2.0/quotas/{project_id}
 GET /network/v2.0/quotas/{project_id}/default
 GET /network/v2.0/quotas/{project_id}/details
 GET /network/v2.0/security-groups
+GET /network/v2.0/security-groups/{group_id}
 GET /network/v2.0/subnets
 GET /network/v2.0/subnets/{subnet_id}
 GET /network/v2.0/{rest:path}
@@ -183,6 +184,7 @@ DELETE PUT /compute/v2.1/servers/{server_id}/tags/{tag}
 DELETE PATCH POST PUT /image/v2/{rest:path}
 DELETE /network/v2.0/quotas/{project_id}
 DELETE PATCH POST PUT /network/v2.0/{rest:path}
+DELETE PUT /network/v2.0/{kind}/{key}
 POST /placement/allocations
 DELETE PUT /placement/allocations/{consumer_uuid}
 POST /placement/reshaper
