@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 from msgspec import structs
 from tests.build.fits import fits
-from tests.build.hosts import NO_RESERVE, as_state, report
+from tests.build.hosts import NO_RESERVE, as_state, report, state
 from tests.build.requests import floating, pinned
 from tests.oracle.generate import case
 
@@ -17,10 +17,10 @@ from pinfold.core.fit.answer import Fit, NoFit
 from pinfold.core.fit.count import count_host
 from pinfold.core.fit.demand import prepare
 from pinfold.core.fit.engine import fit
-from pinfold.core.host import Claim, Foreign, HostState, Ledger, Limits, OverheadRates
+from pinfold.core.host import Claim, Foreign, ForeignMemory, HostState, Ledger, Limits, OverheadRates
 from pinfold.core.pools import Pools
 from pinfold.core.reasons import Kind, Reason, ReasonCode
-from pinfold.core.request.model import EmulatorPolicy, GuestRequest
+from pinfold.core.request.model import EmulatorPolicy, GuestRequest, PageKind, PageRequest
 from pinfold.scheduler.columns import numbers
 from pinfold.scheduler.decide import Conditions, decide, explain, preview, untrait
 from pinfold.scheduler.filter import least, need, survivors
@@ -72,6 +72,14 @@ def test_the_filter_never_drops_a_host_that_fits_and_drops_most_that_do_not() ->
     refused = outcomes[False, False] + outcomes[False, True]
     assert outcomes[True, True] > 300
     assert outcomes[False, False] > 0.5 * refused
+
+
+def test_pages_of_which_more_are_taken_than_there_are_take_nothing_from_other_sizes() -> None:
+    taken = Foreign(name="vm", cpus=CpuSet(), pages=(ForeignMemory(cell=0, size_kib=32768, count=12),))
+    crowded = state("core:4 mem:256 huge:2048x64,32768x4", foreign=(taken,))
+    request = structs.replace(pinned(2), page=PageRequest(kind=PageKind.EXPLICIT, size_kib=2048), explicit_page=True)
+    assert isinstance(fit(request, crowded), Fit)
+    assert _first(_index(_entry("c01", crowded)), request) == "c01"
 
 
 def test_a_row_after_claims_and_releases_is_the_row_of_the_same_state_from_nothing() -> None:

@@ -206,8 +206,8 @@ class CellCounts:
 
     @property
     def free_mib(self) -> int:
-        """The free memory in pages of all sizes."""
-        return self.small_free_mib + sum([size * pages for size, pages in self.huge]) // 1024
+        """The free memory in pages of all sizes. A size of which more is taken than there is takes nothing from the others."""
+        return max(0, self.small_free_mib) + sum([size * pages for size, pages in self.huge if pages > 0]) // 1024
 
 
 class Usage(Struct, frozen=True):  # not kw_only: each claim makes one, and five keywords take twice as long
