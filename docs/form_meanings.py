@@ -181,6 +181,7 @@ MEANINGS: Final[dict[str, dict[str, str]]] = {
         "hidden": "whether KVM hides its signature",
         "cpu_shares": "the weight of its CPU time; 0 for the default",
         "cpu_period_us": "the period of the limit of CPU time; 0 for the default",
+        "multiqueue": "whether its network interfaces have a queue for each vCPU",
         "cpu_quota_us": "how long each vCPU may run in each period; 0 for no limit",
     },
     "GuestCell": {

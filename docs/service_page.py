@@ -112,7 +112,7 @@ _CLASSES = {
     resources.DISK_GB: ("the disk that overlays go to", "the flavor's disk"),
     resources.OVERHEAD: (
         "1000 for each pCPU of the overhead pool; of what it shares with the shared pool, `[overhead] shared_fraction`",
-        "guests with policy `share`, on hosts with a pool: `[overhead]` rates per guest, vCPU, disk and NIC",
+        "guests with policy `share`, on hosts with a pool: `[overhead]` rates per guest, vCPU, disk and NIC, or queue of a NIC",
     ),
 }
 

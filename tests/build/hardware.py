@@ -19,4 +19,5 @@ EVERY_HARDWARE = GuestHardware(
     cpu_shares=2048,
     cpu_period_us=10000,
     cpu_quota_us=5000,
+    multiqueue=True,
 )

@@ -60,7 +60,7 @@ def _pool_allows(request: GuestRequest, room: Room) -> bool:
         return False
     if not room.enforce or not room.books_overhead():
         return True
-    return room.overhead_booked + room.overhead_of(request.vcpus, request.disks, request.nics) <= room.overhead_capacity()
+    return room.overhead_booked + room.overhead_of(request) <= room.overhead_capacity()
 
 
 def placements(

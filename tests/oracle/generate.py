@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 
+from msgspec import UNSET
 from msgspec.structs import replace
 from tests.oracle.boundary import near_boundary
 from tests.oracle.enumeration import Placement, T, placements
@@ -21,6 +22,7 @@ from pinfold.core.cpuset import CpuSet
 from pinfold.core.fit.answer import EmulatorPlacement, Fit, FitCell, Strategy
 from pinfold.core.host import Claim, HostState, Ledger, Limits, Locality, OverheadRates
 from pinfold.core.pools import Pools
+from pinfold.core.request.guest_hardware import GuestHardware
 from pinfold.core.request.model import CpuPolicy, EmulatorPolicy, GuestCell, GuestRequest, PageKind, PageRequest, ThreadPolicy
 
 LARGE_SHARE = 0.03
@@ -140,7 +142,7 @@ def as_fit(request: GuestRequest, state: HostState, placement: Placement) -> Fit
         fit = replace(fit, emulator_pcpu=placement.emulator)
         own.add(placement.emulator)
     elif request.emulator_policy is EmulatorPolicy.SHARE and state.pools.overhead is not None:
-        amount = room.overhead_of(request.vcpus, request.disks, request.nics)
+        amount = room.overhead_of(request)
         fit = replace(fit, emulator_placement=EmulatorPlacement.POOL, emulator=state.pools.overhead, overhead_millicpu=amount)
         local, by_cell, _ = local_overhead(request, room, fit)
         fit = replace(fit, emulator=CpuSet(local) or fit.emulator, overhead_cells=by_cell)
@@ -208,6 +210,7 @@ def _with_rest(
         traits_forbidden=forbidden,
         disks=rng.randint(0, 2),
         nics=rng.randint(0, 2),
+        hardware=GuestHardware(multiqueue=True) if rng.random() < 0.1 else UNSET,
     )
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from msgspec import structs
+from msgspec import UNSET, structs
 
 from pinfold.core.host import Booking, HostState, Ledger, Locality, OverheadRates
+from pinfold.core.request.model import GuestRequest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,10 +73,12 @@ class Room:
         """Whether `share` guests book anything: not where the fraction is 0 and the pool lies within the shared pool; clause 11."""
         return not (self.shared_fraction == 0 and (self.overhead or frozenset()) <= self.shared)
 
-    def overhead_of(self, vcpus: int, disks: int, nics: int) -> int:
+    def overhead_of(self, request: GuestRequest) -> int:
         """Millicpu that one `share` guest books on this host."""
-        rates = self.rates
-        return rates.guest + rates.vcpu * vcpus + rates.disk * disks + rates.nic * nics if self.books_overhead() else 0
+        rates, queues = self.rates, request.nics
+        if request.hardware is not UNSET and request.hardware.multiqueue:
+            queues *= request.vcpus if request.vcpus < 256 else 256
+        return rates.guest + rates.vcpu * request.vcpus + rates.disk * request.disks + rates.nic * queues if self.books_overhead() else 0
 
 
 def written(ratio: float) -> Fraction:

@@ -77,7 +77,7 @@ def after(room: Room, request: GuestRequest, placed: Placement) -> Room:
         cells=tuple(cells.values()),
         floating=room.floating + len(request.floating),
         small_memory=room.small_memory - (strict if request.cells else request.memory_mib / room.ram_ratio),
-        overhead_booked=room.overhead_booked + (room.overhead_of(request.vcpus, request.disks, request.nics) if books else 0),
+        overhead_booked=room.overhead_booked + (room.overhead_of(request) if books else 0),
         disk=None if room.disk is None else room.disk - request.disk_gib,
     )
 

@@ -173,7 +173,7 @@ def local_overhead(request: GuestRequest, room: Room, fit: Fit) -> tuple[frozens
     parts = sorted((cell for cell in room.cells if cell.id in vcpus and cell.overhead), key=lambda cell: cell.id)
     if not room.local or not parts or request.emulator_policy is not EmulatorPolicy.SHARE:
         return frozenset(), (), []
-    amount = room.overhead_of(request.vcpus, request.disks, request.nics)
+    amount = room.overhead_of(request)
     amounts = {cell.id: amount * vcpus[cell.id] // sum(vcpus[other.id] for other in parts) for cell in parts}
     amounts[parts[0].id] += amount - sum(amounts.values())
     full = [cell.id for cell in parts if room.books_overhead() and cell.overhead_booked + amounts[cell.id] > room.part_capacity(cell)]
@@ -185,7 +185,7 @@ def local_overhead(request: GuestRequest, room: Room, fit: Fit) -> tuple[frozens
 def _booking(request: GuestRequest, room: Room, fit: Fit) -> list[str]:
     """Clause 11: the amounts, and the warnings of a pool booked beyond its capacity and of parts that lack room."""
     pooled = request.emulator_policy is EmulatorPolicy.SHARE and room.overhead is not None
-    amount = room.overhead_of(request.vcpus, request.disks, request.nics) if pooled else 0
+    amount = room.overhead_of(request) if pooled else 0
     _, by_cell, full = local_overhead(request, room, fit)
     wrong = [] if fit.overhead_millicpu == amount else [f"books {fit.overhead_millicpu} millicpu, should be {amount}"]
     if fit.overhead_cells != by_cell:

@@ -255,6 +255,7 @@ def _older_options(value: Any) -> Any:
             " An agent takes over changes of the three sets at SIGHUP.",
             _UNSET_CELLS,
             " with a password",
+            " One with several queues adds it for each.",
             _BESIDE_KEYSTONE,
         ):
             value = value.replace(added, "")

@@ -126,7 +126,7 @@ class Performer:
                 detach(self._driver, self._settings, order.guest, mac, agent=self._owner)
         for port in lacking(order, found.macs_everywhere):
             with self._keeping(failures, port.mac):
-                (interface,) = interfaces_of((port,), self._settings.networks)
+                (interface,) = interfaces_of((port,), self._settings.networks, order.request.queues)
                 attach(self._driver, self._settings, order.guest, interface, agent=self._owner)
         return Outcome(interfaces=tuple(failures))
 
@@ -176,7 +176,7 @@ class Performer:
             record=self._record(order),
             boot=boot,
             template=template,
-            interfaces=interfaces_of(order.ports, self._settings.networks),
+            interfaces=interfaces_of(order.ports, self._settings.networks, order.request.queues),
         )
 
     def _needs_new_disk(self, order: GuestOrder) -> bool:

@@ -121,7 +121,13 @@ _OVERHEAD = OptionGroup(
         ),
         cfg.IntOpt("vcpu_millicpu", default=2, min=0, max=1_000_000, help="What each of its vCPUs adds."),
         cfg.IntOpt("disk_millicpu", default=10, min=0, max=1_000_000, help="What each of its disks adds."),
-        cfg.IntOpt("nic_millicpu", default=10, min=0, max=1_000_000, help="What each of its network interfaces adds."),
+        cfg.IntOpt(
+            "nic_millicpu",
+            default=10,
+            min=0,
+            max=1_000_000,
+            help="What each of its network interfaces adds. One with several queues adds it for each.",
+        ),
     ),
 )
 

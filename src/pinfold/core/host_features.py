@@ -23,6 +23,15 @@ SHARED_MEMORY: Final = "guest memory that other processes can share"
 CPU_CONTROLLER: Final = "the cpu controller of cgroups"
 INTERFACES: Final = "an agent that attaches and detaches interfaces of servers"
 
+MULTIQUEUE: Final = "an agent that gives network interfaces several queues"
+
+
+def queues(network: str) -> str:
+    """The feature of a host that offers a network on which interfaces can have several queues. No agent reports it: it follows from the
+    kind of the network.
+    """
+    return f"several queues on the network {network}"
+
 
 def machine(name: str) -> str:
     """The feature of a host that has this machine."""
@@ -72,6 +81,8 @@ def needed(request: GuestRequest) -> frozenset[str]:
         found.add(cd_rom(hardware.cd_rom_bus))
     if hardware.tpm:
         found.add(tpm(hardware.tpm, hardware.tpm_model))
+    if hardware.multiqueue:
+        found.add(MULTIQUEUE)
     if hardware.limits_cpu:
         found.add(CPU_CONTROLLER)
     return frozenset(found)

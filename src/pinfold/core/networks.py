@@ -96,6 +96,11 @@ class HostNetwork(Struct, frozen=True, kw_only=True):
     cell: CellIndex | None = None
     static: StaticRange | None = None
 
+    @property
+    def has_queues(self) -> bool:
+        """Whether an interface on it can have several queues. QEMU's user mode has one."""
+        return self.kind is not NetworkKind.USER
+
 
 HostNetworks = Annotated[tuple[HostNetwork, ...], Meta(max_length=MOST_NETWORKS)]
 

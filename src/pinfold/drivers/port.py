@@ -90,11 +90,12 @@ class Boot(Struct, frozen=True, kw_only=True):
 
 
 class Interface(Struct, frozen=True, kw_only=True):
-    """One network interface of a guest. `port` is the id of its port, by which Open vSwitch knows it."""
+    """One network interface of a guest, with so many `queues`. `port` is the id of its port, by which Open vSwitch knows it."""
 
     network: HostNetwork
     mac: str
     port: str
+    queues: int = 1
 
 
 class GuestSpec(Struct, frozen=True, kw_only=True):

@@ -35,7 +35,9 @@ class Need(Struct, frozen=True, kw_only=True, cache_hash=True):
 
 
 class OverheadNeed(Struct, frozen=True, kw_only=True):
-    """What the overhead threads need. `taking` says for each `PoolState` whether it takes the guest; `booking`, whether the guest books."""
+    """What the overhead threads need. `nics` counts the queues of network interfaces. `taking` says for each `PoolState` whether it takes
+    the guest; `booking`, whether the guest books.
+    """
 
     vcpus: int
     disks: int
@@ -68,7 +70,7 @@ def _overhead_need(demand: Demand) -> OverheadNeed:
     request = demand.request
     taking = tuple(rule.refusal is None and not (demand.all_realtime and rule.realtime_refusal) for rule in demand.rules)
     booking = tuple(rule.books for rule in demand.rules)
-    return OverheadNeed(vcpus=request.vcpus, disks=request.disks, nics=request.nics, taking=taking, booking=booking)
+    return OverheadNeed(vcpus=request.vcpus, disks=request.disks, nics=request.nic_queues, taking=taking, booking=booking)
 
 
 def least(wanted: Need) -> Numbers:

@@ -18,6 +18,7 @@ from pinfold.core.errors import Conflict
 from pinfold.core.fit.answer import Strategy
 from pinfold.core.fit.count import Counts, Frame, count_host
 from pinfold.core.host import Claim, HostState, Ledger
+from pinfold.core.host_features import queues
 from pinfold.core.identity import ClaimId, GuestId, HostId
 from pinfold.scheduler.columns import COLUMNS, Columns, Numbers, numbers
 from pinfold.scheduler.guest_kinds import GuestKind, GuestKinds
@@ -221,7 +222,7 @@ def entry(found: HostLedger) -> Entry:
         fenced=record.fenced,
         processor_refused=record.report.processor_refused,
         networks=frozenset(network.name for network in record.report.networks),
-        features=frozenset(record.report.features),
+        features=frozenset((*record.report.features, *(queues(one.name) for one in record.report.networks if one.has_queues))),
     )
 
 

@@ -70,7 +70,7 @@ def shape_key(demand: Demand) -> ShapeKey | None:
         return None
     if not demand.asks_pool:
         return ShapeKey(cells, need.pins + demand.own_pcpus, need.memory_mib)
-    return ShapeKey(cells, need.pins + demand.own_pcpus, need.memory_mib, True, request.vcpus, request.disks, request.nics)
+    return ShapeKey(cells, need.pins + demand.own_pcpus, need.memory_mib, True, request.vcpus, request.disks, request.nic_queues)
 
 
 def shapes_of(asked: Iterable[tuple[Demand, int]], version: int) -> Shapes:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from pinfold.accounting.client import Placement
 from pinfold.core.errors import InvalidRequest
-from pinfold.core.host_features import needed
+from pinfold.core.host_features import needed, queues
 from pinfold.core.identity import HostId
 from pinfold.core.reasons import Kind, Reason, ReasonCode
 from pinfold.core.request.aggregate_specs import AggregateSpec, met, values_of
@@ -49,7 +49,7 @@ class PlacementSets:
             required=tuple((trait, self._having(trait)) for trait in sorted(request.traits_required)),
             forbidden=tuple((trait, self._having(trait)) for trait in sorted(request.traits_forbidden)),
             aggregates=self._meeting(wanted.aggregates),
-            features=needed(request),
+            features=needed(request) | (frozenset(map(queues, wanted.networks)) if request.queues > 1 else frozenset()),
         )
 
     def lost(self, wanted: HostSearch, host: HostId) -> tuple[Reason, ...]:

@@ -50,6 +50,9 @@ def test_a_flavor_with_policy_share_books_what_its_guests_need() -> None:
 def test_the_amount_follows_rates_disks_and_interfaces() -> None:
     assert millicpu_of(flavor(disks=3), RATES, 2) == 20 + 4 * 2 + 3 * 10 + 2 * 10
     assert millicpu_of(flavor(), OverheadRates(guest=100, vcpu=1, disk=0, nic=0), 5) == 104
+    queues = "hw:vif_multiqueue_enabled"
+    assert millicpu_of(flavor("wide", (queues, "True")), RATES, 2) == 20 + 4 * 2 + 10 + 2 * 4 * 10
+    assert millicpu_of(flavor("wide", (queues, "no")), RATES, 2) == millicpu_of(flavor(), RATES, 2)
 
 
 def test_a_flavor_that_is_right_needs_no_command() -> None:

@@ -10,6 +10,8 @@ from tests.build.hardware import EVERY_HARDWARE
 from pinfold.core import host_features
 from pinfold.core.encoding import decoder, encode
 from pinfold.core.errors import InvalidRequest
+from pinfold.core.host import OverheadRates
+from pinfold.core.overhead import booked_millicpu
 from pinfold.core.request.compile import compile_request
 from pinfold.core.request.guest_hardware import GuestHardware
 from pinfold.core.request.model import EmulatorPolicy, Flavor, GuestCpuTopology, GuestRequest, Image
@@ -35,6 +37,7 @@ def test_every_key_is_read() -> None:
         "quota:cpu_shares": "2048",
         "quota:cpu_period": "10000",
         "quota:cpu_quota": "5000",
+        "hw:vif_multiqueue_enabled": "true",
     }
     image = {"hw_machine_type": "q35", "hw_rng_model": "virtio", "hw_firmware_type": "uefi", "hw_tpm_model": "tpm-crb"}
     request = _asked(specs, image)
@@ -43,6 +46,7 @@ def test_every_key_is_read() -> None:
     assert host_features.needed(request) == {
         host_features.HARDWARE,
         host_features.CPU_CONTROLLER,
+        host_features.MULTIQUEUE,
         host_features.UEFI_Q35,
         host_features.SECURE_BOOT,
         "an emulated TPM 2.0 with the model tpm-crb",
@@ -99,6 +103,15 @@ def test_a_value_that_makes_no_sense_is_refused(flavor: dict[str, str], image: d
 )
 def test_firmware_tpm_and_config_drive_need_hosts_that_have_them(flavor: dict[str, str], image: dict[str, str], features: set[str]) -> None:
     assert host_features.needed(_asked(flavor, image)) == {host_features.HARDWARE, *features}
+
+
+@pytest.mark.parametrize(("asked", "vcpus", "queues"), [("true", 1, 1), ("true", 8, 8), ("yes", 300, 256), ("false", 8, 1), (None, 8, 1)])
+def test_interfaces_have_a_queue_for_each_vcpu_as_far_as_the_kernel_has_them(asked: str | None, vcpus: int, queues: int) -> None:
+    specs = () if asked is None else (("hw:vif_multiqueue_enabled", asked),)
+    request = compile_request(Flavor(vcpus=vcpus, memory_mib=64, extra_specs=specs), nics=2)
+    assert (request.queues, request.nic_queues) == (queues, 2 * queues)
+    book = OverheadRates(guest=0, vcpu=0, disk=0, nic=10)
+    assert booked_millicpu(request, book) == 20 * queues
 
 
 @pytest.mark.parametrize(("key", "value"), [("os:secure_boot", "required"), ("hw:tpm_model", "tpm-crb"), ("hw_rng:rate_period", "9")])

@@ -175,7 +175,7 @@ def test_a_slip_has_its_nearest_key(slip: str, meant: str) -> None:
         ("quota:cpu_shares", "quota:cpu_shares", Disposition.ACTED_UPON),
         ("quota:disk_total_iops_sec", "quota:NAME", Disposition.UNKEPT),
         ("os:secure_boot", "os:secure_boot", Disposition.ACTED_UPON),
-        ("hw:vif_multiqueue_enabled", "hw:vif_multiqueue_enabled", Disposition.UNKEPT),
+        ("hw:vif_multiqueue_enabled", "hw:vif_multiqueue_enabled", Disposition.ACTED_UPON),
         ("hw_rng:allowed", "hw_rng:allowed", Disposition.ACTED_UPON),
         ("hw_video:ram_max_mb", "hw_video:NAME", Disposition.ACCEPTED),
         ("aggregate_instance_extra_specs:ssd", "aggregate_instance_extra_specs:NAME", Disposition.BY_SERVICE),

@@ -8,7 +8,8 @@ from xml.etree.ElementTree import Element
 import pytest
 
 from pinfold.core.networks import HostNetwork, NetworkKind
-from pinfold.drivers.libvirt.interfaces import DefinedInterface, defined, element
+from pinfold.drivers.libvirt.hardware import device_counts
+from pinfold.drivers.libvirt.interfaces import DefinedInterface, defined, element, queues_of
 from pinfold.drivers.port import Interface
 
 MAC, PORT = "02:00:00:00:00:01", "5f1f2e0a-0000-4000-8000-000000000001"
@@ -59,6 +60,25 @@ def test_an_interface_of_each_kind_is_written_and_read_back(kind: str) -> None:
     mtu = network.mtu if network.kind is NetworkKind.BRIDGE else 0
     expected = DefinedInterface(mac=MAC, kind=network.kind, source=network.source, vlan=network.vlan, mtu=mtu, port=PORT if ovs else "")
     assert defined(domain) == (expected,)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in GOLDEN if kind != "user"])
+def test_several_queues_are_written_and_read_back_and_libvirt_chooses_vhost(kind: str) -> None:
+    network, xml = GOLDEN[kind]
+    made = element(Interface(network=network, mac=MAC, port=PORT, queues=4))
+    model = '<model type="virtio" />'
+    assert ElementTree.tostring(made, encoding="unicode") == xml.replace(model, f'{model}<driver queues="4" />')
+    assert queues_of(made) == 4
+
+
+@pytest.mark.parametrize(("said", "queues"), [("queues='8'", 8), ("name='vhost'", 1), ("queues='x'", 1), ("queues='0'", 1)])
+def test_the_queues_of_others_interfaces_are_read(said: str, queues: int) -> None:
+    assert queues_of(ElementTree.fromstring(f"<interface type='bridge'><driver {said}/></interface>")) == queues
+
+
+def test_a_template_counts_the_queues_of_its_interfaces() -> None:
+    text = "<domain><devices><interface type='bridge'><driver queues='4'/></interface><interface type='user'/></devices></domain>"
+    assert device_counts(text) == (0, 5)
 
 
 def test_every_kind_has_a_golden_form() -> None:

@@ -15,9 +15,10 @@ from pinfold.core.errors import InvalidRequest
 from pinfold.core.host import OverheadRates
 from pinfold.core.overhead import RESOURCE_CLASS, booked_millicpu
 from pinfold.core.printable import shell_line
+from pinfold.core.request.guest_hardware import MOST_QUEUES
 from pinfold.core.request.model import EmulatorPolicy, GuestRequest
 from pinfold.core.request.parse import EPHEMERAL, amount, object_once, properties
-from pinfold.core.request.values import shown
+from pinfold.core.request.values import TRUE, shown
 from pinfold.core.traits import OVERHEAD_POOL
 
 RESOURCE: Final = f"resources:{RESOURCE_CLASS}"
@@ -52,6 +53,12 @@ class NovaFlavor(Struct, frozen=True, kw_only=True):
     def shares(self) -> bool:
         """Whether the emulator threads of its guests run on the shared pool."""
         return dict(self.extra_specs).get("hw:emulator_threads_policy") == EmulatorPolicy.SHARE.value
+
+    @property
+    def queues(self) -> int:
+        """The queues of each network interface of its guests; images may ask for them too, which is not known here."""
+        asked = dict(self.extra_specs).get("hw:vif_multiqueue_enabled", "").strip().lower()
+        return min(self.vcpus, MOST_QUEUES) if asked in TRUE else 1
 
     @property
     def booked(self) -> str | None:
@@ -110,8 +117,10 @@ def _flavor(row: object, where: str) -> NovaFlavor:
 
 
 def millicpu_of(flavor: NovaFlavor, rates: OverheadRates, nics: int) -> int:
-    """What a guest of that flavor with `nics` network interfaces books. Raises `InvalidRequest` if the rates make it nothing."""
-    found = booked_millicpu(GuestRequest(vcpus=flavor.vcpus, memory_mib=1, disks=flavor.disks, nics=nics), rates)
+    """What a guest of that flavor with `nics` network interfaces books, which counts their queues. Raises `InvalidRequest` if the rates
+    make it nothing.
+    """
+    found = booked_millicpu(GuestRequest(vcpus=flavor.vcpus, memory_mib=1, disks=flavor.disks, nics=nics * flavor.queues), rates)
     if not found:
         raise InvalidRequest("the rates of [overhead] are all 0, so that no guest books anything; one must be more", key="[overhead]")
     return found

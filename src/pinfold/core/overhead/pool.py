@@ -94,7 +94,7 @@ def booked_millicpu(request: GuestRequest, rates: OverheadRates) -> int:
     >>> booked_millicpu(GuestRequest(vcpus=4, memory_mib=64, disks=1, nics=2), OverheadRates())
     58
     """
-    return rates.guest + rates.vcpu * request.vcpus + rates.disk * request.disks + rates.nic * request.nics
+    return rates.guest + rates.vcpu * request.vcpus + rates.disk * request.disks + rates.nic * request.nic_queues
 
 
 def lack(rule: Rule, pool: OverheadPool, request: GuestRequest, room: int, *, all_realtime: bool) -> Lack | None:

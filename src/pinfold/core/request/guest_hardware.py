@@ -21,6 +21,10 @@ TEMPLATE_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", re.ASCII)
 """The name of a template, which becomes the name of a file."""
 
 
+MOST_QUEUES: Final = 256
+"""The most queues of a network interface: those of a tap device of Linux."""
+
+
 class SecureBoot(Enum):
     """`os:secure_boot`. OPTIONAL is secure boot where the host has it."""
 
@@ -37,7 +41,8 @@ class GuestHardware(Struct, frozen=True, kw_only=True):
     `cd_rom_bus` is the bus of the config drive, '' for that of CD-ROM drives on the machine.
     `tpm` is the version of its emulated TPM, '' for none, and `tpm_model` its model. `watchdog` is its action, '' for no watchdog.
     `random_bytes` in each `random_ms` limit the random numbers, 0 for no limit. `cpu_shares`,
-    `cpu_period_us` and `cpu_quota_us` are the weight and the limit of each vCPU's time, 0 for the hypervisor's default.
+    `cpu_period_us` and `cpu_quota_us` are the weight and the limit of each vCPU's time, 0 for the hypervisor's default. `multiqueue` is
+    whether its network interfaces have a queue for each vCPU.
     """
 
     machine: MachineName = ""
@@ -57,6 +62,7 @@ class GuestHardware(Struct, frozen=True, kw_only=True):
     cpu_shares: int = 0
     cpu_period_us: int = 0
     cpu_quota_us: int = 0
+    multiqueue: bool = False
 
     @property
     def is_q35(self) -> bool:

@@ -67,6 +67,7 @@ def read_hardware(one: One) -> GuestHardware:
         random_ms=period.value if random and period is not None else 0,
         performance_unit=_given(one("hw:pmu", boolean)),
         hidden=value("hw:hide_hypervisor_id", boolean, False),
+        multiqueue=value("hw:vif_multiqueue_enabled", boolean, False),
         cpu_shares=value("quota:cpu_shares", lambda name, text: whole_number(name, text, least=2, most=MOST_SHARES), 0),
         cpu_period_us=value("quota:cpu_period", lambda name, text: whole_number(name, text, least=_LEAST_PERIOD, most=_MOST_PERIOD), 0),
         cpu_quota_us=value("quota:cpu_quota", lambda name, text: whole_number(name, text, least=_LEAST_PERIOD, most=_MOST_QUOTA), 0),

@@ -257,6 +257,13 @@ ACTED_UPON: Final = (
         meaning="Says that all vCPUs are pinned, as hw:cpu_policy=dedicated does; only one of the two is given.",
     ),
     Key(
+        name="hw:vif_multiqueue_enabled",
+        allowed=_BOOLEAN,
+        meaning="Whether each network interface has a queue for each vCPU, 256 at most, and books as many times its overhead; hosts that "
+        "offer a network of the server in user mode alone are no candidates.",
+        image="hw_vif_multiqueue_enabled",
+    ),
+    Key(
         name="pinfold:template",
         allowed="the name of a template, 1 to 63 letters, digits and any of '._-'",
         meaning="The domain XML in templates_dir of the host that brings what the guest boots and all its devices; hosts without it are no "
@@ -323,14 +330,6 @@ UNKEPT: Final = (
         "Who decides on the width of physical addresses.",
         "chosen width of addresses",
         "hw_maxphysaddr_mode",
-    ),
-    _unkept(
-        "hw:vif_multiqueue_enabled",
-        _BOOLEAN,
-        "Gives network interfaces a queue per vCPU.",
-        "network interface with several queues",
-        "hw_vif_multiqueue_enabled",
-        _OFF,
     ),
     _unkept("hw:viommu_model", "intel, smmuv3, virtio or auto", "The model of the guest's IOMMU.", "IOMMU", "hw_viommu_model"),
     Key(

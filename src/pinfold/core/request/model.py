@@ -8,7 +8,7 @@ from msgspec import UNSET, Struct, UnsetType
 
 from pinfold.core.bounds import CellIndex, Count, MemoryMib, VcpuCount
 from pinfold.core.cpuset import CpuSet
-from pinfold.core.request.guest_hardware import PLAIN, GuestHardware
+from pinfold.core.request.guest_hardware import MOST_QUEUES, PLAIN, GuestHardware
 
 
 class CpuPolicy(Enum):
@@ -128,6 +128,16 @@ class GuestRequest(Struct, frozen=True, kw_only=True):
     def wants(self) -> GuestHardware:
         """The guest's hardware."""
         return PLAIN if self.hardware is UNSET else self.hardware
+
+    @property
+    def queues(self) -> int:
+        """The queues of each network interface, in pairs of one for each direction."""
+        return min(self.vcpus, MOST_QUEUES) if self.wants.multiqueue else 1
+
+    @property
+    def nic_queues(self) -> int:
+        """The queues of all network interfaces. Each has a thread of its own where the host has vhost-net, and costs overhead."""
+        return self.nics * self.queues
 
     @property
     def dedicated(self) -> CpuSet:

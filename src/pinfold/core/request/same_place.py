@@ -20,6 +20,7 @@ _ASKED_BY: Final[tuple[tuple[str, Callable[[GuestRequest], object]], ...]] = (
     ("hw_numa_nodes", lambda request: _cells(request)),
     ("trait:NAME=required", lambda request: _names(request.traits_required)),
     ("trait:NAME=forbidden", lambda request: _names(request.traits_forbidden)),
+    ("hw_vif_multiqueue_enabled", lambda request: f"{request.nic_queues} queues"),
     ("disk format", lambda request: f"{request.disks} disks"),
 )
 """What of an image decides the place of a guest, and how to say what it asks for; the first that differs is named."""
@@ -29,7 +30,7 @@ def refuse_another_place(before: GuestRequest, after: GuestRequest) -> None:
     """Raise `InvalidRequest`, naming the image's property, if the two requests differ in anything on which a fit depends. What the guest
     finds in its place may differ: machine, firmware, devices, the sockets and cores that it sees.
     """
-    if _of_place(before) == _of_place(after):
+    if _of_place(before) == _of_place(after) and before.nic_queues == after.nic_queues:
         return
     for name, said in _ASKED_BY:
         if said(before) != said(after):

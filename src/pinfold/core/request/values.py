@@ -16,7 +16,7 @@ from pinfold.core.request.model import CpuPolicy, EmulatorPolicy, PageKind, Page
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
-_TRUE: Final = frozenset({"1", "t", "true", "on", "y", "yes"})
+TRUE: Final = frozenset({"1", "t", "true", "on", "y", "yes"})
 _FALSE: Final = frozenset({"0", "f", "false", "off", "n", "no"})
 _CPU_POLICIES: Final = {policy.value: policy for policy in CpuPolicy}
 _THREAD_POLICIES: Final = {policy.value: policy for policy in ThreadPolicy}
@@ -113,9 +113,9 @@ def boolean(name: str, text: str) -> bool:
     (True, False)
     """
     word = text.lower()
-    if word not in _TRUE | _FALSE:
+    if word not in TRUE | _FALSE:
         raise not_allowed(name, text)
-    return word in _TRUE
+    return word in TRUE
 
 
 def whole_number(name: str, text: str, *, least: int, most: int) -> int:

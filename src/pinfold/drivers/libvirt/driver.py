@@ -145,7 +145,7 @@ class LibvirtDriver:
     def features(self) -> tuple[str, ...]:
         """The machines, firmware and TPMs, and what can be shared, limited and changed. See `Driver.features`."""
         platform = self._guests.platform()
-        found = [host_features.HARDWARE, host_features.INTERFACES, *self._offered(platform)]
+        found = [host_features.HARDWARE, host_features.INTERFACES, host_features.MULTIQUEUE, *self._offered(platform)]
         found += map(host_features.machine, platform.machines)
         if self.local and cgroup.has_cpu_controller():
             found.append(host_features.CPU_CONTROLLER)

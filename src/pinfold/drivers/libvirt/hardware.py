@@ -166,8 +166,11 @@ def has_own_nvram(text: str) -> bool:
 
 
 def device_counts(text: str) -> tuple[int, int]:
-    """The numbers of disks and network interfaces in a template, which determine its overhead. Raises `InvalidRequest`."""
-    return devices(xmltext.parsed(text, _WHAT, root="domain", limit=MAX_TEMPLATE))
+    """The numbers of disks and of the queues of network interfaces in a template, which determine its overhead. Raises
+    `InvalidRequest`.
+    """
+    domain = xmltext.parsed(text, _WHAT, root="domain", limit=MAX_TEMPLATE)
+    return devices(domain)[0], sum(interfaces.queues_of(each) for each in domain.iterfind("devices/interface"))
 
 
 def devices(domain: Element) -> tuple[int, int]:

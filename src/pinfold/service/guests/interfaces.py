@@ -246,8 +246,11 @@ def _after(one: ChangingPort, seen: SeenInterfaces) -> tuple[PortState, str]:
 def _cannot_attach(ground: _Ground, network: str) -> str:
     """Why the guest's host cannot attach an interface on that network; '' if it can."""
     host = ground.host.record
-    if network not in {offered.name for offered in host.report.networks}:
+    offered = next((one for one in host.report.networks if one.name == network), None)
+    if offered is None:
         return f"host {host.name} does not offer the network {network}"
+    if ground.guest.request.queues > 1 and not offered.has_queues:
+        return f"host {host.name} offers the network {network} in user mode, with one queue, and hw:vif_multiqueue_enabled asks for more"
     if len(ground.ports) >= MOST_INTERFACES:
         return f"it has {len(ground.ports)} interfaces; at most {MOST_INTERFACES} are allowed"
     return ""
