@@ -265,6 +265,13 @@ MEANINGS: Final[dict[str, dict[str, str]]] = {
         "total_millicpu": "what can be booked",
         "guests": "how many guests book on it",
         "others": "running guests of others whose emulator threads are there; null if that was not observed",
+        "parts": "its parts by cell, where it is on several and guests prefer theirs; absent elsewhere",
+    },
+    "OverheadPart": {
+        "cell": "the host cell",
+        "pool": "the pCPUs of the pool there",
+        "booked_millicpu": "what claims book there; what guests book of the whole pool is in no part",
+        "total_millicpu": "what can be booked there",
     },
     "GuestMemory": {
         "guest": "its id",

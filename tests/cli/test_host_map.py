@@ -17,7 +17,7 @@ from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import Finding, FindingCode, Subject, compare
 from pinfold.core.fit.answer import Fit, Strategy
 from pinfold.core.fit.engine import fit
-from pinfold.core.host import Claim, Foreign, HostState, Ledger, Limits
+from pinfold.core.host import Claim, Foreign, HostState, Ledger, Limits, Locality
 from pinfold.core.host_map import HostMap, Observed, host_map
 from pinfold.core.hosttext import host
 from pinfold.core.load import HostLoad, Load
@@ -38,13 +38,17 @@ CORES = ISOLATE | {"hw:cpu_thread_policy": "isolate"}
 
 
 def survey(
-    shape: str, shared: str, dedicated: str, asked: Sequence[tuple[int, dict[str, str]]], others: Sequence[HostGuest] = ()
+    shape: str,
+    shared: str,
+    dedicated: str,
+    asked: Sequence[tuple[int, dict[str, str]]],
+    others: Sequence[HostGuest] = (),
+    limits: Limits = Limits(reserved_memory_mib=0),
 ) -> Survey:
     """A host of that shape with one guest for each `(vCPUs, extra specs)`, placed by the engine in that order."""
     topology = host(shape)
     pools, _ = build_pools(PoolConfig(shared=CpuSet.parse(shared), dedicated=CpuSet.parse(dedicated)), topology)
     held = tuple(foreign(other, pools, topology) for other in others)
-    limits = Limits(reserved_memory_mib=0)
     claims: tuple[Claim, ...] = ()
     guests: list[HostGuest] = []
     for number, (vcpus, specs) in enumerate(asked):
@@ -102,6 +106,17 @@ def test_every_pcpu_shows_its_pool_and_what_runs_there() -> None:
         "· free",
     ):
         assert words in text
+
+
+def test_the_overhead_pool_has_a_line_for_each_cell_where_guests_book_their_own() -> None:
+    local = Limits(reserved_memory_mib=0, locality=Locality.PREFER_LOCAL)
+    text = drawn(survey("pack:2 core:4", "0,4", "1-3,5-7", [(2, SHARE)], limits=local), 80)
+    assert (
+        "O overhead       the shared pool  24 of 1,000 millicpu booked by 1 guest\n"
+        "  of it, cell 0  0                24 of 500 millicpu booked\n"
+        "  of it, cell 1  4                0 of 500 millicpu booked\n"
+    ) in text
+    assert "of it" not in drawn(survey("pack:2 core:4", "0,4", "1-3,5-7", [(2, SHARE)]), 80)
 
 
 def test_cores_are_grouped_by_their_last_level_cache_where_a_cell_has_several() -> None:

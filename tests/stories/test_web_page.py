@@ -9,7 +9,8 @@ from uuid import uuid4
 
 import pytest
 import sqlalchemy as sa
-from tests.build.hosts import as_state, report
+from msgspec.structs import replace
+from tests.build.hosts import NO_RESERVE, as_state, report
 from tests.rig.client import SHARE
 from tests.rig.drawn_fleet import answer, draw_fleet, hour, seen_threads
 from tests.rig.in_process import ADMIN, READER, Fleet
@@ -23,6 +24,7 @@ from pinfold.api.ui.pictures import Pictures
 from pinfold.api.ui.routes import CHANGED, changes
 from pinfold.api.ui.samples import ASK_SECONDS, OTHERS, PRESSURE_SECONDS, Samples
 from pinfold.api.ui.sessions import MOST_SESSIONS, SESSION_SECONDS, SESSIONS_PER_ACCOUNT, STREAMS_PER_ACCOUNT, Sessions
+from pinfold.core.host import Locality
 from pinfold.core.identity import HostId
 from pinfold.store import hosts as store_hosts
 from pinfold.store.schema import host, host_history
@@ -186,6 +188,34 @@ def test_a_guest_is_found_by_a_part_of_its_name(fleet: Fleet) -> None:
     lift = fleet.create("ÖL_100%", "share", host="c1")
     for text in ("%", "l_1", "öl", "Ö"):
         assert f'href="/ui/guests/{lift}">' in fleet.http.get("/ui", params={"guest": text}).text
+
+
+def test_the_parts_of_the_overhead_pool_show_what_is_booked_of_each(fleet: Fleet) -> None:
+    fleet.host("whole", report(shared="0-1,8-9"))
+    fleet.host("parts", report(shared="0-1,8-9", limits=replace(NO_RESERVE, locality=Locality.PREFER_LOCAL)))
+    flavor = fleet.flavor("share", vcpus=2, **SHARE)
+    for host_name in ("whole", "parts"):
+        fleet.create(f"vm-{host_name}", flavor, host=host_name)
+
+    def rows(name: str) -> list[str]:
+        table = fleet.http.get(f"/ui/hosts/{name}").text.partition('id="pools-load"')[2].partition("</table>")[0]
+        return [" ".join(re.sub("<[^>]*>", " ", row).split()) for row in table.split("<tr>") if "overhead" in row]
+
+    assert [row.split(" ", 3)[3] for row in rows("whole")[1:]] == [
+        "0-1 1,000 millicpu, booked with the whole pool not measured",
+        "8-9 1,000 millicpu, booked with the whole pool not measured",
+    ]
+    whole, first, second = rows("parts")
+    booked = int(whole.split(" ")[2])
+    assert booked > 0
+    assert sorted((first, second)) == [
+        f"overhead, cell 0 0-1 {booked} of 1,000 millicpu not measured",
+        "overhead, cell 1 8-9 0 of 1,000 millicpu not measured",
+    ]
+    assert f"of it on cell 0, pCPUs 0-1: {booked} of 1,000 millicpu booked" in fleet.http.get("/ui/hosts/parts").text
+    parts = fleet.http.get("/v1/hosts/parts/map").json()["overhead"]["parts"]
+    assert [(part["cell"], part["pool"], part["booked_millicpu"]) for part in parts] == [(0, "0-1", booked), (1, "8-9", 0)]
+    assert "parts" not in fleet.http.get("/v1/hosts/whole/map").json()["overhead"]
 
 
 def test_a_flavor_that_fits_nowhere_has_the_nearest_miss(fleet: Fleet) -> None:

@@ -6,7 +6,7 @@ The command line makes it of a survey, the service of its ledger and of what the
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
 from typing import Final
 
@@ -14,12 +14,12 @@ from msgspec import Struct
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import PLACE_CODES, Finding, FindingCode, Severity
-from pinfold.core.fit.answer import EmulatorPlacement
+from pinfold.core.fit.answer import EmulatorPlacement, Fit
 from pinfold.core.fit.count import count_host
 from pinfold.core.host import HostState
 from pinfold.core.identity import GuestId
 from pinfold.core.ledger import Role, holds
-from pinfold.core.overhead import ThreadClass, capacity_millicpu
+from pinfold.core.overhead import OverheadPool, ThreadClass, capacity_millicpu, pool_of
 from pinfold.core.pools import Pools
 from pinfold.core.strays import Stray, Strays, cpus_in, strays
 
@@ -124,10 +124,20 @@ class CellMap(Struct, frozen=True, kw_only=True):
         return tuple((cache, tuple(cores)) for cache, cores in found.items())
 
 
-class OverheadBooking(Struct, frozen=True, kw_only=True):
+class OverheadPart(Struct, frozen=True, kw_only=True):
+    """The part of the overhead pool on one cell, in millicpu: booked there by claims, and in total."""
+
+    cell: int
+    pool: CpuSet
+    booked_millicpu: int
+    total_millicpu: int
+
+
+class OverheadBooking(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The overhead pool in millicpu: booked by claims, and in total. `guests` counts the guests that use it.
 
-    `others` counts running foreign guests with emulator threads on the pool; they book nothing.
+    `others` counts running foreign guests with emulator threads on the pool; they book nothing. `parts` are ascending by cell, where the
+    pool is on several cells and guests prefer theirs; empty elsewhere. What guests book of the whole pool is in no part.
     """
 
     pool: CpuSet
@@ -135,6 +145,7 @@ class OverheadBooking(Struct, frozen=True, kw_only=True):
     total_millicpu: int
     guests: int
     others: int | None
+    parts: tuple[OverheadPart, ...] = ()
 
 
 class HostMap(Struct, frozen=True, kw_only=True):
@@ -375,4 +386,19 @@ def _booking(state: HostState, observed: Observed) -> OverheadBooking | None:
         total_millicpu=capacity_millicpu(state.pools, state.limits),
         guests=len(users),
         others=others if _all_known(state, observed) else None,
+        parts=_parts(pool_of(state), users),
+    )
+
+
+def _parts(pool: OverheadPool, users: Sequence[Fit]) -> tuple[OverheadPart, ...]:
+    if not pool.prefers_local or len(pool.parts) < 2:
+        return ()
+    return tuple(
+        OverheadPart(
+            cell=part.cell,
+            pool=part.cpus,
+            booked_millicpu=sum(dict(fit.overhead_cells).get(part.cell, 0) for fit in users),
+            total_millicpu=part.capacity,
+        )
+        for part in pool.parts
     )

@@ -166,6 +166,11 @@ def _overhead(page: _Page, chart: HostMap, load: HostLoad | None) -> None:
     page.text(words + ("" if measured is None else f"; last minute: {in_words(measured)} of one pCPU"))
     page.add(strip(_MARGIN, page.y, WIDTH - 2 * _MARGIN, booked=booked, total=total, measured=measured))
     page.y += 18 if measured is None else 24
+    for part in booking.parts:
+        booked, total = part.booked_millicpu, part.total_millicpu
+        page.text(f"of it on cell {part.cell}, pCPUs {part.pool}: {booked:,} of {total:,} millicpu booked")
+        page.add(strip(_MARGIN, page.y, WIDTH - 2 * _MARGIN, booked=booked, total=total))
+        page.y += 18
 
 
 class _Rows:

@@ -15,11 +15,12 @@ from pinfold.api.ui.render import moment
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import Finding, Severity
 from pinfold.core.history import HostHistory
-from pinfold.core.host import HostState
+from pinfold.core.host import Claim, HostState
 from pinfold.core.host_map import HostMap
 from pinfold.core.identity import GuestId
 from pinfold.core.load import HostLoad, Load, lately, share, starving
-from pinfold.core.overhead import capacity_millicpu
+from pinfold.core.overhead import capacity_millicpu, pool_of
+from pinfold.core.overhead.pool import PoolPart
 from pinfold.drawing.heat import HeatMap, by_guest, by_pcpu, heat_svg
 from pinfold.drawing.strip import in_words, strip_svg
 from pinfold.drawing.svg import host_svg
@@ -145,8 +146,8 @@ def _pools(state: HostState, load: HostLoad | None) -> list[PoolRow]:
         ceiling = capacity_millicpu(state.pools, state.limits)
         strip = Markup(strip_svg(booked=booked, total=ceiling, measured=measured))  # noqa: S704
         rows.append(PoolRow(name="overhead", cpus=pool, booked=booked, ceiling=ceiling, load=in_words(measured or Load()), strip=strip))
-        parts = [(cell.id, cell.cpus & pool) for cell in state.topology.cells if cell.cpus & pool]
-        rows += [_part(f"overhead, cell {cell}", cpus, load) for cell, cpus in parts if len(parts) > 1]
+        parts = pool_of(state).parts
+        rows += [_part(part, state.ledger.claims, load) for part in parts if len(parts) > 1]
     for name, cpus in (("shared", pools.shared), ("dedicated", pools.dedicated)):
         if cpus and (load is None or name in load.pools):
             measured = Load() if load is None else load.pools.get(name, Load())
@@ -154,10 +155,18 @@ def _pools(state: HostState, load: HostLoad | None) -> list[PoolRow]:
     return rows
 
 
-def _part(name: str, cpus: CpuSet, load: HostLoad | None) -> PoolRow:
-    """A part of a pool: what its pCPUs worked together."""
-    works = [work for cpu in cpus if (work := _of_pcpu(load, cpu).work) is not None]
-    return PoolRow(name=name, cpus=cpus, booked=None, ceiling=None, load=in_words(Load(work=sum(works) if works else None)))
+def _part(part: PoolPart, claims: Sequence[Claim], load: HostLoad | None) -> PoolRow:
+    """The part of the overhead pool in one cell. Guests that run on the whole pool book and wait for no part of it: they are in its row."""
+    fits = {claim.guest: claim.fit for claim in claims if claim.fit.overhead_cells}
+    booked = sum(dict(fit.overhead_cells).get(part.cell, 0) for fit in fits.values()) if fits else None
+    works = [work for cpu in part.cpus if (work := _of_pcpu(load, cpu).work) is not None]
+    there = [guest for guest, fit in fits.items() if [cell for cell, _ in fit.overhead_cells] == [part.cell]]
+    waits = [] if load is None else [wait for guest in there if guest in load.guests and (wait := load.guests[guest][1].wait) is not None]
+    measured = Load(work=sum(works) if works else None, wait=sum(waits) if waits else None)
+    known = None if load is None else measured
+    strip = Markup() if booked is None else Markup(strip_svg(booked=booked, total=part.capacity, measured=known))  # noqa: S704
+    name = f"overhead, cell {part.cell}"
+    return PoolRow(name=name, cpus=part.cpus, booked=booked, ceiling=part.capacity, load=in_words(measured), strip=strip)
 
 
 def _heats(history: HostHistory) -> tuple[HeatView, ...]:

@@ -110,6 +110,9 @@ def _pools(seen: Survey, chart: HostMap) -> Columns:
         booked = f"{booking.booked_millicpu:,} of {booking.total_millicpu:,} millicpu booked by {count(booking.guests, 'guest')}"
         booked += f"; {count(booking.others, 'guest')} of others" if booking.others else ""
         table.add_row(Text.assemble(("O", "green"), " overhead"), where, booked)
+        for part in booking.parts:
+            words = f"{part.booked_millicpu:,} of {part.total_millicpu:,} millicpu booked"
+            table.add_row(f"  of it, cell {part.cell}", str(part.pool), words)
     rest = seen.state.topology.online - pools.dedicated - pools.shared - (pools.overhead or CpuSet())
     if rest:
         table.add_row(Text.assemble(("-", "dim"), " the host's"), str(rest), count(len(rest), "pCPU"))
