@@ -97,7 +97,9 @@ def test_a_stranger_reads_on_the_fleet_page_what_to_look_at(fleet: Fleet) -> Non
     assert "their answers appear here" in text_of(fleet.http.get("/ui")), "nobody has answered yet"
     answer(fleet.agents["adrift"], hour("adrift", mine["a"], hungry="a02-web", noisy="a07-web"))
     answer(fleet.agents["tight"], hour("tight", mine["t"]))
-    text = text_of(fleet.http.get("/ui"))
+    page = fleet.http.get("/ui")
+    assert re.findall(r'id="host-(\w+)"', page.text) == ["adrift", "tight", "roomy"], "its load counts as soon as it is known"
+    text = text_of(page)
     assert "3 hosts" in text
     assert "Nearly out of overhead capacity by booking: tight, 966 of 1,000 millicpu are booked, " in text
     assert "Overhead pool full by load: adrift, 920 of 1,000 millicpu were used in the last minute and 700 waited for; 528 are " in text
@@ -105,18 +107,20 @@ def test_a_stranger_reads_on_the_fleet_page_what_to_look_at(fleet: Fleet) -> Non
     starving = "Starving on adrift, guest a02-web: its emulator threads waited for pCPUs 0-1 for 62 % of the last minute"
     assert f"{starving}; the emulator threads of a07-web (90 % of one pCPU) ran there instead" in text
     best = "The next guest of flavor share-4, 4 vCPUs, fits best on roomy (pCPUs 12-15; 78 % of the overhead pool unbooked), then on"
-    warned = "adrift (pCPUs 26-29; 47 % of the overhead pool unbooked; but it has drift and starving threads). No room on tight: over"
-    assert f"{best} {warned}" in text
+    warned = (
+        "adrift (pCPUs 26-29; 47 % of the overhead pool unbooked; but it has drift, starving threads and an overhead pool full by load)"
+    )
+    assert f"{best} {warned}. No room on tight: over" in text
     assert "next guest on pCPUs 12-15" in text, "marked on the map of roomy"
-    assert "waited for pCPUs 0-1; drift at pCPUs 0-1" in text, "marked on the map of adrift"
+    assert "waited for pCPUs 0-1; drifted from pCPUs 0-1" in text, "marked on the map of adrift"
     assert "15 pCPUs stranded: no overhead left, too few in a cell" in text
     assert "Repair the drift first. Threads starve: see above." in text
     assert fleet.show(fleet.create("next", "share-4"))["OS-EXT-SRV-ATTR:host"] in ("roomy", "adrift"), "and there it goes"
     assert "worked 92 %, waited 70 %" in text
     assert re.search(r"first reported \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", text)
-    page = text_of(fleet.http.get("/ui/hosts/adrift"))
-    assert "should be on 0-1; first reported " in page
-    assert "threads of a05-web belong here, and may run elsewhere now" in page
+    host_page = text_of(fleet.http.get("/ui/hosts/adrift"))
+    assert "should be on 0-1; first reported " in host_page
+    assert "threads of a05-web belong here, and may run elsewhere now" in host_page
 
 
 def test_the_fleet_is_sorted_by_what_one_looks_for(fleet: Fleet) -> None:
@@ -155,7 +159,7 @@ def test_a_pool_that_is_full_by_load_and_not_by_booking_is_seen_in_score_order_a
     assert order() == ["roomy", "tight", "adrift"], "hardly booked, but the pool works and waits for more than it has"
     assert "Overhead pool full by load: roomy" in after
     assert "The overhead pool is nearly full by load, not by booking: enlarge it" in after
-    assert "but it has starving threads" in after, "where the next guest would go"
+    assert "but it has starving threads and an overhead pool full by load" in after, "where the next guest would go"
 
 
 def test_hosts_that_no_page_shows_are_asked_in_turns_and_sorted_by_what_they_answer(fleet: Fleet) -> None:

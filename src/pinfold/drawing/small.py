@@ -43,7 +43,7 @@ class Marks(Struct, frozen=True, kw_only=True):
         >>> Marks(next=CpuSet({12, 13}), waited=CpuSet({0})).words()
         'next guest on pCPUs 12-13; waited for pCPU 0'
         """
-        named = (("next guest on", self.next), ("waited for", self.waited), ("drift at", self.left))
+        named = (("next guest on", self.next), ("waited for", self.waited), ("drifted from", self.left))
         return "; ".join(f"{words} {pcpus(str(cpus))}" for words, cpus in named if cpus)
 
 

@@ -15,7 +15,7 @@ from markupsafe import Markup
 from msgspec import Struct
 
 from pinfold.api.dependencies import ApiServices
-from pinfold.api.ui.host_rows import ORDERS, TIGHT, HostRow, host_rows, with_load
+from pinfold.api.ui.host_rows import ORDERS, TIGHT, HostRow, host_rows, in_order, with_load
 from pinfold.api.ui.next_place import Place, next_places
 from pinfold.api.ui.render import moment, render
 from pinfold.core.cpuset import CpuSet
@@ -76,11 +76,13 @@ def fleet_page(services: ApiServices, account: str, query: FleetQuery) -> str:
         [row.id for row in shown_rows if row.state != "silent"],
         others=[row.id for row in rows if row.state not in ("silent", "fenced")],
     )
-    shown_rows = [with_load(row, pressure(loads[row.id])) if row.id in loads else row for row in shown_rows]
+    # Sorted again: what was just read of their loads may change the order of a page.
+    shown_rows = in_order([with_load(row, pressure(loads[row.id])) if row.id in loads else row for row in shown_rows], query.sort)
     hungry = [(row, one) for row in shown_rows if row.id in loads for one in starving(loads[row.id], row.entry.state.ledger.claims)]
     used = {host: load.pools.get("overhead", Load()) for host, load in loads.items()}
     starved = {row.id for row, _ in hungry} | {row.id for row in rows if row.starving}
-    places, nearest = next_places(services, flavor, _notes(rows, starved))
+    newest = {row.id: row for row in (*rows, *shown_rows)}.values()
+    places, nearest = next_places(services, flavor, _notes(newest, starved))
     return render(
         "fleet.html",
         account=account,
@@ -95,7 +97,7 @@ def fleet_page(services: ApiServices, account: str, query: FleetQuery) -> str:
         ],
         more_astray=sum(row.drift or 0 for row in rows) - min(_MOST_NAMED, len(astray)),
         tight=[row for row in rows if row.headroom is not None and row.headroom < TIGHT][:_MOST_NAMED],
-        busy=sorted((row for row in {row.id: row for row in (*rows, *shown_rows)}.values() if row.busy), key=_spare)[:_MOST_NAMED],
+        busy=sorted((row for row in newest if row.busy), key=_spare)[:_MOST_NAMED],
         used=used,
         starved=starved,
         silent=[row for row in rows if row.state == "silent"][:_MOST_NAMED],
@@ -182,7 +184,8 @@ def _notes(rows: Iterable[HostRow], starved: Container[HostId]) -> dict[HostId, 
         said = [f"{int(100 * row.headroom)} % of the overhead pool unbooked"] if row.headroom is not None else []
         wrong = ["drift"] if row.drift else []
         wrong += ["starving threads"] if row.id in starved else []
-        said += [f"but it has {' and '.join(wrong)}"] if wrong else []
+        wrong += ["an overhead pool full by load"] if row.busy else []
+        said += [f"but it has {' and '.join(filter(None, (', '.join(wrong[:-1]), wrong[-1])))}"] if wrong else []
         found[row.id] = "; ".join(said)
     return found
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from msgspec import Struct
@@ -95,6 +95,11 @@ def host_rows(services: ApiServices, flavor: Flavor, sort: str) -> list[HostRow]
         drift = findings.drift_of_hosts(connection)
     known = services.samples.pressures()
     rows = [with_load(_row(entry, left.get(entry.name), drift.get(entry.id)), known.get(entry.id)) for entry in entries]
+    return in_order(rows, sort)
+
+
+def in_order(rows: Iterable[HostRow], sort: str) -> list[HostRow]:
+    """The rows in that order; by overhead headroom if there is no such order."""
     return sorted(rows, key=ORDERS[sort if sort in ORDERS else "headroom"][2])
 
 
