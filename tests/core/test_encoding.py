@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import UNSET
+from msgspec.structs import fields
 from tests.build.hosts import report
 from tests.build.requests import pinned
 
@@ -45,6 +47,9 @@ st.register_type_strategy(
         static=st.none() | st.from_type(StaticRange),
     ),
 )
+_TRAITS = st.lists(st.from_regex(r"\A[A-Z0-9_]{1,8}\Z"), max_size=3).map(tuple)
+_FIELDS = {field.name: ... for field in fields(HostReport)}
+st.register_type_strategy(HostReport, st.builds(HostReport, **(_FIELDS | {"processor_traits": st.just(UNSET) | _TRAITS})))
 
 
 @pytest.mark.parametrize(
