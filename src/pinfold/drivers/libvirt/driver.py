@@ -139,8 +139,11 @@ class LibvirtDriver:
         return self._processors.words()
 
     def processor_traits(self) -> tuple[str, ...] | None:
-        """The traits of what libvirt calls the features of a new guest's processor. See `Driver.processor_traits`."""
-        return self._processors.traits()
+        """The traits of what libvirt calls the features of a new guest's processor. See `Driver.processor_traits`.
+
+        Those of a remote host are not known: libvirt does not tell who only reads.
+        """
+        return self._processors.traits() if self.local else None
 
     def features(self) -> tuple[str, ...]:
         """The machines, firmware and TPMs, and what can be shared, limited and changed. See `Driver.features`."""
