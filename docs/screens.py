@@ -16,10 +16,11 @@ from typing import Final
 
 from msgspec.structs import replace
 from playwright.sync_api import Browser, Page
-from tests.rig.browser import chromium, opened, served, sign_in
+from tests.rig.browser import chromium, opened, sign_in
 from tests.rig.client import SHARE
 from tests.rig.drawn_fleet import answer, draw_fleet, hour, seen_threads
 from tests.rig.in_process import Fleet, open_fleet
+from tests.rig.served_fleet import served_fleet
 
 from pinfold.accounting.embedded import EmbeddedPlacement, load, unload
 from pinfold.core.cpuset import CpuSet
@@ -61,7 +62,7 @@ def main() -> int:
     parser.add_argument("--shape", action="append", choices=SHAPES, help=f"make these shapes; default: {', '.join(KEPT)}")
     asked = parser.parse_args()
     asked.folder.mkdir(parents=True, exist_ok=True)
-    with _fleet() as (fleet, made), served(fleet) as url, chromium() as browser:
+    with _fleet() as (fleet, made), served_fleet(fleet) as url, chromium() as browser:
         for shape in asked.shape or KEPT:
             _draw(browser, url, fleet, made, shape, asked.view or list(VIEWS), asked.folder)
     return 0

@@ -45,9 +45,9 @@ def fleet(tmp_path_factory: pytest.TempPathFactory, sqlite_file: Path, placement
 @pytest.fixture(scope="module")
 def url(fleet: Fleet) -> Iterator[str]:
     """The fleet behind a real socket."""
-    from tests.rig.browser import served
+    from tests.rig.served_fleet import served_fleet
 
-    with served(fleet) as where:
+    with served_fleet(fleet) as where:
         yield where
 
 

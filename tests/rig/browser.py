@@ -1,4 +1,4 @@
-"""A real headless Chromium, driven by Playwright, and the application of the stories behind a real socket for it.
+"""A real headless Chromium, driven by Playwright.
 
 The browser is Debian's package `chromium`; Playwright downloads none. axe-core comes in the wheel of axe-playwright-python.
 """
@@ -6,7 +6,6 @@ The browser is Debian's package `chromium`; Playwright downloads none. axe-core 
 from __future__ import annotations
 
 import shutil
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -14,12 +13,7 @@ from typing import Any
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect, sync_playwright
-from tests.rig.in_process import ADMIN, Fleet
-
-from pinfold.api.app import create_app
-from pinfold.config.fleet import ApiSettings
-from pinfold.wiring.http_server import server_of
-from pinfold.wiring.service import Service, listening_socket, url_of
+from tests.rig.in_process import ADMIN
 
 needs_chromium = pytest.mark.skipif(not shutil.which("chromium"), reason="Debian's package chromium is not installed")
 PATIENCE_MS = 60_000
@@ -34,22 +28,6 @@ def chromium() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"], timeout=PATIENCE_MS)
         yield browser
         browser.close()
-
-
-@contextmanager
-def served(fleet: Fleet) -> Iterator[str]:
-    """The fleet behind a real socket on loopback; its URL."""
-    settings = ApiSettings(port=0)
-    listening = listening_socket(settings)
-    server = server_of(Service(app=create_app(fleet.services), services=fleet.services), settings)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-    thread.start()
-    try:
-        yield url_of(settings, listening)
-    finally:
-        server.should_exit = True
-        thread.join(120)
-        assert not thread.is_alive()
 
 
 @contextmanager

@@ -4,22 +4,16 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import httpx
 from tests.rig.in_process import Agent, Fleet
+from tests.rig.served_fleet import served_fleet
 
 from pinfold.agent.client import orders_query
 from pinfold.agent.wire import PROTOCOL
 from pinfold.api.agent.tokens import make_token
-from pinfold.api.app import create_app
-from pinfold.api.asgi import Receive, Scope, Send
-from pinfold.config.fleet import ApiSettings
 from pinfold.core.identity import HostId
-from pinfold.wiring.http_server import server_of
-from pinfold.wiring.service import Service, listening_socket, url_of
 
 
 def poll(agent: Agent, after: int, wait: float, *, alive: bool = True) -> dict[str, Any]:
@@ -103,32 +97,12 @@ def test_a_poll_of_a_host_that_is_removed_meanwhile_ends(fleet: Fleet) -> None:
     assert answers in ([404], [401])
 
 
-@contextmanager
-def served(fleet: Fleet, asked: list[str]) -> Iterator[str]:
-    """The fleet behind a real socket, at this address. `asked` gets the path of each request that reaches the application."""
-    app, settings = create_app(fleet.services), ApiSettings(port=0)
-
-    async def noting(scope: Scope, receive: Receive, send: Send) -> None:
-        asked.append(scope["path"])
-        await app(scope, receive, send)
-
-    listening = listening_socket(settings)
-    server = server_of(Service(app=noting, services=fleet.services), settings)  # type: ignore[arg-type]
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-    thread.start()
-    try:
-        yield url_of(settings, listening)
-    finally:
-        server.should_exit = True
-        thread.join(120)
-
-
 def test_later_polls_of_a_connection_are_answered_in_front_of_the_application_until_the_token_changes(fleet: Fleet) -> None:
     c1 = fleet.host("c1")
     count, host = c1.orders()["count"], HostId(fleet.http.get("/v1/hosts/c1").json()["host"]["id"])
     path = f"/agent/v1/orders?{orders_query(after=count, wait=2.0, alive=True)}"
     asked: list[str] = []
-    with served(fleet, asked) as url, httpx.Client(base_url=url, headers={"Authorization": f"Bearer {c1.token}"}, timeout=60) as http:
+    with served_fleet(fleet, asked) as url, httpx.Client(base_url=url, headers={"Authorization": f"Bearer {c1.token}"}, timeout=60) as http:
         first = http.get(path)
         assert (first.status_code, len(asked)) == (200, 1)
         second = http.get(path)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,17 +11,14 @@ from msgspec import structs
 from tests.build.hosts import report
 from tests.rig.in_process import ADMIN, Fleet
 from tests.rig.promises import at_rest
+from tests.rig.served_fleet import served_fleet
 
-from pinfold.api.app import create_app
 from pinfold.cli.app import run
 from pinfold.cli.exit_status import ExitStatus
 from pinfold.cli.session import Parts
 from pinfold.config.clouds import clouds_yaml
-from pinfold.config.fleet import ApiSettings
 from pinfold.core.host import Booking, Limits, OverheadRates
 from pinfold.wiring.host import open_driver
-from pinfold.wiring.http_server import server_of
-from pinfold.wiring.service import Service, listening_socket, url_of
 
 RATES = OverheadRates(guest=100, vcpu=0, disk=0, nic=0)
 OPTIONS = Limits(reserved_memory_mib=0, shared_fraction=0.1, rates=RATES)
@@ -32,21 +28,14 @@ OPTIONS = Limits(reserved_memory_mib=0, shared_fraction=0.1, rates=RATES)
 @pytest.fixture
 def served(fleet: Fleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fleet]:
     """The fleet behind a real socket, and a clouds.yaml that leads commands there."""
-    settings = ApiSettings(port=0)
-    listening = listening_socket(settings)
-    server = server_of(Service(app=create_app(fleet.services), services=fleet.services), settings)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-    thread.start()
     clouds = tmp_path / "clouds.yaml"
-    clouds.write_text(clouds_yaml("pinfold", url_of(settings, listening), *ADMIN))
     (tmp_path / "pinfold.conf").write_text("")
     monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(clouds))
     monkeypatch.setenv("OS_CLOUD", "pinfold")
     monkeypatch.setenv("PINFOLD_CONFIG", str(tmp_path / "pinfold.conf"))
-    yield fleet
-    server.should_exit = True
-    thread.join(120)
-    assert not thread.is_alive()
+    with served_fleet(fleet) as url:
+        clouds.write_text(clouds_yaml("pinfold", url, *ADMIN))
+        yield fleet
 
 
 def test_servers_are_booked_anew_by_command(served: Fleet, capsys: pytest.CaptureFixture[str]) -> None:

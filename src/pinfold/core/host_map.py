@@ -6,7 +6,7 @@ The command line makes it of a survey, the service of its ledger and of what the
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from enum import Enum
 from typing import Final
 
@@ -14,12 +14,13 @@ from msgspec import Struct
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import PLACE_CODES, Finding, FindingCode, Severity
-from pinfold.core.fit.answer import EmulatorPlacement, Fit
+from pinfold.core.fit.answer import EmulatorPlacement
 from pinfold.core.fit.count import count_host
-from pinfold.core.host import HostState
+from pinfold.core.host import HostState, Ledger
 from pinfold.core.identity import GuestId
 from pinfold.core.ledger import Role, holds
 from pinfold.core.overhead import OverheadPool, ThreadClass, capacity_millicpu, pool_of
+from pinfold.core.overhead.booking import booked_on
 from pinfold.core.pools import Pools
 from pinfold.core.strays import Stray, Strays, cpus_in, strays
 
@@ -386,19 +387,14 @@ def _booking(state: HostState, observed: Observed) -> OverheadBooking | None:
         total_millicpu=capacity_millicpu(state.pools, state.limits),
         guests=len(users),
         others=others if _all_known(state, observed) else None,
-        parts=_parts(pool_of(state), users),
+        parts=_parts(pool_of(state), state.ledger),
     )
 
 
-def _parts(pool: OverheadPool, users: Sequence[Fit]) -> tuple[OverheadPart, ...]:
+def _parts(pool: OverheadPool, ledger: Ledger) -> tuple[OverheadPart, ...]:
     if not pool.prefers_local or len(pool.parts) < 2:
         return ()
     return tuple(
-        OverheadPart(
-            cell=part.cell,
-            pool=part.cpus,
-            booked_millicpu=sum(dict(fit.overhead_cells).get(part.cell, 0) for fit in users),
-            total_millicpu=part.capacity,
-        )
+        OverheadPart(cell=part.cell, pool=part.cpus, booked_millicpu=booked_on(part.cell, ledger), total_millicpu=part.capacity)
         for part in pool.parts
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 def count(number: int, noun: str) -> str:
     """The number and its noun, such as `2 pCPUs`. The plural adds an s to the last word.
@@ -19,6 +21,15 @@ def pcpus(cpulist: str) -> str:
     ('pCPU 4', 'pCPUs 4-5', 'pCPUs 4,6')
     """
     return f"pCPU {cpulist}" if cpulist.isdigit() else f"pCPUs {cpulist}"
+
+
+def listed(words: Sequence[str]) -> str:
+    """Words as a sentence lists them.
+
+    >>> listed(("drift",)), listed(("a", "b", "c"))
+    ('drift', 'a, b and c')
+    """
+    return " and ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
 
 
 def _agreeing(number: int, noun: str) -> str:

@@ -24,8 +24,9 @@ _ROW: Final = 32
 """pCPUs in a row."""
 _STEP: Final = 7
 _WIDE: Final = 230
-"""A picture is drawn larger up to this width, in pixels, and at most so many times:"""
+"""Up to this width, in pixels, a picture is drawn larger than its signs need."""
 _MOST_SCALE: Final = 1.6
+"""How much larger at most."""
 _ROW_STEP: Final = 9
 """From a row to the next; the bar of waiting has its place between them."""
 

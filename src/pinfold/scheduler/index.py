@@ -226,6 +226,12 @@ def entry(found: HostLedger) -> Entry:
     )
 
 
+_MOST_FRAMES: Final = 1024
+_framing: Final = threading.Lock()
+_frames: Final[dict[tuple[object, ...], tuple[tuple[object, ...], Frame]]] = {}
+"""Frames by the identity of what they are made of; that is kept with each, so that no other value gets its identity."""
+
+
 def counts_of(state: HostState) -> Counts:
     """Count a host. Hosts that are alike share the frame: a fleet has many of them."""
     # The store reads equal texts once, so hosts that are alike have the same parts. To compare these by value takes longer than to count.
@@ -244,9 +250,3 @@ def counts_of(state: HostState) -> Counts:
 @lru_cache(maxsize=256)
 def _frame(bare: HostState) -> Frame:
     return Frame(bare)
-
-
-_MOST_FRAMES: Final = 1024
-_framing: Final = threading.Lock()
-_frames: Final[dict[tuple[object, ...], tuple[tuple[object, ...], Frame]]] = {}
-"""Frames by the identity of what they are made of; that is kept with each, so that no other value gets its identity."""

@@ -30,7 +30,8 @@ class Freshness:
         if self._clock() - self._looked < self._seconds or not self._lock.acquire(blocking=self._looked == float("-inf")):
             return
         try:
-            self._read()
+            if self._clock() - self._looked >= self._seconds:  # who waited has what the other read
+                self._read()
         finally:
             self._lock.release()
 

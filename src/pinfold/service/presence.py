@@ -11,6 +11,7 @@ tokens come with it, so that a request needs no read of its own: a token that is
 
 from __future__ import annotations
 
+import hmac
 import logging
 import threading
 import time
@@ -91,6 +92,11 @@ class Presence:
                 return None
             known.used = now
             return known.standing
+
+    def opens(self, host: HostId, digest: str) -> bool:
+        """Whether a token with this digest surely is that of the host's agent, by what is known without a read."""
+        standing = self.standing(host)
+        return standing is not None and hmac.compare_digest(standing.token_hash, digest)
 
     def read(self, host: HostId) -> Standing:
         """What the database has of the host. Raises `InvalidRequest` if there is no such host, and `Unavailable`."""

@@ -41,7 +41,7 @@ from pinfold.store.schema import claim, guest
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuestFilter:
     """Which guests a listing shows: every field that is not None must match. `host` is an id, `name` a predicate on the name, and
-    `name_has` a part of it; letters of ASCII match in either case.
+    `name_has` a part of it in any case.
     """
 
     project: str | None = None
@@ -389,7 +389,7 @@ def page(
         query = sa.select(guest).where(*conditions).order_by(*order).limit(limit)
         return tuple(guest_rows.record(row) for row in connection.execute(query).mappings())
     # Read only names first, from their index: a row is large, and most rows do not match.
-    test, names_first = wanted.name, sa.select(guest.c.id, guest.c.name).where(*conditions).order_by(*order)
+    test, names_first = _name_test(wanted), sa.select(guest.c.id, guest.c.name).where(*conditions).order_by(*order)
     if test is None:
         return _in_order(connection, [row[0] for row in connection.execute(names_first.limit(limit))])
     return _in_order(connection, list(islice((row[0] for row in connection.execute(names_first) if test(row[1])), limit)))
@@ -447,7 +447,7 @@ def _conditions(wanted: GuestFilter) -> list[Any]:
     conditions: list[Any] = [column == value for column, value in equal.items() if value is not None]
     if wanted.ids is not None:
         conditions.append(guest.c.id.in_(wanted.ids))
-    if wanted.name_has is not None:
+    if wanted.name_has is not None and wanted.name_has.isascii():
         conditions.append(guest.c.name.icontains(wanted.name_has, autoescape=True))
     if wanted.failed is not None:
         conditions.append(guest.c.fault != "" if wanted.failed else guest.c.fault == "")
@@ -456,6 +456,14 @@ def _conditions(wanted: GuestFilter) -> list[Any]:
     if wanted.deleted is not None:
         conditions.append(guest.c.deleted.is_not(None) if wanted.deleted else guest.c.deleted.is_(None))
     return conditions
+
+
+def _name_test(wanted: GuestFilter) -> Callable[[str], bool] | None:
+    """What the database does not compare: a predicate, and a part of a name with letters beyond ASCII, whose case SQLite does not know."""
+    if wanted.name_has is None or wanted.name_has.isascii():
+        return wanted.name
+    part, also = wanted.name_has.lower(), wanted.name
+    return lambda name: part in name.lower() and (also is None or also(name))
 
 
 def _in_order(connection: sa.Connection, ids: list[GuestId]) -> tuple[GuestRecord, ...]:

@@ -35,10 +35,10 @@ class _Start:
         self._error: Exception | None = None
 
     def end(self) -> bool:
-        """The comparison is over, or goes on later. Returns whether the service may still have waited for it."""
-        waited = not self._over.is_set()
+        """The service need not wait any more: the comparison is over, or goes on later. Returns whether this is the first time."""
+        first = not self._over.is_set()
         self._over.set()
-        return waited
+        return first
 
     def fail(self, error: Exception) -> bool:
         """Whether the service still waits, and now ends with this error."""

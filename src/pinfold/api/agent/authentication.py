@@ -70,8 +70,7 @@ class AgentAuthentication:
         digest = digest_of(token.strip())
         if self._known.get(digest) == match[1]:
             vouch_for(scope, Kind.AGENT, match[1])
-            standing = self._services.fleet.presence.standing(HostId(match[1]))
-            if standing is not None and hmac.compare_digest(standing.token_hash, digest):
+            if self._services.fleet.presence.opens(HostId(match[1]), digest):
                 return match[1]
             stored = await run_in_threadpool(self._stored, match[1])
         else:

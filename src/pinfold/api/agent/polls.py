@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hmac
-
 from pinfold.api.agent.orders import answer_poll, is_poll
 from pinfold.api.agent.tokens import digest_of
 from pinfold.api.asgi import App, Receive, Scope, Send
@@ -25,26 +23,19 @@ class AgentPolls:
     def __init__(self, app: App, services: ApiServices) -> None:
         self._app = app
         self._services = services
-        self._answer = UnexpectedErrors(self._poll)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if is_poll(scope) and (host := self._known(scope)) is not None:
-            scope["state"]["agent_host"] = host
-            await self._answer(scope, receive, send)
+            await UnexpectedErrors(lambda scope, _, send: answer_poll(self._services, host, scope, send))(scope, receive, send)
         else:
             await self._app(scope, receive, send)
-
-    async def _poll(self, scope: Scope, _receive: Receive, send: Send) -> None:
-        await answer_poll(self._services, scope["state"]["agent_host"], scope, send)
 
     def _known(self, scope: Scope) -> HostId | None:
         """The host whose agent asks; None if that is not certain from memory alone."""
         member = scope.get("state", {}).get(MEMBER)
         if not isinstance(member, Member) or member.group[0] is not Kind.AGENT or self._services.open_to_all:
             return None
+        host = HostId(member.group[1])
         given = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
-        standing = self._services.fleet.presence.standing(HostId(member.group[1]))
-        if standing is None or not given.startswith(_BEARER):
-            return None
         digest = digest_of(given.removeprefix(_BEARER).decode("latin-1"))
-        return HostId(member.group[1]) if hmac.compare_digest(standing.token_hash, digest) else None
+        return host if given.startswith(_BEARER) and self._services.fleet.presence.opens(host, digest) else None

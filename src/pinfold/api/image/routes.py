@@ -16,6 +16,7 @@ from pinfold.api.errors import ApiError
 from pinfold.api.image.catalog import CatalogImage, find_image, read_catalog
 from pinfold.api.response_schema import Link, closed
 from pinfold.core.errors import not_found
+from pinfold.core.plural import listed
 
 router = APIRouter(prefix="/image", tags=["images"])
 
@@ -99,7 +100,7 @@ class ImageMembers(TypedDict):
 
 
 _SCHEMAS: Final[dict[str, Any]] = {"image": ImageShown, "images": ImageList, "member": ImageMember, "members": ImageMembers}
-_NAMES: Final = " and ".join((", ".join(list(_SCHEMAS)[:-1]), list(_SCHEMAS)[-1]))
+_NAMES: Final = listed(tuple(_SCHEMAS))
 
 
 @router.get("", include_in_schema=False, status_code=300)

@@ -13,6 +13,7 @@ from urllib.parse import urlencode
 import sqlalchemy as sa
 from markupsafe import Markup
 from msgspec import Struct
+from msgspec.structs import replace
 
 from pinfold.api.dependencies import ApiServices
 from pinfold.api.ui.host_rows import ORDERS, TIGHT, HostRow, host_rows, in_order, with_load
@@ -23,6 +24,7 @@ from pinfold.core.drift import Severity, written
 from pinfold.core.host_map import places_left
 from pinfold.core.identity import HostId
 from pinfold.core.load import STARVING_MILLICPU, HostLoad, Load, pressure, starving
+from pinfold.core.plural import listed
 from pinfold.core.request.model import Flavor
 from pinfold.drawing.small import Marks, fleet_legend
 from pinfold.drawing.strip import in_words, strip_svg
@@ -67,9 +69,7 @@ def fleet_page(services: ApiServices, account: str, query: FleetQuery) -> str:
         astray = findings.page(connection, limit=_MOST_NAMED + 1, severity=Severity.DRIFT)
     flavor = known.get(query.flavor) or _usual(known.values())
     rows = host_rows(services, flavor, query.sort)
-    pages = max(1, -(-len(rows) // PAGE))
-    query = _within(query, pages)
-    shown_rows = rows[(query.page - 1) * PAGE : query.page * PAGE]
+    query, shown_rows, pages = _cut(query, rows)
     loads = services.samples.lately(
         services.database,
         services.fleet.hosts,
@@ -127,9 +127,8 @@ def shown_hosts(services: ApiServices, query: FleetQuery) -> tuple[HostId, ...]:
     """The hosts of that page that are up."""
     with services.database.read() as connection:
         known = {one.flavor.name: one.flavor for one in flavors.all(connection)}
-    rows = host_rows(services, known.get(query.flavor) or _usual(known.values()), query.sort)
-    page = _within(query, max(1, -(-len(rows) // PAGE))).page
-    return tuple(row.id for row in rows[(page - 1) * PAGE : page * PAGE] if row.state != "silent")
+    _, shown_rows, _ = _cut(query, host_rows(services, known.get(query.flavor) or _usual(known.values()), query.sort))
+    return tuple(row.id for row in shown_rows if row.state != "silent")
 
 
 def _marks(connection: sa.Connection) -> str:
@@ -172,9 +171,11 @@ def _usual(known: Any) -> Flavor:
     return min((flavor for flavor in known if flavor.vcpus == 4), key=lambda flavor: flavor.name, default=_ANY)
 
 
-def _within(query: FleetQuery, pages: int) -> FleetQuery:
-    sort = query.sort if query.sort in ORDERS else "headroom"
-    return FleetQuery(sort=sort, guest=query.guest, flavor=query.flavor, page=min(max(query.page, 1), pages))
+def _cut(query: FleetQuery, rows: list[HostRow]) -> tuple[FleetQuery, list[HostRow], int]:
+    """The query with an order and a page that there are, the rows of that page, and how many pages there are."""
+    pages = max(1, -(-len(rows) // PAGE))
+    sort, page = query.sort if query.sort in ORDERS else "headroom", min(max(query.page, 1), pages)
+    return replace(query, sort=sort, page=page), rows[(page - 1) * PAGE : page * PAGE], pages
 
 
 def _notes(rows: Iterable[HostRow], starved: Container[HostId]) -> dict[HostId, str]:
@@ -185,7 +186,7 @@ def _notes(rows: Iterable[HostRow], starved: Container[HostId]) -> dict[HostId, 
         wrong = ["drift"] if row.drift else []
         wrong += ["starving threads"] if row.id in starved else []
         wrong += ["an overhead pool full by load"] if row.busy else []
-        said += [f"but it has {' and '.join(filter(None, (', '.join(wrong[:-1]), wrong[-1])))}"] if wrong else []
+        said += [f"but it has {listed(wrong)}"] if wrong else []
         found[row.id] = "; ".join(said)
     return found
 
@@ -195,7 +196,5 @@ def _found(services: ApiServices, text: str, names: Mapping[HostId, str]) -> Seq
     if not text:
         return ()
     with services.database.read() as connection:
-        # SQLite knows the case of ASCII alone.
-        wanted = GuestFilter(name_has=text) if text.isascii() else GuestFilter(name=lambda name: text.lower() in name.lower())
-        found = guests.page(connection, wanted, limit=_MOST_FOUND)
+        found = guests.page(connection, GuestFilter(name_has=text), limit=_MOST_FOUND)
     return [(one.id, one.name, one.observed.value, names.get(one.host) if one.host else None) for one in found]

@@ -92,7 +92,7 @@ def host_view(
         "drift": drift,
         "hungry": () if load is None else starving(load, state.ledger.claims),
         "measured": "" if load is None else moment(load.ended),
-        "pools": _pools(state, load),
+        "pools": _pools(chart, state, load),
         "heats": () if history is None or not history.ends else _heats(history),
     }
 
@@ -136,7 +136,7 @@ def _guests(guests: Iterable[tuple[GuestId, str]], named: Mapping[str, str], loa
     return sorted(found, key=lambda row: (row.letters == "floats", in_order(row.letters), row.name))
 
 
-def _pools(state: HostState, load: HostLoad | None) -> list[PoolRow]:
+def _pools(chart: HostMap, state: HostState, load: HostLoad | None) -> list[PoolRow]:
     """The pools that the host has; the overhead pool first, with its parts by cell."""
     pools, rows = state.pools, []
     pool = CpuSet() if pools.overhead is None else pools.overhead
@@ -146,8 +146,9 @@ def _pools(state: HostState, load: HostLoad | None) -> list[PoolRow]:
         ceiling = capacity_millicpu(state.pools, state.limits)
         strip = Markup(strip_svg(booked=booked, total=ceiling, measured=measured))  # noqa: S704
         rows.append(PoolRow(name="overhead", cpus=pool, booked=booked, ceiling=ceiling, load=in_words(measured or Load()), strip=strip))
+        booked_of = {} if chart.overhead is None else {part.cell: part.booked_millicpu for part in chart.overhead.parts}
         parts = pool_of(state).parts
-        rows += [_part(part, state.ledger.claims, load) for part in parts if len(parts) > 1]
+        rows += [_part(part, booked_of.get(part.cell), state.ledger.claims, load) for part in parts if len(parts) > 1]
     for name, cpus in (("shared", pools.shared), ("dedicated", pools.dedicated)):
         if cpus and (load is None or name in load.pools):
             measured = Load() if load is None else load.pools.get(name, Load())
@@ -155,13 +156,12 @@ def _pools(state: HostState, load: HostLoad | None) -> list[PoolRow]:
     return rows
 
 
-def _part(part: PoolPart, claims: Sequence[Claim], load: HostLoad | None) -> PoolRow:
+def _part(part: PoolPart, booked: int | None, claims: Iterable[Claim], load: HostLoad | None) -> PoolRow:
     """The part of the overhead pool in one cell. Guests that run on the whole pool book and wait for no part of it: they are in its row."""
-    fits = {claim.guest: claim.fit for claim in claims if claim.fit.overhead_cells}
-    booked = sum(dict(fit.overhead_cells).get(part.cell, 0) for fit in fits.values()) if fits else None
     works = [work for cpu in part.cpus if (work := _of_pcpu(load, cpu).work) is not None]
-    there = [guest for guest, fit in fits.items() if [cell for cell, _ in fit.overhead_cells] == [part.cell]]
-    waits = [] if load is None else [wait for guest in there if guest in load.guests and (wait := load.guests[guest][1].wait) is not None]
+    local = [claim.guest for claim in claims if [cell for cell, _ in claim.fit.overhead_cells] == [part.cell]]
+    loads = [] if load is None else [load.guests[guest][1] for guest in local if guest in load.guests]
+    waits = [one.wait for one in loads if one.wait is not None]
     measured = Load(work=sum(works) if works else None, wait=sum(waits) if waits else None)
     known = None if load is None else measured
     strip = Markup() if booked is None else Markup(strip_svg(booked=booked, total=part.capacity, measured=known))  # noqa: S704

@@ -81,12 +81,12 @@ class Fit(Struct, frozen=True, dict=True):
     @cached_property
     def pinned(self) -> CpuSet:
         """The pCPUs that carry a dedicated vCPU."""
-        return CpuSet((), self._pinned_mask())
+        return CpuSet.from_mask(self._pinned_mask())
 
     @cached_property
     def taken(self) -> CpuSet:
         """Every pCPU that only this guest may use: pins, emulator pCPU, idle siblings."""
-        return CpuSet((), self.taken_mask)
+        return CpuSet.from_mask(self.taken_mask)
 
     @cached_property
     def taken_mask(self) -> int:

@@ -197,23 +197,22 @@ def _cells(demand: Demand, need: CellNeed, counts: Counts, kind: Kind, never: Se
             continue
         frame = cell.frame
         found: tuple[Reason, ...] = ()
-        takes = True
         free = cell.shape.n_wholes if isolated else cell.n_free
         if required and pins > cell.shape.n_paired:
-            found, takes = (Reason(_SIBLINGS, kind, frame.id, pins, cell.shape.n_paired),), False
+            found = (Reason(_SIBLINGS, kind, frame.id, pins, cell.shape.n_paired),)
         elif pins > free:
-            found, takes = (Reason(_CORES if isolated else _PCPUS, kind, frame.id, pins, free),), False
+            found = (Reason(_CORES if isolated else _PCPUS, kind, frame.id, pins, free),)
         elif extra and pins + extra > free:
             found = (Reason(_EMULATOR, kind, frame.id, pins + extra, free),)
         if floats:
             if floats > frame.n_shared:
-                found, takes = (*found, Reason(ReasonCode.SHARED_PCPUS, kind, frame.id, floats, frame.n_shared)), False
+                found = (*found, Reason(ReasonCode.SHARED_PCPUS, kind, frame.id, floats, frame.n_shared))
             elif floats > cell.shared_room:
-                found, takes = (*found, Reason(ReasonCode.SHARED_CAPACITY, kind, frame.id, floats, cell.shared_room)), False
+                found = (*found, Reason(ReasonCode.SHARED_CAPACITY, kind, frame.id, floats, cell.shared_room))
         if not page_for(cell, need, demand):
             code, needed, available, detail = _lacks_pages(demand, cell, need)
-            found, takes = (*found, Reason(code, kind, frame.id, needed, available, detail)), False
-        if takes:
+            found = (*found, Reason(code, kind, frame.id, needed, available, detail))
+        if not found or (found[0].code is _EMULATOR and len(found) == 1):
             allowed |= 1 << frame.position
         lacks.append(found)
     return _Cells(allowed, tuple(lacks))

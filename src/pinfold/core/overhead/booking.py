@@ -77,9 +77,14 @@ def overbooked_cells(pool: OverheadPool, cells: Millicpu, ledger: Ledger) -> tup
     found: list[Reason] = []
     for cell, millicpu in cells:
         most = capacity.get(cell, 0)
-        room = most - sum(dict(claim.fit.overhead_cells).get(cell, 0) for claim in ledger.claims)
+        room = most - booked_on(cell, ledger)
         found += _overbooked(millicpu, room, most, cell)
     return tuple(found)
+
+
+def booked_on(cell: int, ledger: Ledger) -> int:
+    """The millicpu that claims book of the part of the pool on that host cell. What they book of the whole pool is not in it."""
+    return sum(dict(claim.fit.overhead_cells).get(cell, 0) for claim in ledger.claims)
 
 
 def _overbooked(millicpu: int, room: int, capacity: int, cell: int | None = None) -> tuple[Reason, ...]:
