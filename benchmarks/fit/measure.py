@@ -24,8 +24,8 @@ from pinfold.lab import rom
 class Timing:
     """One scenario's medians in ns; `nova_ns` None where Nova did not end in time.
 
-    `explained_ns` is ours with the reasons of a refusal read, `claimed_ns` ours with one claim more or less (None in figures from before it
-    was measured), `changed_ns` ours on a state that is counted from nothing.
+    `explained_ns` is ours with the reasons of a refusal read, `claimed_ns` ours with one claim more or less, `changed_ns` ours on a state
+    that is counted from nothing.
     """
 
     name: str
@@ -38,8 +38,8 @@ class Timing:
     nova_ns: float | None
     ours_ns: float
     explained_ns: float
+    claimed_ns: float
     changed_ns: float
-    claimed_ns: float | None = None
 
     def ratio(self, limit_s: float) -> float:
         """How many times as long Nova took, at least."""

@@ -86,7 +86,7 @@ def _budgets(standard: Sequence[Timing], eight: Sequence[Timing], limit_s: float
 
 def _four(both: Sequence[Timing], neither: Sequence[Timing], limit_s: float) -> Iterator[tuple[object, ...]]:
     """A row each: what the engine needs for it, Nova's time of the same cases, and what is aimed at."""
-    rows: tuple[tuple[str, Sequence[Timing], Callable[[Timing], float | None]], ...] = (
+    rows: tuple[tuple[str, Sequence[Timing], Callable[[Timing], float]], ...] = (
         ("accept", both, lambda one: one.ours_ns),
         ("accept, the host has changed", both, lambda one: one.claimed_ns),
         ("accept, counted from nothing", both, lambda one: one.changed_ns),
@@ -96,15 +96,11 @@ def _four(both: Sequence[Timing], neither: Sequence[Timing], limit_s: float) -> 
         ("refuse, counted from nothing", neither, lambda one: one.changed_ns),
     )
     for what, cases, ours in rows:
-        if cases and ours(cases[0]) is None:
-            yield what, len(cases), statistics.median(one.nova_at_least(limit_s) for one in cases) / 1000, "not measured yet", "", ""
-            continue
-        measured = [(one, time) for one in cases if (time := ours(one)) is not None]
-        if measured:
+        if cases:
             nova = statistics.median(one.nova_at_least(limit_s) for one in cases)
-            ratio = statistics.median(one.nova_at_least(limit_s) / time for one, time in measured)
-            own = statistics.median(time for _, time in measured) / 1000
-            more = statistics.median(time - one.ours_ns for one, time in measured) / 1000
+            ratio = statistics.median(one.nova_at_least(limit_s) / ours(one) for one in cases)
+            own = statistics.median(ours(one) for one in cases) / 1000
+            more = statistics.median(ours(one) - one.ours_ns for one in cases) / 1000
             yield what, len(cases), nova / 1000, own, f"**{ratio:.1f}**", _aim(what, own, ratio, more)
 
 
