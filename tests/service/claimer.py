@@ -21,7 +21,8 @@ from pinfold.store.database import Database
 from pinfold.store.records import Requester
 
 _read_adoption = decoder(WantedAdoption)
-SETTINGS = SchedulerSettings(claim_seconds=0.1, refresh_seconds=0, late_seconds=-1)
+CREATING = SchedulerSettings(refresh_seconds=0, late_seconds=-1)
+HEALING = SchedulerSettings(claim_seconds=0.1, refresh_seconds=0, late_seconds=-1)
 
 
 def main(database_url: str, placement_url: str, act: str, *arguments: str) -> None:
@@ -30,7 +31,7 @@ def main(database_url: str, placement_url: str, act: str, *arguments: str) -> No
     """
     database = Database(database_url)
     placement = load(EmbeddedPlacement(url=placement_url)).client
-    settings = SchedulerSettings() if act == "create-many" else SETTINGS
+    settings = SchedulerSettings() if act == "create-many" else CREATING if act.startswith("create") else HEALING
     fleet = assemble(database, placement, settings)
     if act in ("create", "create-many"):
         for _ in range(int(arguments[0])):

@@ -23,7 +23,7 @@ from pinfold.faultpoints import POINTS, fault_point
 from pinfold.scheduler.model import SchedulerSettings
 from pinfold.service.claims.outcome import Claimed
 from pinfold.service.fleet import assemble
-from pinfold.store import claims, guests, hosts
+from pinfold.store import claims, guests, hosts, schema
 from pinfold.store.database import Database
 from pinfold.store.records import ClaimState
 
@@ -55,6 +55,13 @@ def killed_at(point: str, tmp_path: Path, database: Database, *arguments: str) -
         time.sleep(0.01)
 
 
+def let_deadlines_pass(database: Database) -> None:
+    """Make every claim as late as one whose process died long ago. The claimers have a minute, so that a slow machine fails no claim."""
+    with database.write() as connection:
+        connection.execute(sa.update(schema.claim).values(deadline=schema.claim.c.updated))
+    time.sleep(0.15)  # a guest that nobody has touched for `EAGER.claim_seconds` is interrupted
+
+
 def _others_at_work(database: Database) -> bool:
     """Whether another connection has a transaction open. SQLite's locks have gone with their process; a PostgreSQL backend outlives it."""
     if not database.postgresql:
@@ -75,7 +82,7 @@ def test_a_claimer_killed_anywhere_leaves_a_whole_claim_or_none(
     killed_at(point, tmp_path, database, "create", "1", "2")
     with database.read() as connection:
         (guest,) = guests.page(connection)
-    time.sleep(0.15)
+    let_deadlines_pass(database)
     fleet.healer.heal()
     healed = fleet.healer.heal()
     at_rest(database, placement)
@@ -100,7 +107,7 @@ def test_a_claimer_of_several_guests_killed_anywhere_leaves_whole_claims_or_none
     for host in known:
         fleet.providers.sync(host)
     killed_at(point, tmp_path, database, "create-together", "4", "4")
-    time.sleep(0.15)
+    let_deadlines_pass(database)
     fleet.healer.heal()
     healed = fleet.healer.heal()
     at_rest(database, placement)
@@ -137,7 +144,7 @@ def test_a_healer_killed_anywhere_is_finished_by_the_next(database: Database, pl
     host = add_host(database, "c01")
     fleet.providers.sync(host)
     killed_at("claim.allocated", tmp_path, database, "create", "1", "2")
-    time.sleep(0.15)
+    let_deadlines_pass(database)
     (tmp_path / "hits").unlink()
     killed_at(point, tmp_path, database, "heal")
     fleet.healer.heal()
@@ -171,7 +178,7 @@ def test_a_claimer_that_slept_through_its_deadline_gets_nothing(database: Databa
         deadline = time.monotonic() + PATIENCE
         while not log.exists() and time.monotonic() < deadline:
             time.sleep(0.02)
-        time.sleep(0.2)
+        let_deadlines_pass(database)
         assert fleet.healer.heal().abandoned == 1
         at_rest(database, placement)
         other = fleet.claimer.create(wanted(add_guest(database, pinned(8)), pinned(8)))
