@@ -179,10 +179,10 @@ class HostGuest(Struct, frozen=True, kw_only=True):
     `memory_mib` is all its memory; `huge_mib` of it is in huge pages, which `pages` counts by cell. `pid` is the hypervisor's process, None
     if it does not run or cannot be read. `pins` are the pins of the live definition, or of the next start's if it is stopped. `kept` are
     the pins of a running guest's persistent definition, None if it has none. `kept_first` means that `kept` was last written before the
-    guest started, so differences were made live. `disks` and `nics` count its devices. `macs` are the MAC addresses of its interfaces in
-    that definition, `kept_macs` in the persistent one of a running guest, None if it has none. `problem` says why our record could not be
-    read; such a guest counts as foreign. `hangs` is a sentence that the guest does not answer, '' if that is not known; a guest that cannot
-    be read is shown as last read.
+    guest started, so differences were made live. `disks` counts its disks, `nics` the queues of its interfaces. `macs` are the MAC
+    addresses of its interfaces in that definition, `kept_macs` in the persistent one of a running guest, None if it has none. `problem`
+    says why our record could not be read; such a guest counts as foreign. `hangs` is a sentence that the guest does not answer, '' if that
+    is not known; a guest that cannot be read is shown as last read.
     """
 
     id: GuestId

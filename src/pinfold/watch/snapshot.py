@@ -26,7 +26,8 @@ VERSION: Final = 1
 class SeenGuest(Struct, frozen=True, kw_only=True):
     """One guest. `origin` is who created it; `policy` is '' if there is none. `runs`: it has a process, running or paused.
 
-    `on_overhead`: its overhead threads may run on the overhead pool and on nothing else. `disks` and `nics` count its devices.
+    `on_overhead`: its overhead threads may run on the overhead pool and on nothing else. `disks` counts its disks, `nics` the queues of
+    its network interfaces.
     """
 
     id: str

@@ -8,9 +8,11 @@ from xml.etree.ElementTree import Element
 import pytest
 
 from pinfold.core.networks import HostNetwork, NetworkKind
+from pinfold.drivers.libvirt.definition import host_guest
+from pinfold.drivers.libvirt.guest_memory import HostPages
 from pinfold.drivers.libvirt.hardware import device_counts
 from pinfold.drivers.libvirt.interfaces import DefinedInterface, defined, element, queues_of
-from pinfold.drivers.port import Interface
+from pinfold.drivers.port import GuestState, Interface
 
 MAC, PORT = "02:00:00:00:00:01", "5f1f2e0a-0000-4000-8000-000000000001"
 GOLDEN = {
@@ -79,6 +81,13 @@ def test_the_queues_of_others_interfaces_are_read(said: str, queues: int) -> Non
 def test_a_template_counts_the_queues_of_its_interfaces() -> None:
     text = "<domain><devices><interface type='bridge'><driver queues='4'/></interface><interface type='user'/></devices></domain>"
     assert device_counts(text) == (0, 5)
+
+
+def test_a_guest_of_others_counts_them_too() -> None:
+    devices = "<interface type='bridge'><driver queues='4'/></interface><interface type='user'/>"
+    text = f"<domain><name>theirs</name><uuid>{PORT}</uuid><vcpu>4</vcpu><devices>{devices}</devices></domain>"
+    guest = host_guest(text, state=GuestState.RUNNING, persistent=True, pid=1, pages=HostPages(cells=(0,)))
+    assert (guest.disks, guest.nics) == (0, 5)
 
 
 def test_every_kind_has_a_golden_form() -> None:

@@ -64,7 +64,7 @@ def test_an_interface_comes_and_goes_while_its_guest_runs_and_no_thread_leaves_i
         assert macs(driver) == ((OUT.mac,), (OUT.mac,))
     guest = pick(driver.guests(), spec.id)
     assert thread_moves.misplaced(driver.observe(guest), masks(spec.record.fit)) == ()
-    assert (guest.state, guest.nics) == (GuestState.RUNNING, 1)
+    assert (guest.state, guest.nics) == (GuestState.RUNNING, OUT.queues)
     for _ in range(2):
         driver.detach(spec.id, OUT.mac, seconds=60)
         assert macs(driver) == ((), ())

@@ -169,14 +169,13 @@ def device_counts(text: str) -> tuple[int, int]:
     """The numbers of disks and of the queues of network interfaces in a template, which determine its overhead. Raises
     `InvalidRequest`.
     """
-    domain = xmltext.parsed(text, _WHAT, root="domain", limit=MAX_TEMPLATE)
-    return devices(domain)[0], sum(interfaces.queues_of(each) for each in domain.iterfind("devices/interface"))
+    return devices(xmltext.parsed(text, _WHAT, root="domain", limit=MAX_TEMPLATE))
 
 
 def devices(domain: Element) -> tuple[int, int]:
-    """The numbers of disks and network interfaces in a domain."""
+    """The numbers of disks and of the queues of network interfaces in a domain."""
     disks = [disk for disk in domain.iterfind("devices/disk") if disk.get("device", "disk") in ("disk", "lun") and not _is_iso(disk)]
-    return len(disks), len(domain.findall("devices/interface"))
+    return len(disks), sum(interfaces.queues_of(each) for each in domain.iterfind("devices/interface"))
 
 
 def _is_iso(disk: Element) -> bool:
