@@ -64,7 +64,7 @@ oracle: .venv/pinfold-stamp ## 100,000 random cases against the oracle; writes d
 	$(python) -m benchmarks.run oracle --size long
 
 survive: .venv/pinfold-stamp ## a fleet of real processes, each killed at every named point, and 300 creates at once; half an hour
-	$(python) -m pytest -n 0 -rA --durations=0 tests/survive tests/real/fleet/test_survival.py tests/real/fleet/test_rebuild.py tests/real/fleet/test_clocks.py tests/real/fleet/test_survival_matrix.py tests/real/fleet/test_crowd.py
+	$(python) -m pytest -n 0 -rA --durations=0 tests/survive tests/real/fleet/test_survival.py tests/real/fleet/test_rebuild.py tests/real/fleet/test_networks.py tests/real/fleet/test_clocks.py tests/real/fleet/test_survival_matrix.py tests/real/fleet/test_crowd.py
 
 machine: ## a Debian machine of its own with systemd, cgroup v2, huge pages and real time; as root, up to two hours where it is emulated
 	@tests/machine/run.sh

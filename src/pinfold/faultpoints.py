@@ -34,13 +34,17 @@ POINTS: Final = (
     "rebuild.made",
     "rebuild.stopped",
     "rebuild.taken",
+    "agent.attach",
+    "agent.attached",
+    "agent.detach",
+    "agent.detached",
     "agent.remove",
     "agent.removed",
     "agent.buried",
     "agent.confirmed",
 )
 """The points of the scheduler, in the order in which a claim, its release, its move and a healing pass them; then those of an agent, in the
-order in which a start, a rebuild and a removal pass them."""
+order in which a start, a rebuild, a change of interfaces and a removal pass them."""
 
 _ACTIONS: Final = {"kill": signal.SIGKILL, "stop": signal.SIGSTOP}
 _lock = threading.Lock()

@@ -11,9 +11,10 @@ HEAL: Final = ("heal.abandoned", "heal.emptied")
 REPORT: Final = ("provider.inventoried",)
 START: Final = ("agent.start", "start.paused", "start.verified", "agent.started")
 REBUILD: Final = ("agent.rebuild", "rebuild.made", "rebuild.stopped", "rebuild.taken", *START[1:])
+INTERFACES: Final = ("agent.attach", "agent.attached", "agent.detach", "agent.detached")
 REMOVE: Final = ("agent.remove", "agent.removed", "agent.buried", "agent.confirmed")
 
-ALL: Final = (*CREATE, *DELETE, *REPLACE, *HEAL, *REPORT, *START, *REBUILD[: -len(START[1:])], *REMOVE)
+ALL: Final = (*CREATE, *DELETE, *REPLACE, *HEAL, *REPORT, *START, *REBUILD[: -len(START[1:])], *INTERFACES, *REMOVE)
 
 HIT: Final[set[str]] = set()
 """The points that processes of this run were seen to reach."""

@@ -123,11 +123,15 @@ class Performer:
         failures: list[InterfaceFailure] = []
         for mac in leaving(order, found.macs_anywhere):
             with self._keeping(failures, mac):
+                fault_point("agent.detach")
                 detach(self._driver, self._settings, order.guest, mac, agent=self._owner)
+                fault_point("agent.detached")
         for port in lacking(order, found.macs_everywhere):
             with self._keeping(failures, port.mac):
                 (interface,) = interfaces_of((port,), self._settings.networks, order.request.queues)
+                fault_point("agent.attach")
                 attach(self._driver, self._settings, order.guest, interface, agent=self._owner)
+                fault_point("agent.attached")
         return Outcome(interfaces=tuple(failures))
 
     @contextmanager

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import httpx
 import pytest
 from tests.ports import free_port
 from tests.real.fleet.conftest import QUICK, TOPOLOGY, UpRig, service_of, sweep
@@ -196,6 +197,43 @@ def test_interfaces_are_attached_and_detached_by_the_real_client(connected: Conn
     up.api.delete(server)
     until(lambda: not defined(up.lab), "the server is gone")
     assert namespace.members("br0") == []
+
+
+@pytest.mark.slow
+def test_an_agent_killed_at_a_change_of_interfaces_goes_on_with_it_and_does_it_once(connected: Connected) -> None:
+    """The API dies with it, since `pinfold up` is one process, so the client hears nothing: the service's rows alone say what is wanted."""
+    up = connected.up
+    server = up.api.create("mortal", up.api.flavor("mortal", vcpus=1, **SHARE), networks="none")
+    up.api.await_status(server, "ACTIVE")
+    up.restart(fault="agent.attach")
+    with pytest.raises(httpx.HTTPError):
+        up.api.ask("POST", f"{COMPUTE}/servers/{server}/os-interface", {"interfaceAttachment": {"net_id": network_id("out")}})
+    up.process.await_hit("agent.attach")
+    assert connected.interfaces(server) == () and connected.kept(server) == ()
+    up.process.start(fault="agent.attached", wait=False)
+    up.process.await_hit("agent.attached")
+    (out,) = connected.interfaces(server)
+    up.start()
+    until(lambda: [port["status"] for port in ports_of(up, server)] == ["ACTIVE"], "it is attached")
+    assert connected.interfaces(server) == connected.kept(server) == (out,)
+    assert events_of(up, server)[0][:2] == ("attach_interface", "Success")
+
+    up.api.act(server, "os-stop")
+    up.api.await_status(server, "SHUTOFF")
+    up.restart(fault="agent.detach")
+    (port,) = ports_of(up, server)
+    with contextlib.suppress(httpx.HTTPError):  # the answer may be faster than the agent
+        up.api.ask("DELETE", f"{COMPUTE}/servers/{server}/os-interface/{port['id']}", status=202)
+    up.process.await_hit("agent.detach")
+    assert connected.kept(server) == (out,)
+    up.process.start(fault="agent.detached", wait=False)
+    up.process.await_hit("agent.detached")
+    assert connected.kept(server) == ()
+    up.start()
+    until(lambda: ports_of(up, server) == [], "its port is gone")
+    assert events_of(up, server)[0][:2] == ("detach_interface", "Success")
+    up.api.delete(server)
+    until(lambda: not defined(up.lab), "the server is gone")
 
 
 def ports_of(up: UpRig, server: str) -> list[dict[str, Any]]:
