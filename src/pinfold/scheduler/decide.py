@@ -103,9 +103,10 @@ def decide(index: Index, guest: GuestId, demand: Demand, conditions: Conditions,
     def find(limit: int) -> list[Entry]:
         return index.look(lambda view: [view.entries[row] for row in _rows(view, order, guest, kind, conditions, limit)])
 
-    tries = _Tries(kind, settings)
-    tries.add(find(2 * settings.tried))
-    if not tries.scored:
+    tries, few = _Tries(kind, settings), 2 * settings.tried
+    first = find(few)
+    tries.add(first)
+    if not tries.scored and len(first) == few:
         tries.add([entry for entry in find(len(index)) if entry.id not in tries.refused])
     return choose(guest, tries.scored, settings.top)
 
@@ -190,6 +191,8 @@ def _least(index: Index, guest: GuestId, demand: Demand, conditions: Conditions,
                 break
         if found:
             return tuple(found)
+        if len(places) < most:  # no host is left
+            break
     return ()
 
 
