@@ -65,22 +65,28 @@ def demand(shape: Shape) -> Demand:
     )
 
 
-def entries(cell_strategy: Strategy | None) -> list[Entry]:
+@cache
+def entries(cell_strategy: Strategy | None) -> tuple[Entry, ...]:
     """The hosts as the scheduler's index has them: what is free is the dedicated pool, no core has siblings.
 
     `cell_strategy` is the operator's preference among host cells, None for none.
     """
-    return [_entry(number, host, cell_strategy) for number, host in enumerate(hosts())]
+    return tuple(_entry(number, host, cell_strategy) for number, host in enumerate(hosts()))
 
 
-def _entry(number: int, host: HostCells, cell_strategy: Strategy | None) -> Entry:
+@cache
+def _topology(host: HostCells) -> Topology:
     cells, first = [], 0
     for cell, (pcpus, memory_gib) in enumerate(host):
         cores = tuple(CpuSet.of(pcpu) for pcpu in range(first, first + pcpus))
         pages = (PagePool(size_kib=4, total=memory_gib << 18),)
         cells.append(HostCell(id=cell, cores=cores, sockets=(cell,) * pcpus, memory_mib=memory_gib << 10, pages=pages))
         first += pcpus
-    topology = Topology(cells=tuple(cells))
+    return Topology(cells=tuple(cells))
+
+
+def _entry(number: int, host: HostCells, cell_strategy: Strategy | None) -> Entry:
+    topology = _topology(host)
     pools = Pools(shared=CpuSet(), dedicated=topology.online, overhead=None)
     name = f"c{number:05}"
     state = HostState(topology=topology, pools=pools, limits=_LIMITS, name=name, revision=1)
