@@ -31,17 +31,31 @@ HAS_KVM = os.path.exists("/dev/kvm")
 # Where there is KVM, it shows what cgroups do, and TCG what emulation does: TCG with cgroups would add time and hardly anything else.
 _KINDS = [pytest.param(kind, marks=pytest.mark.slow if HAS_KVM and not kind.kvm and kind.cgroups else (), id=str(kind)) for kind in KINDS]
 
+_EMULATION_MATTERS = ("driver", "host/test_policies.py", "test_lab.py")
+"""Where QEMU's threads themselves are tested, with the emulation's: what the driver sees and does, and where threads run by each policy.
+
+What stands above the driver knows no accelerator: where there is KVM, its suites run under TCG in the long form alone.
+"""
+
 HANGS_SECONDS = 900
 """A test that takes so long hangs. Real parts on a busy machine take their time."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark every test that needs a lab host, and give all tests of this folder time."""
+    folder = Path(__file__).parent
     for item in items:
-        if Path(__file__).parent in item.path.parents and item.get_closest_marker("timeout") is None:
+        if folder in item.path.parents and item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(HANGS_SECONDS))
         if "lab_possible" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.real_libvirt)
+        kind = item.callspec.params.get("lab") if isinstance(item, pytest.Function) and hasattr(item, "callspec") else None
+        if HAS_KVM and isinstance(kind, Kind) and not kind.kvm and not _emulation_matters(item.path, folder):
+            item.add_marker(pytest.mark.slow)
+
+
+def _emulation_matters(file: Path, folder: Path) -> bool:
+    return any(file.is_relative_to(folder / name) for name in _EMULATION_MATTERS)
 
 
 @pytest.fixture(scope="session")
