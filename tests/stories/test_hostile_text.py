@@ -169,17 +169,19 @@ _USERS: dict[str, tuple[str, str, Any]] = {
 }
 
 
-@pytest.mark.parametrize(("method", "path", "body"), _USERS.values(), ids=_USERS)
-def test_what_users_send_may_hold_no_control_character_and_no_half_of_a_pair(fleet: Fleet, method: str, path: str, body: Any) -> None:
-    target = C + path.replace("{c1}", fleet.agents["c1"].id)
+def test_what_users_send_may_hold_no_control_character_and_no_half_of_a_pair(fleet: Fleet) -> None:
     headers = compute() | {"Content-Type": "application/json"}
-    for text in ("\ud800", "\udc00x", "\x1b[2J", "\x9b", "\x7f", "\r", "\b", "\x00", "\\\ud800"):
-        for ascii_only in (True, False):
-            content = json.dumps(body(text), ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")
-            answer = fleet.http.request(method, target, content=content, headers=headers)
-            assert answer.status_code == 400, f"{text!r}: {answer.status_code} {answer.text}"
-            assert answer.json()["badRequest"]["message"]
-    assert fleet.http.request(method, target, json=body("𝄞 \\ud800"), headers=headers).status_code in (200, 202)
+    for what, (method, path, body) in _USERS.items():
+        target = C + path.replace("{c1}", fleet.agents["c1"].id)
+        for text in ("\ud800", "\udc00x", "\x1b[2J", "\x9b", "\x7f", "\r", "\b", "\x00", "\\\ud800"):
+            for ascii_only in (True, False):
+                content = json.dumps(body(text), ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")
+                answer = fleet.http.request(method, target, content=content, headers=headers)
+                assert answer.status_code == 400, f"{what}, {text!r}: {answer.status_code} {answer.text}"
+                assert answer.json()["badRequest"]["message"], what
+    for what, (method, path, body) in _USERS.items():
+        answer = fleet.http.request(method, C + path.replace("{c1}", fleet.agents["c1"].id), json=body("𝄞 \\ud800"), headers=headers)
+        assert answer.status_code in (200, 202), f"{what}: {answer.status_code} {answer.text}"
     every_answer(fleet)
 
 
@@ -218,7 +220,16 @@ _ROWS: dict[str, tuple[Any, str, str]] = {
 }
 
 
-@pytest.mark.parametrize(("table", "column", "text"), _ROWS.values(), ids=_ROWS)
+def _on_databases() -> Iterator[Any]:
+    """Every row on SQLite. The columns are plain text in PostgreSQL, too, so there one of them is enough but in the long form."""
+    for number, (what, row) in enumerate(_ROWS.items()):
+        yield pytest.param("sqlite", *row, id=f"sqlite-{what}")
+        yield pytest.param(
+            "postgresql", *row, id=f"postgresql-{what}", marks=(pytest.mark.real_postgresql, *((pytest.mark.slow,) if number else ()))
+        )
+
+
+@pytest.mark.parametrize(("database", "table", "column", "text"), _on_databases(), indirect=["database"])
 def test_a_row_that_an_earlier_version_left_spoils_no_listing(fleet: Fleet, table: Any, column: str, text: str) -> None:
     wanted = table.c.name == ("c1" if table is host else "vm1")
     with fleet.database.write() as connection:
