@@ -1,9 +1,12 @@
-"""A separate process that creates or deletes guests, for the tests that kill it."""
+"""A separate process that creates or deletes guests, for the tests that kill it; `serve` forks many of one that has imported all."""
 
 from __future__ import annotations
 
+import importlib
 import json
+import os
 import sys
+import traceback
 
 from tests.build.requests import pinned
 from tests.build.rows import add_guest, wanted
@@ -65,5 +68,39 @@ def main(database_url: str, placement_url: str, act: str, *arguments: str) -> No
         fleet.providers.sync(arguments[0])
 
 
+def serve() -> None:
+    """Fork a claimer for each line of standard input, and answer with its exit status, as `subprocess` has it.
+
+    A line is JSON: `arguments` are those of `main`, `environment` is added to this process's, and `errors` is the file for its errors.
+    """
+    for module in ("placement.deploy", "placement.wsgi", "placement.db.sqlalchemy.migration"):
+        importlib.import_module(module)
+    for line in sys.stdin:
+        asked = json.loads(line)
+        pid = os.fork()
+        if not pid:
+            _claim(asked["arguments"], asked["environment"], asked["errors"])
+        print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+
+
+def _claim(arguments: list[str], environment: dict[str, str], errors: str) -> None:
+    """What a forked claimer does; it ends here."""
+    status = 1
+    try:
+        os.environ.update(environment)
+        with open(errors, "wb", buffering=0) as file:
+            for stream in (sys.stdout, sys.stderr):
+                os.dup2(file.fileno(), stream.fileno())
+        main(*arguments)
+        status = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(status)
+
+
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    if sys.argv[1:] == ["serve"]:
+        serve()
+    else:
+        main(*sys.argv[1:])

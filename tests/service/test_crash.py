@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
+import select
 import signal
 import subprocess
 import sys
 import time
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -40,14 +44,41 @@ def placement(embedded: Embedded) -> Placement:
     return embedded.client
 
 
+class Claimers:
+    """A process that forks the claimers. Each would take seconds to import what this one has imported once."""
+
+    def __init__(self) -> None:
+        command = [sys.executable, "-m", "tests.service.claimer", "serve"]
+        environment = {**os.environ, "PYTHONPATH": "src:."}
+        self._process = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+    def ask(self, asked: dict[str, Any]) -> int:
+        """The exit status of a claimer that was asked for this."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps(asked).encode() + b"\n")
+        self._process.stdin.flush()
+        ready, _, _ = select.select([self._process.stdout], [], [], PATIENCE)
+        assert ready, "the claimer hangs"
+        return int(self._process.stdout.readline())
+
+
+@cache
+def _claimers() -> Claimers:
+    """Those of this process. They end with it, since their standard input does."""
+    return Claimers()
+
+
 def killed_at(point: str, tmp_path: Path, database: Database, *arguments: str) -> None:
     """Run a claimer that dies at the point, prove that it got there, and wait until the database has rolled back its transaction."""
     log = tmp_path / "hits"
-    environment = {**os.environ, "PINFOLD_FAULT": point, "PINFOLD_FAULT_LOG": str(log), "PYTHONPATH": "src:."}
-    url = database.engine.url.render_as_string(hide_password=False)
-    command = [sys.executable, "-m", "tests.service.claimer", url, f"sqlite:///{tmp_path}/placement.db", *arguments]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=PATIENCE, check=False)
-    assert done.returncode == -signal.SIGKILL, done.stderr
+    errors = tmp_path / "errors"
+    asked = {
+        "arguments": [database.engine.url.render_as_string(hide_password=False), f"sqlite:///{tmp_path}/placement.db", *arguments],
+        "environment": {"PINFOLD_FAULT": point, "PINFOLD_FAULT_LOG": str(log)},
+        "errors": str(errors),
+    }
+    assert _claimers().ask(asked) == -signal.SIGKILL, errors.read_text()
     assert log.read_text().split()[0] == point
     deadline = time.monotonic() + PATIENCE
     while _others_at_work(database):
