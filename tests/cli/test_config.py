@@ -41,6 +41,20 @@ def test_check_says_where_overhead_threads_run_on_the_pool(pinfold: Pinfold, tmp
     assert json.loads(pinfold("config", "check", "--offline", str(path), "--json").out)["locality"] == locality
 
 
+def test_check_says_what_networks_connect_to(pinfold: Pinfold, tmp_path: Path) -> None:
+    path, networks = tmp_path / "good.conf", tmp_path / "networks.toml"
+    path.write_text("[networks]\nfile = networks.toml\n")
+    networks.write_text(
+        '[networks.lan]\nkind = "bridge"\nsource = "br0"\nsubnet = "192.0.2.0/24"\nrange = "192.0.2.10-192.0.2.19"\n'
+        '[networks.out]\nkind = "user"\n'
+    )
+    shown = " ".join(pinfold("config", "check", "--offline", str(path)).out.split())
+    assert "network lan bridge br0; guests get addresses from 192.0.2.10 to 192.0.2.19 in 192.0.2.0/24" in shown
+    assert "network out user; guests ask" in shown and "nothing found" in shown
+    document = json.loads(pinfold("config", "check", "--offline", str(path), "--json").out)
+    assert set(document["networks"]) == {"lan", "out"}
+
+
 def test_check_names_slips_repeats_and_broken_flavors_with_status_1(pinfold: Pinfold, tmp_path: Path) -> None:
     (tmp_path / "flavors.toml").write_text(
         '[flavors.bad]\nvcpus = 1\nram = 64\n[flavors.bad.properties]\n"hw:emulator_threads" = "share"\n'

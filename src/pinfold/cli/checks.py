@@ -23,6 +23,7 @@ from pinfold.drivers.checkup import Check, Checkup, Health, Seen, needs_of
 if TYPE_CHECKING:
     from pinfold.config import Configuration
     from pinfold.core.host import Locality
+    from pinfold.core.networks import HostNetwork
     from pinfold.core.topology import Topology
     from pinfold.drivers.port import Driver
     from pinfold.host.checkups.facts import PcpuFacts
@@ -36,7 +37,7 @@ class CheckResult(Struct, frozen=True, kw_only=True):
     """The result of checking configuration files: the files, the warnings in order, and the pools that they define on this host.
 
     `errors` make the files unusable. `host` says against what the pools were checked, or why they were not. `pools` are cpulists by
-    name. `locality` is None if no option can be read.
+    name. `locality` is None if no option can be read. `networks` says by name what the networks file connects servers to.
     """
 
     files: tuple[str, ...]
@@ -45,6 +46,7 @@ class CheckResult(Struct, frozen=True, kw_only=True):
     host: str
     pools: dict[str, str] = {}
     locality: Locality | None = None
+    networks: dict[str, str] = {}
 
 
 def check_configuration(context: typer.Context, files: Sequence[str], uri: str | None, *, offline: bool) -> CheckResult:
@@ -66,12 +68,20 @@ def check_configuration(context: typer.Context, files: Sequence[str], uri: str |
     if configuration is None:
         return CheckResult(files=found, warnings=tuple(warnings), host=_unusable(found), errors=tuple(errors))
     flavors_wrong, flavors_odd = _flavors(configuration)
-    errors = [*errors, *flavors_wrong, *_networks(configuration)]
+    networks, networks_wrong = _networks(configuration)
+    errors = [*errors, *flavors_wrong, *networks_wrong]
     warnings = [*warnings, *flavors_odd, *image_problems(Path(configuration.settings.images_dir))]
     if uri:
         configuration = replace(configuration, settings=structs.replace(configuration.settings, uri=uri))
     locality = configuration.settings.limits.locality
-    read = CheckResult(files=found, warnings=tuple(warnings), host="", errors=tuple(errors), locality=locality)
+    read = CheckResult(
+        files=found,
+        warnings=tuple(warnings),
+        host="",
+        errors=tuple(errors),
+        locality=locality,
+        networks={one.name: one.sentence() for one in networks},
+    )
     try:
         check_disjoint(configuration.settings.pools)
         if errors:
@@ -116,17 +126,16 @@ def _flavors(configuration: Configuration) -> tuple[list[str], list[str]]:
     return [], []
 
 
-def _networks(configuration: Configuration) -> list[str]:
-    """What is wrong with the networks file; nothing for a host without one."""
+def _networks(configuration: Configuration) -> tuple[tuple[HostNetwork, ...], list[str]]:
+    """The networks of the networks file, and what is wrong with it; nothing for a host without one."""
     from pinfold.config.networks import read_networks
 
     if not configuration.networks_named and not os.path.lexists(configuration.networks_file):
-        return []
+        return (), []
     try:
-        read_networks(configuration.networks_file)
+        return read_networks(configuration.networks_file), []
     except InvalidRequest as error:
-        return [str(error)]
-    return []
+        return (), [str(error)]
 
 
 def image_problems(directory: Path) -> list[str]:

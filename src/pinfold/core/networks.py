@@ -96,6 +96,19 @@ class HostNetwork(Struct, frozen=True, kw_only=True):
     cell: CellIndex | None = None
     static: StaticRange | None = None
 
+    def sentence(self) -> str:
+        """What guests are connected to, and their addresses, without its name.
+
+        >>> HostNetwork(name="lan", kind=NetworkKind.BRIDGE, source="br0", vlan=5).sentence()
+        'bridge br0, VLAN 5; guests ask a DHCP server for their addresses'
+        >>> HostNetwork(name="out", kind=NetworkKind.USER).sentence()
+        'user; guests ask a DHCP server for their addresses'
+        """
+        link = f"{self.kind.value} {self.source}".rstrip() + (f", VLAN {self.vlan}" if self.vlan else "")
+        if self.static is None:
+            return f"{link}; guests ask a DHCP server for their addresses"
+        return f"{link}; guests get addresses from {self.static.first} to {self.static.last} in {self.static.cidr}"
+
     @property
     def has_queues(self) -> bool:
         """Whether an interface on it can have several queues. QEMU's user mode has one."""

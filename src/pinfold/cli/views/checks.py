@@ -33,7 +33,9 @@ def check_view(found: CheckResult) -> list[RenderableType]:
         table.add_row(f"  {name}", cpus or "none")
     if found.locality is not None:
         table.add_row("  locality", f"{found.locality.value}: {_LOCALITY[found.locality]}")
-    lines += [table] if found.pools or found.locality is not None else []
+    for name, sentence in found.networks.items():
+        table.add_row(f"  network {name}", sentence)
+    lines += [table] if found.pools or found.networks or found.locality is not None else []
     if not found.warnings and not found.errors:
         lines.append(Text.assemble(("✓ ", "bold green"), "nothing found"))
     return [*lines, Text(found.host, style="dim")]
