@@ -17,9 +17,16 @@ from benchmarks.subject import Subject, read, text_of
 
 from benchmarks import summary
 
+LONG = {
+    "agent": "`latency` starts guests by pinfold, `watch` sweeps a lab host, and `agents` runs an API process that agents speak to",
+    "pages": "`memory` serves the same filled fleet, and tests/browser opens the pages",
+}
+"""The subjects of which even the smallest size is for the long form alone, and what runs of their parts in each run."""
+
 
 def _with_marks(subject: Subject) -> Any:
-    return pytest.param(subject, id=subject.name, marks=pytest.mark.real_libvirt if subject.lacks is not tuple else ())
+    marks = [pytest.mark.real_libvirt] if subject.lacks is not tuple else []
+    return pytest.param(subject, id=subject.name, marks=[*marks, *([pytest.mark.slow] if subject.name in LONG else [])])
 
 
 @pytest.mark.parametrize("subject", [_with_marks(subject) for subject in SUBJECTS])
