@@ -37,6 +37,12 @@ _EMULATION_MATTERS = ("driver", "host/test_policies.py", "test_lab.py")
 What stands above the driver knows no accelerator: where there is KVM, its suites run under TCG in the long form alone.
 """
 
+_CGROUPS_SUFFICE = tuple(f"host/test_{name}.py" for name in ("adopt", "hostile_names", "races", "remote", "replace", "save", "top"))
+"""Whose tests expect the same with and without cpuset cgroups. Where there are some, as on real hosts, these run without in the long form.
+
+Without cgroups threads are moved and watched in tests/real/driver, and in the tests of policies, repairs, pools, failures and strangers.
+"""
+
 HANGS_SECONDS = 900
 """A test that takes so long hangs. Real parts on a busy machine take their time."""
 
@@ -50,12 +56,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if "lab_possible" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.real_libvirt)
         kind = item.callspec.params.get("lab") if isinstance(item, pytest.Function) and hasattr(item, "callspec") else None
-        if HAS_KVM and isinstance(kind, Kind) and not kind.kvm and not _emulation_matters(item.path, folder):
+        if HAS_KVM and isinstance(kind, Kind) and _adds_little(kind, item.path, folder):
             item.add_marker(pytest.mark.slow)
 
 
-def _emulation_matters(file: Path, folder: Path) -> bool:
-    return any(file.is_relative_to(folder / name) for name in _EMULATION_MATTERS)
+def _adds_little(kind: Kind, file: Path, folder: Path) -> bool:
+    """Whether what another kind of lab shows of this file is enough for each run."""
+    if not kind.kvm:
+        return not any(file.is_relative_to(folder / name) for name in _EMULATION_MATTERS)
+    return not kind.cgroups and any(file == folder / name for name in _CGROUPS_SUFFICE)
 
 
 @pytest.fixture(scope="session")
