@@ -146,7 +146,8 @@ def test_a_claimer_of_several_guests_killed_anywhere_leaves_whole_claims_or_none
         stored = guests.page(connection)
         held = [claim.guest for host in known for claim in claims.of_host(connection, host, *ClaimState)]
     assert len(stored) == 4
-    assert len(held) == (3 if point == "claim.held" else 0)  # a host takes three, and dies with the first host of two
+    # A host takes three of the four. It dies with the first host of two, which is the one of three guests or the one of one.
+    assert len(held) in ((1, 3) if point == "claim.held" else (0,))
     assert set(healed.interrupted) == {guest.id for guest in stored} - set(held)
 
 

@@ -4,8 +4,9 @@ nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final
 
 from msgspec.structs import replace
@@ -21,8 +22,9 @@ from pinfold.core.request.model import GuestRequest
 from pinfold.scheduler.choose import Scored, choose
 from pinfold.scheduler.guest_kinds import GuestKind
 from pinfold.scheduler.index import Entry, Index, View
-from pinfold.scheduler.loss import Shapes, shape_key
+from pinfold.scheduler.loss import LossTable, Shapes, shape_key
 from pinfold.scheduler.model import Candidate, HostRefusal, HostStrategy, Preview, SchedulerSettings
+from pinfold.scheduler.place_losses import NOWHERE
 from pinfold.scheduler.rank import score, turn
 from pinfold.scheduler.rankings import Order
 
@@ -88,20 +90,34 @@ def untrait(request: GuestRequest) -> GuestRequest:
     return replace(request, traits_required=frozenset(), traits_forbidden=frozenset())
 
 
-def decide(index: Index, guest: GuestId, demand: Demand, conditions: Conditions, settings: SchedulerSettings) -> tuple[Candidate, ...]:
+NOTHING_BESIDE: Final[Mapping[HostId, Entry]] = MappingProxyType({})
+
+
+def decide(
+    index: Index,
+    guest: GuestId,
+    demand: Demand,
+    conditions: Conditions,
+    settings: SchedulerSettings,
+    beside: Mapping[HostId, Entry] = NOTHING_BESIDE,
+) -> tuple[Candidate, ...]:
     """The best hosts for a request without traits, in the order in which to try them; empty if no host in this index takes the guest now.
+
+    `beside` are hosts to decide on instead of what the index has of them: with the claims that others intend there (`index.beside`).
+
 
     1. The ranking has the hosts that may have room, in a rough order.
     2. They are fitted in that order until there are `tried` fits, or until there is one fit and as many hosts have refused.
     3. The fits are scored; one of the top few comes first.
     """
     if decides_by_loss(demand, settings):
-        return _least(index, guest, demand, conditions, settings)
+        return _least(index, guest, demand, conditions, settings, beside)
     kind = index.kinds.of(demand)
     order = _order(demand, settings)
 
     def find(limit: int) -> list[Entry]:
-        return index.look(lambda view: [view.entries[row] for row in _rows(view, order, guest, kind, conditions, limit)])
+        found = index.look(lambda view: [view.entries[row] for row in _rows(view, order, guest, kind, conditions, limit)])
+        return [beside.get(entry.id, entry) for entry in found] if beside else found
 
     tries, few = _Tries(kind, settings), 2 * settings.tried
     first = find(few)
@@ -166,7 +182,9 @@ def preference(strategy: HostStrategy, demand: Demand) -> Strategy:
     return Strategy.PACK if strategy is HostStrategy.PACK else Strategy.SPREAD
 
 
-def _least(index: Index, guest: GuestId, demand: Demand, conditions: Conditions, settings: SchedulerSettings) -> tuple[Candidate, ...]:
+def _least(
+    index: Index, guest: GuestId, demand: Demand, conditions: Conditions, settings: SchedulerSettings, beside: Mapping[HostId, Entry]
+) -> tuple[Candidate, ...]:
     """The hosts that lose least, at most `top` of them. The table is exact but for traits and the overhead pool's state, so hardly any
     of them refuses.
     """
@@ -175,12 +193,15 @@ def _least(index: Index, guest: GuestId, demand: Demand, conditions: Conditions,
     def find(most: int) -> tuple[int, list[tuple[Entry, int]]]:
         def see(view: View) -> tuple[int, list[tuple[Entry, int]]]:
             rows = _rows(view, Order.LOSS, guest, kind, conditions, most)
-            cells = view.losses.find(demand)[1]
-            return view.losses.version, [(view.entries[row], int(cells[row])) for row in rows]
+            keys, cells = view.losses.find(demand)
+            if not beside:
+                return view.losses.version, [(view.entries[row], int(cells[row])) for row in rows]
+            known = [(int(keys[row]), view.entries[row], int(cells[row])) for row in rows]
+            return view.losses.version, _again(view.losses, demand, known, beside)
 
         return index.look(see)
 
-    for most in (settings.top, len(index)):
+    for most in (settings.top + len(beside), len(index)):
         found: list[Candidate] = []
         version, places = find(most)
         for entry, cell in places:
@@ -194,6 +215,23 @@ def _least(index: Index, guest: GuestId, demand: Demand, conditions: Conditions,
         if len(places) < most:  # no host is left
             break
     return ()
+
+
+def _again(
+    losses: LossTable, demand: Demand, known: Iterable[tuple[int, Entry, int]], beside: Mapping[HostId, Entry]
+) -> list[tuple[Entry, int]]:
+    """These hosts with their cells, by the key of what they are beside others; equal ones in the order that they had."""
+    found = []
+    for key, entry, cell in known:
+        other = beside.get(entry.id)
+        found.append((key, entry, cell) if other is None else _place(losses, demand, other))
+    found.sort(key=lambda one: one[0])
+    return [(entry, cell) for key, entry, cell in found if key != NOWHERE]
+
+
+def _place(losses: LossTable, demand: Demand, entry: Entry) -> tuple[int, Entry, int]:
+    key, cell = losses.key(entry, demand)
+    return key, entry, cell
 
 
 def _candidate(entry: Entry, fit: Fit, version: int = 0) -> Candidate:

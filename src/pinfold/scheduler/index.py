@@ -24,7 +24,8 @@ from pinfold.scheduler.columns import COLUMNS, Columns, Numbers, numbers
 from pinfold.scheduler.guest_kinds import GuestKind, GuestKinds
 from pinfold.scheduler.loss import LossTable, Shapes
 from pinfold.scheduler.rankings import Order, Ranking, Rankings
-from pinfold.store.records import HostLedger, HostMark
+from pinfold.store.claims import HostNews
+from pinfold.store.records import ClaimRecord, HostLedger, HostMark
 
 T = TypeVar("T")
 
@@ -137,6 +138,29 @@ class Index:
 
         self._change(host, revision, step)
 
+    def catch_up(self, host: HostId, news: HostNews) -> Entry | None:
+        """Take over the claims that made the host's newest revisions. Returns the host at the revision of the news, or later; None if
+        something else than new claims came between, or the host is unknown: then the host is to be read again.
+        """
+        with self._lock:
+            row = self._rows.get(host)
+            if row is None:
+                return None
+            entry = self._entries[row]
+            if entry.state.revision >= news.revision:
+                return entry
+            missed = [one for one in news.held if one.revision > entry.state.revision]
+            # A claim that has been amended since was held at an earlier revision than it has.
+            if any(one.held != one.revision for one in missed):
+                return None
+            if {one.revision for one in missed} != set(range(entry.state.revision + 1, news.revision + 1)):
+                return None
+            counts = _with(entry.counts, missed)
+            if counts is None:
+                return None
+            self._put(structs.replace(entry, counts=counts.at(news.revision)))
+            return self._entries[row]
+
     def released(self, host: HostId, guest: GuestId, claim: ClaimId | None, revision: int) -> None:
         """Remove the pins of a released claim, under the same condition."""
         self._change(host, revision, lambda counts: counts.released(guest, claim))
@@ -205,6 +229,24 @@ class Index:
     def _note(self, row: int) -> None:
         self._changed.add(row)
         self._rankings.changed(row, len(self._entries))
+
+
+def beside(entry: Entry, intended: Iterable[ClaimRecord]) -> Entry:
+    """The host at the same revision as if the claims that others intend there were held. One that fits there no more is left out."""
+    counts = entry.counts
+    for one in intended:
+        counts = _with(counts, (one,)) or counts
+    return structs.replace(entry, counts=counts.at(entry.state.revision))
+
+
+def _with(counts: Counts, claims: Iterable[ClaimRecord]) -> Counts | None:
+    """The counts with these claims; None if one of them cannot be there."""
+    try:
+        for one in claims:
+            counts = counts.claimed(Claim(guest=one.guest, fit=one.fit, id=one.id))
+    except Conflict:
+        return None
+    return counts
 
 
 def entry(found: HostLedger) -> Entry:

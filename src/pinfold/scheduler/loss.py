@@ -139,6 +139,20 @@ class LossTable:
             self._fill(range(len(self._entries)), column)
         return self._keys[column], self._places[column]
 
+    def key(self, entry: Entry, demand: Demand) -> tuple[int, int]:
+        """The key and the host cell of one host, which need not be in a row, for a guest whose columns were found already."""
+        left = left_of(entry)
+        if left not in self._known:
+            if len(self._known) >= MOST_LEFTS:
+                self._known.clear()
+            keys, places = self._best([entry], self._demands)
+            self._known[left] = keys[0].tolist(), places[0].tolist()
+        found = self._known[left]
+        wanted = shape_key(demand)
+        assert wanted is not None
+        column = self._columns[wanted]
+        return found[0][column], found[1][column]
+
     def _fill(self, rows: Sequence[int], column: int) -> None:
         """Compute one column."""
         alike: dict[Left, list[int]] = {}

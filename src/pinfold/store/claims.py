@@ -19,6 +19,7 @@ from pinfold.store.database import EpochNow, in_term
 from pinfold.store.records import ADOPTING, Amounts, ClaimRecord, ClaimRole, ClaimState
 from pinfold.store.schema import claim, pcpu_owner
 from pinfold.store.schema import guest as guest_table
+from pinfold.store.schema import host as host_table
 
 _read_amounts = decoder(Amounts)
 _read_fit = decoder(Fit)
@@ -27,6 +28,39 @@ _read_fit = decoder(Fit)
 _SECONDS: Final[sa.BindParameter[float]] = sa.bindparam("seconds", type_=sa.Double())
 _INTEND: Final = claim.insert().values(
     state=ClaimState.INTENDED.value, revision=0, deadline=EpochNow() + _SECONDS, created=EpochNow(), updated=EpochNow()
+)
+_OTHER: Final = claim.alias("other")
+# Bound values instead of columns of the claim: SQLAlchemy names no tables in SQLite's RETURNING, where columns would be ambiguous.
+_SEEN: Final = (
+    sa.select(host_table.c.revision).where(host_table.c.id == sa.bindparam("on_host")).scalar_subquery(),
+    sa.select(sa.func.count())
+    .select_from(_OTHER)
+    .where(_OTHER.c.host == sa.bindparam("on_host"), _OTHER.c.state == ClaimState.INTENDED.value, _OTHER.c.id != sa.bindparam("claim_id"))
+    .scalar_subquery(),
+)
+_INTEND_SEEING: Final = _INTEND.returning(*_SEEN)
+_REDIRECT: Final = (
+    claim.update()
+    .where(claim.c.id == sa.bindparam("claim_id"), claim.c.state == ClaimState.INTENDED.value)
+    .values(updated=EpochNow(), deadline=EpochNow() + _SECONDS)
+    .returning(*_SEEN)
+)
+_SINCE: Final = (
+    sa.select(host_table.c.revision.label("host_revision"), *claim.c)
+    .select_from(
+        host_table.outerjoin(
+            claim,
+            sa.and_(
+                claim.c.host == host_table.c.id,
+                sa.or_(
+                    claim.c.state == ClaimState.INTENDED.value,
+                    sa.and_(claim.c.state == ClaimState.HELD.value, claim.c.revision > sa.bindparam("after")),
+                ),
+            ),
+        )
+    )
+    .where(host_table.c.id == sa.bindparam("on_host"))
+    .order_by(claim.c.revision, claim.c.guest, claim.c.id)
 )
 _OWN: Final = pcpu_owner.insert()
 _HOLD_ALL: Final = (
@@ -55,6 +89,13 @@ _LATE: Final = ~in_term(claim.c.updated, claim.c.deadline)
 """An intended claim's term begins at its last change: when it was stored, or when it was redirected."""
 
 
+class Seen(Struct, frozen=True, kw_only=True):
+    """What the host was at when a claim was intended on it: its revision, and how many other claims were intended there."""
+
+    revision: int
+    others: int
+
+
 def intend(
     connection: sa.Connection,
     *,
@@ -66,11 +107,13 @@ def intend(
     seconds: float,
     role: ClaimRole = ClaimRole.RUNS,
     shapes: int = 0,
-) -> None:
+) -> Seen:
     """Store a new claim that is `intended` for so many seconds. Raises `Conflict` when the guest has a live claim of that role already."""
     try:
         values = {"id": claim_id, "guest": guest, "host": host, "amounts": encode(amounts), "fit": _fit_text(fit)}
-        connection.execute(_INTEND, {**values, "role": role.value, "seconds": seconds, "shapes": shapes})
+        more = {"role": role.value, "seconds": seconds, "shapes": shapes, "on_host": host, "claim_id": claim_id}
+        row = connection.execute(_INTEND_SEEING, {**values, **more}).one()
+        return Seen(revision=row[0], others=row[1])
     except sa.exc.IntegrityError as error:
         raise Conflict(f"guest {guest} has a claim already, or is not stored") from error
 
@@ -109,17 +152,33 @@ def intend_all(connection: sa.Connection, new: Sequence[IntendedClaim], *, secon
 
 def redirect(
     connection: sa.Connection, claim_id: ClaimId, *, host: HostId, amounts: Amounts, fit: Fit, seconds: float, shapes: int = 0
-) -> None:
+) -> Seen:
     """Point an intended claim to another host or fit, with a new deadline. Raises `Conflict` when it is no longer intended."""
-    _step(
-        connection,
-        claim_id,
-        (ClaimState.INTENDED,),
-        host=host,
-        amounts=encode(amounts),
-        fit=_fit_text(fit),
-        seconds=seconds,
-        shapes=shapes,
+    values = {"host": host, "amounts": encode(amounts), "fit": _fit_text(fit), "seconds": seconds, "shapes": shapes}
+    row = connection.execute(_REDIRECT, {"claim_id": claim_id, "on_host": host, **values}).first()
+    if row is None:
+        raise Conflict(f"claim {claim_id} is not intended any more")
+    return Seen(revision=row[0], others=row[1])
+
+
+class HostNews(Struct, frozen=True, kw_only=True):
+    """A host's revision, the claims that are held there since an earlier one, by revision, and those that are intended there."""
+
+    revision: int
+    held: tuple[ClaimRecord, ...]
+    intended: tuple[ClaimRecord, ...]
+
+
+def since(connection: sa.Connection, host: HostId, revision: int) -> HostNews | None:
+    """What has come to a host since that revision, as of one instant; None when the host is gone."""
+    rows = connection.execute(_SINCE, {"on_host": host, "after": revision}).mappings().all()
+    if not rows:
+        return None
+    found = [_record(row) for row in rows if row["id"] is not None]
+    return HostNews(
+        revision=rows[0]["host_revision"],
+        held=tuple(one for one in found if one.state is ClaimState.HELD),
+        intended=tuple(one for one in found if one.state is ClaimState.INTENDED),
     )
 
 

@@ -1,11 +1,14 @@
-"""`Attempt`: one create in progress."""
+"""`Attempt`: one create in progress, and `Intent`: what its claim row says."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Final
 
+from msgspec import Struct
+
 from pinfold.accounting.resources import Amounts
+from pinfold.core.fit.answer import Fit
 from pinfold.core.fit.demand import Demand
 from pinfold.core.identity import ClaimId, HostId
 from pinfold.core.reasons import ReasonCode
@@ -14,13 +17,23 @@ from pinfold.scheduler.model import HostRefusal, HostSearch
 _OVERTAKEN: Final = frozenset({ReasonCode.STALE, ReasonCode.PLACEMENT})
 
 
+class Intent(Struct, frozen=True, kw_only=True):
+    """What an intended claim is written with."""
+
+    host: HostId
+    fit: Fit
+    amounts: Amounts
+    shapes: int
+
+
 @dataclass(slots=True)
 class Attempt:
-    """One create in progress: what was written so far, and what refused."""
+    """One create in progress: what was written so far, and what refused. `intent` is what the claim row says until it is booked."""
 
     wanted: HostSearch
     demand: Demand
     claim: ClaimId | None = None
+    intent: Intent | None = None
     host: HostId | None = None
     booked: Amounts = ()
     shapes: int = 0

@@ -1,15 +1,16 @@
 """Claim a host for a guest. `scheduler.decide` says which hosts are worth claiming; `healing` clears up after a claimer that died.
 
-0. Write the claim row: `intended`, with a deadline by the database's clock, and the amounts. For another host or other amounts,
-   redirect it.
+0. Write the claim row: `intended`, with a deadline by the database's clock, and the amounts. If others have claimed on that host since, or
+   intend to, decide once more beside them, in the same transaction. For another host or other amounts, redirect the row.
 1. Write the allocation in Placement, which holds the guest's other claims too: first without a consumer generation; later ones with the
    generation that was read *before* the claim row was redirected. So a claimer whose claim was abandoned meanwhile can never overwrite its
    successor's allocation.
-2. In one transaction, move the host's revision from the one of the decision to the next, the claim from `intended` to `held`, the pCPUs
-   to their owner and the guest to its host. Each statement must hit exactly its row, or all of it is rolled back.
+2. In one transaction, move the host's revision to the next, the claim from `intended` to `held`, the pCPUs to their owner and the guest to
+   its host. Each statement must hit exactly its row, or all of it is rolled back. If the host has another revision than at the decision,
+   the guest is fitted again on what is there by now, for the same amounts; the first statement has locked the host's row.
 
-If a revision is stale and losses decide, decide again, at most `TRIES` times for a guest: the host may not be the best one any more.
-Otherwise fit again on the same host, at most `TRIES` times; then, or when room is lacking, try the next host. If all
+If the host has no such fit any more and losses decide, decide again, at most `TRIES` times for a guest: the host may not be the best one
+any more. Otherwise fit again on the same host, at most `TRIES` times; then, or when room is lacking, try the next host. If all
 hosts refuse, refresh the index and retry those that refused only because others were faster. At every instant Placement >= ledger: the
 allocation is written before the pins and removed after them.
 """
@@ -23,6 +24,8 @@ import uuid
 from collections import defaultdict
 from dataclasses import replace
 from typing import Final
+
+import sqlalchemy as sa
 
 from pinfold.accounting.client import Placement
 from pinfold.accounting.placement_responses import OverCapacity
@@ -39,11 +42,13 @@ from pinfold.scheduler.decide import Conditions, closed, decide, decides_by_loss
 from pinfold.scheduler.index import Entry
 from pinfold.scheduler.model import Candidate, HostRefusal, HostSearch
 from pinfold.scheduler.scheduler import Scheduler
+from pinfold.service.claims import newest
 from pinfold.service.claims.amend import TRIES, StaleError
-from pinfold.service.claims.attempt import Attempt
+from pinfold.service.claims.attempt import Attempt, Intent
 from pinfold.service.claims.booking import booked_by, settle
 from pinfold.service.claims.outcome import Claimed, Refused
 from pinfold.store import claims, guests, hosts
+from pinfold.store.claims import Seen
 from pinfold.store.database import Database
 from pinfold.store.records import ClaimRole, ClaimState
 
@@ -106,6 +111,8 @@ class Claimer:
             candidates = decide(self._index, attempt.wanted.guest, attempt.demand, left, self._settings)
             if not candidates:
                 return None
+            if attempt.claim is None:
+                candidates = self._intend_first(attempt, candidates, left)
             for candidate in candidates:
                 outcome = self._claim_on(attempt, candidate)
                 if isinstance(outcome, Claimed):
@@ -113,6 +120,56 @@ class Claimer:
                 if outcome is None:
                     break
                 attempt.tried[candidate.host] = outcome
+
+    def _intend_first(self, attempt: Attempt, candidates: tuple[Candidate, ...], conditions: Conditions) -> tuple[Candidate, ...]:
+        """Step 0 for the best host, decided once more beside what others have claimed there since or intend to. Returns the hosts in the
+        order in which to try them; the claim row is for the first.
+        """
+        claim = ClaimId(str(uuid.uuid4()))
+        written: Intent | None = None
+        known: dict[HostId, Entry] = {}
+        with self._database.write() as connection:
+            for _ in range(TRIES):
+                best = candidates[0]
+                entry = known.get(best.host) or self._index.get(best.host)
+                if entry is None:
+                    break
+                intent = Intent(host=best.host, fit=best.fit, amounts=amounts(best.fit, entry.state), shapes=best.shapes)
+                seen = self._write_intent(connection, attempt.wanted, claim, intent, written=written is not None)
+                written = intent
+                if best.host in known or (seen.revision == best.revision and not seen.others):
+                    break
+                other = newest.beside(connection, self._index, best.host, claim)
+                if other is None:
+                    break
+                known[best.host] = other
+                again = decide(self._index, attempt.wanted.guest, attempt.demand, conditions, self._settings, known)
+                if not again:
+                    break
+                candidates = again
+                if (again[0].host, again[0].fit) == (best.host, best.fit):
+                    break
+        if written is not None:
+            attempt.claim, attempt.intent = claim, written
+        return candidates
+
+    def _write_intent(self, connection: sa.Connection, search: HostSearch, claim: ClaimId, intent: Intent, *, written: bool) -> Seen:
+        seconds = self._settings.claim_seconds
+        if written:
+            return claims.redirect(
+                connection, claim, host=intent.host, amounts=intent.amounts, fit=intent.fit, seconds=seconds, shapes=intent.shapes
+            )
+        return claims.intend(
+            connection,
+            claim_id=claim,
+            guest=search.guest,
+            host=intent.host,
+            amounts=intent.amounts,
+            fit=intent.fit,
+            seconds=seconds,
+            role=search.role,
+            shapes=intent.shapes,
+        )
 
     def _claim_on(self, attempt: Attempt, candidate: Candidate) -> Claimed | HostRefusal | None:
         """The claim, or why the host refuses; None if it has changed since the decision, which is to be made again."""
@@ -196,25 +253,16 @@ class Claimer:
         """Write the claim row. Returns the allocation that the guest is to have: that of this claim, and unless it is `alone` in Placement,
         of the guest's other claims.
         """
-        search, seconds, claim = attempt.wanted, self._settings.claim_seconds, attempt.claim
+        search, claim = attempt.wanted, attempt.claim
+        intent = Intent(host=host, fit=wanted, amounts=booked, shapes=attempt.shapes)
+        first, attempt.intent = attempt.intent, None
+        if alone and first == intent:
+            return union([(host, booked)])
         with self._database.write() as connection:
-            if claim is not None:
-                claims.redirect(connection, claim, host=host, amounts=booked, fit=wanted, seconds=seconds, shapes=attempt.shapes)
-            else:
-                claim = ClaimId(str(uuid.uuid4()))
-                claims.intend(
-                    connection,
-                    claim_id=claim,
-                    guest=search.guest,
-                    host=host,
-                    amounts=booked,
-                    fit=wanted,
-                    seconds=seconds,
-                    role=search.role,
-                    shapes=attempt.shapes,
-                )
+            made = claim or ClaimId(str(uuid.uuid4()))
+            self._write_intent(connection, search, made, intent, written=claim is not None)
             shares = union([(host, booked)]) if alone else booked_by(connection, search.guest)
-        attempt.claim = claim
+        attempt.claim = made
         return shares
 
     def _generation(self, attempt: Attempt) -> int | None:
@@ -224,18 +272,17 @@ class Claimer:
         return None if found is None else found.generation
 
     def _hold(self, attempt: Attempt, entry: Entry, wanted: Fit, revision: int) -> Claimed:
-        """Step 2. Raises `StaleError` when the host's revision has changed."""
+        """Step 2. Raises `StaleError` when the host takes the guest no more for what is booked."""
         guest, claim = attempt.wanted.guest, attempt.claim
         assert claim is not None
         with self.locks[entry.id]:
-            known = self._index.get(entry.id)
-            if known is not None and known.state.revision > revision:
-                raise StaleError
             with self._database.write() as connection:
                 try:
-                    made = hosts.advance(connection, entry.id, revision)
+                    made = hosts.advance_newest(connection, entry.id)
                 except Conflict as error:
                     raise StaleError from error
+                if made != revision + 1:
+                    (wanted,) = newest.fits(connection, self._index, entry.id, made - 1, [(attempt, wanted, attempt.booked)])
                 claims.hold(connection, claim, guest=guest, host=entry.id, fit=wanted, revision=made)
                 if attempt.wanted.role is ClaimRole.RUNS:
                     guests.place(connection, guest, entry.id)

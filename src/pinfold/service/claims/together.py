@@ -3,11 +3,12 @@
 It takes the steps of `claim`, each for all guests at once:
 0. Decide about one guest after another, each as if those before it were claimed. Write all claim rows in one transaction.
 1. Write all allocations in one request, all or nothing. If Placement refuses, write those of each host alone.
-2. For each host one transaction: revision, claims, owners of pCPUs and guests, all of them or none.
+2. For each host one transaction: revision, claims, owners of pCPUs and guests, all of them or none. If the host has changed since, the
+   guests are fitted again there, for the same amounts.
 
-What Placement refuses for a host is forgotten, and its guests are left to `claim`, one after another. So are the guests of a host that has
-changed since: `claim` goes on from what is written, redirects the intended claim, and the allocation follows. So every guarantee of `claim`
-holds for each guest, and a process that dies leaves what `claim` leaves.
+What Placement refuses for a host is forgotten, and its guests are left to `claim`, one after another. So are the guests of a host that
+takes one of them no more: `claim` goes on from what is written, redirects the intended claim, and the allocation follows. So every
+guarantee of `claim` holds for each guest, and a process that dies leaves what `claim` leaves.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
+
+import sqlalchemy as sa
 
 from pinfold.accounting.client import Placement
 from pinfold.accounting.placement_responses import OverCapacity
@@ -30,6 +33,8 @@ from pinfold.scheduler.decide import decide_many, untrait
 from pinfold.scheduler.index import Entry
 from pinfold.scheduler.model import Candidate, HostSearch
 from pinfold.scheduler.scheduler import Scheduler
+from pinfold.service.claims import newest
+from pinfold.service.claims.amend import StaleError
 from pinfold.service.claims.attempt import Attempt
 from pinfold.service.claims.claim import Claimer
 from pinfold.service.claims.outcome import Claimed, Refused
@@ -172,24 +177,36 @@ class Together:
         return True
 
     def _hold(self, group: _Group) -> Mapping[GuestId, Claimed]:
-        """Step 2; nothing is held if the host or one of the claims has changed since."""
+        """Step 2; nothing is held if the host takes one of them no more, or one of the claims has changed since."""
         entry, revision = group.entry, group.chosen[0][1].revision
         rows = [HeldClaim(id=_id(attempt), guest=attempt.wanted.guest, fit=candidate.fit) for attempt, candidate in group.chosen]
         with self._claimer.locks[entry.id]:
             try:
                 with self._database.write() as connection:
-                    made = hosts.advance(connection, entry.id, revision)
-                    claims.hold_all(connection, rows, host=entry.id, revision=made)
+                    made = hosts.advance_newest(connection, entry.id)
+                    if made == revision + 1:
+                        claims.hold_all(connection, rows, host=entry.id, revision=made)
+                    else:
+                        rows = self._fitted_again(connection, group, made)
+                        for row in rows:
+                            claims.hold(connection, row.id, guest=row.guest, host=entry.id, fit=row.fit, revision=made)
                     guests.place_all(connection, [row.guest for row in rows], entry.id)
                     fault_point("claim.pinned")
-            except Conflict as error:
-                _log.info("%s guests are claimed one by one: %s", len(rows), error)
+            except (Conflict, StaleError) as error:
+                _log.info("%s guests are claimed one by one: %s", len(rows), error or "the host has changed")
                 return {}
             self._index.claimed_all(entry.id, [Claim(guest=row.guest, fit=row.fit, id=row.id) for row in rows], made)
         fault_point("claim.held")
         return {
             row.guest: Claimed(claim=row.id, guest=row.guest, host=entry.id, name=entry.name, revision=made, fit=row.fit) for row in rows
         }
+
+    def _fitted_again(self, connection: sa.Connection, group: _Group, made: int) -> list[HeldClaim]:
+        """The claims of the group on the host as it is by now. Raises `StaleError`."""
+        host, chosen = group.entry.id, group.chosen
+        wanted = [(attempt, candidate.fit, attempt.booked) for attempt, candidate in chosen]
+        fits = newest.fits(connection, self._index, host, made - 1, wanted)
+        return [HeldClaim(id=_id(attempt), guest=attempt.wanted.guest, fit=fit) for (attempt, _), fit in zip(chosen, fits, strict=True)]
 
 
 def _id(attempt: Attempt) -> ClaimId:
