@@ -40,5 +40,14 @@ def test_the_page_of_scheduling_has_its_budgets_and_each_create() -> None:
         {"creates": [create], "kinds": [kind], "mixes": [{"hosts": 10_000, "per_second": 3999.0, "load_seconds": 1.0}], "rounds": 3}
     )
     assert [budget.kept for budget in page.budgets] == [False, True, True]
-    assert "| SQLite | 2 | 40 | 20 | 40 | 90 | 6 | 4 | 24 | **0.25** | 1 |" in page.body
+    assert "| SQLite | 2 | 40 | 20 | 40 | 90 | 6 | 4 | 24 | **0.25** | 0 |" in page.body
     assert "| 10,000 | 4 pinned, share | yes | 900 | 200 | 500 | 5,000 |" in page.body
+
+
+def test_the_page_of_scheduling_compares_the_most_processes_with_one() -> None:
+    one = {"setting": "PostgreSQL", "processes": 1, "count": 40, "per_second": 20.0, "p50_ms": 40.0, "p99_ms": 90.0}
+    one |= {"own_cpu_ms": 6.0, "direct_cpu_ms": 4.0, "put_cpu_ms": 24.0, "writes": 1.0}
+    four = {**one, "processes": 4, "own_cpu_ms": 9.0, "writes": 1.05}
+    page = SCHEDULE.page({"creates": [one, four], "kinds": [], "mixes": [], "rounds": 3})
+    assert [budget.kept for budget in page.budgets] == [True, True, True, False, False]
+    assert round(page.budgets[-1].measured, 2) == 1.5

@@ -24,7 +24,6 @@ from pinfold.scheduler.guest_kinds import GuestKind
 from pinfold.scheduler.index import Entry, Index, View
 from pinfold.scheduler.loss import LossTable, Shapes, shape_key
 from pinfold.scheduler.model import Candidate, HostRefusal, HostStrategy, Preview, SchedulerSettings
-from pinfold.scheduler.place_losses import NOWHERE
 from pinfold.scheduler.rank import score, turn
 from pinfold.scheduler.rankings import Order
 
@@ -226,7 +225,7 @@ def _again(
         other = beside.get(entry.id)
         found.append((key, entry, cell) if other is None else _place(losses, demand, other))
     found.sort(key=lambda one: one[0])
-    return [(entry, cell) for key, entry, cell in found if key != NOWHERE]
+    return [(entry, cell) for _, entry, cell in found]
 
 
 def _place(losses: LossTable, demand: Demand, entry: Entry) -> tuple[int, Entry, int]:
