@@ -39,7 +39,7 @@ from pinfold.store import history
 
 __all__ = ["placement_file", "sqlite_file"]
 
-_EXAMPLES = [8, pytest.param(50, marks=pytest.mark.slow)]
+_EXAMPLES = [8, pytest.param(16, marks=pytest.mark.slow)]
 """How many requests of each operation. The first eight hold right and wrong ones; most of the time goes to making them up."""
 _CHECKS = [
     not_a_server_error,
