@@ -8,9 +8,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import socket
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,9 +20,10 @@ import httpx
 from tests.ports import free_port
 from tests.postgres import PostgreSQL
 from tests.real.patience import until
+from tests.rig import loaded
 from tests.rig.client import COMPUTE
 from tests.rig.processes import Process, Service, configuration, domains, virsh
-from tests.rig.watch import Watch, environment, settings_of
+from tests.rig.watch import Watch, settings_of
 from tests.survive.clock import WallClock
 from tests.survive.proxy import Fault, FaultProxy
 
@@ -215,11 +215,11 @@ def write_accounts(folder: Path) -> None:
 def start_placement(folder: Path, database: str, stack: contextlib.ExitStack) -> str:
     """Start a Placement of its own, and wait until it answers; its address."""
     port = free_port()
-    with (folder / "placement.log").open("ab") as log:
-        command = [sys.executable, "-m", "tests.survive.placement", database, str(port)]
-        process = subprocess.Popen(command, stdout=log, stderr=log, env=environment())
+    with open(os.devnull) as nothing, (folder / "placement.log").open("ab") as log:
+        streams = (nothing.fileno(), log.fileno(), log.fileno())
+        process = loaded.start("placement", (database, str(port)), loaded.importing(), streams)
     stack.callback(process.wait, 240)
-    stack.callback(process.kill)
+    stack.callback(process.send_signal, signal.SIGKILL)
 
     def answers() -> bool:
         assert process.poll() is None, (folder / "placement.log").read_text()

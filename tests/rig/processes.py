@@ -12,7 +12,6 @@ import signal
 import ssl
 import subprocess
 import sys
-import tempfile
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import Any, Self
 
 import httpx
 from tests.real.patience import PATIENCE_SECONDS, until
+from tests.rig import loaded
 from tests.rig.client import COMPUTE, Client, compute
 from tests.survive import points
 
@@ -39,7 +39,7 @@ class Process:
     sources: str = ""
     """The folder of another version's sources, '' for those under test."""
     told: dict[str, Any] = field(default_factory=dict)
-    _process: subprocess.Popen[bytes] | None = None
+    _process: subprocess.Popen[bytes] | loaded.Started | None = None
     _starts: int = 0
 
     def start(self, *, fault: str = "", wait: bool = True) -> Self:
@@ -48,21 +48,18 @@ class Process:
         self._starts += 1
         for kind in ("out", "err"):
             self._file(kind).touch()
-        environment = {**os.environ, **self.environment, "PINFOLD_FAULT_LOG": str(self.fault_log)}
-        # Compiled modules go to a folder of the tests' own: where nothing may be written beside the sources, each start would compile anew.
-        environment.pop("PYTHONDONTWRITEBYTECODE", None)
-        environment |= {"PYTHONPYCACHEPREFIX": f"{tempfile.gettempdir()}/pinfold-tests-pycache"}
-        environment |= {"PYTHONPATH": os.pathsep.join(entry for entry in (self.sources, *sys.path) if entry)}
+        environment = loaded.importing() | self.environment | {"PINFOLD_FAULT_LOG": str(self.fault_log)}
         environment |= {"PINFOLD_FAULT": fault} if fault else {}
-        with self._file("out").open("ab") as out, self._file("err").open("ab") as err:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "pinfold.wiring.command", *self.arguments, "--json"],
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=err,
-                env=environment,
-                preexec_fn=_die_with_parent,
-            )
+        words = [*self.arguments, "--json"]
+        with open(os.devnull, "rb") as nothing, self._file("out").open("ab") as out, self._file("err").open("ab") as err:
+            if self.sources or self.environment:  # a fork would have our sources, and the clock of the process that it is forked from
+                environment["PYTHONPATH"] = os.pathsep.join(entry for entry in (self.sources, environment["PYTHONPATH"]) if entry)
+                command = [sys.executable, "-m", "pinfold.wiring.command", *words]
+                self._process = subprocess.Popen(
+                    command, stdin=nothing, stdout=out, stderr=err, env=environment, preexec_fn=_die_with_parent
+                )
+            else:
+                self._process = loaded.start("pinfold", words, environment, (nothing.fileno(), out.fileno(), err.fileno()))
         return self.await_ready() if wait else self
 
     def await_ready(self, *, seconds: float = READY_SECONDS) -> Self:

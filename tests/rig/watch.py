@@ -6,14 +6,12 @@ import contextlib
 import json
 import os
 import signal
-import subprocess
-import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from tests.real.patience import until
+from tests.rig import loaded
 
 from pinfold.lab.daemon import LabHost
 
@@ -28,8 +26,7 @@ class Watch:
     def start(self, stack: contextlib.ExitStack) -> None:
         """Watch from now on, until the stack unwinds."""
         config = self._write("judge.json")
-        with (self._folder / "judge.log").open("ab") as log:
-            judge = subprocess.Popen(_judge("watch", config, self._result), stdout=log, stderr=log, env=environment())
+        judge = self._judge("watch", config, self._result)
         stack.callback(judge.wait, 240)
         stack.callback(judge.send_signal, signal.SIGTERM)
         until(self._result.exists, "the judge watches")
@@ -49,15 +46,24 @@ class Watch:
 
         def at_rest() -> bool:
             result.unlink(missing_ok=True)
-            done = subprocess.run(_judge("rest", config, result), capture_output=True, text=True, check=False, env=environment())
-            assert result.exists(), done.stderr
+            status = self._judge("rest", config, result).wait()
+            assert result.exists(), self._log.read_text()
             said[:] = json.loads(result.read_text())["broken"]
-            return done.returncode == 0
+            return status == 0
 
         try:
             until(at_rest, "all is at rest", seconds=seconds, pause=1.0)
         except AssertionError as error:
             raise AssertionError(f"{error}; the judge says: {said}") from error
+
+    def _judge(self, mode: str, config: Path, result: Path) -> loaded.Started:
+        with open(os.devnull) as nothing, self._log.open("ab") as log:
+            streams = (nothing.fileno(), log.fileno(), log.fileno())
+            return loaded.start("judge", (mode, str(config), str(result)), loaded.importing(), streams)
+
+    @property
+    def _log(self) -> Path:
+        return self._folder / "judge.log"
 
     @property
     def _result(self) -> Path:
@@ -82,14 +88,3 @@ def settings_of(database: str, placement: dict[str, str], hosts: list[tuple[str,
     ]
     address = database.removeprefix("sqlite:///").replace("postgresql+psycopg2://", "postgresql://")
     return {"database": address, "placement": placement, "hosts": told, "seconds": 0.5}
-
-
-def environment() -> dict[str, str]:
-    """The environment of a process that imports what this one does. Compiled modules go to a folder of the tests' own."""
-    found = {**os.environ, "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry)}
-    found.pop("PYTHONDONTWRITEBYTECODE", None)
-    return found | {"PYTHONPYCACHEPREFIX": f"{tempfile.gettempdir()}/pinfold-tests-pycache"}
-
-
-def _judge(mode: str, config: Path, result: Path) -> list[str]:
-    return [sys.executable, "-m", "tests.survive.judge", mode, str(config), str(result)]

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -19,6 +16,7 @@ from msgspec.structs import replace
 from tests.build.hosts import report
 from tests.rig.databases import placement_file, sqlite_file
 from tests.rig.in_process import ADMIN, Agent, Fleet, make_services
+from tests.rig.openstack import answer
 from tests.rig.served import served
 
 from pinfold.accounting.embedded import EmbeddedPlacement, load, unload
@@ -65,35 +63,9 @@ class Rig:
     fleet: Fleet
     folder: Path
 
-    def openstack(self, *words: str, code: int = 0) -> Any:
-        """One command of the real client, with its JSON output parsed where it has any; its exit status is asserted."""
-        done = subprocess.run(
-            [str(Path(sys.executable).with_name("openstack")), *words],
-            env=self.environment(),
-            capture_output=True,
-            text=True,
-            timeout=600,
-            check=False,
-        )
-        assert done.returncode == code, f"openstack {' '.join(words)}: {done.returncode}\n{done.stdout}\n{done.stderr}\n{self.lacking()}"
-        if code:
-            return done.stderr
-        return json.loads(done.stdout) if done.stdout.startswith(("{", "[")) else done.stdout
-
     def commands(self, *lines: str) -> list[tuple[int, Any, str]]:
-        """Many commands in one process of the real client: of each its status, its output (parsed where it is JSON), its errors."""
-        done = subprocess.run(
-            [sys.executable, str(Path(__file__).with_name("shell.py"))],
-            input=json.dumps(lines),
-            env=self.environment(),
-            capture_output=True,
-            text=True,
-            timeout=600,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        answers = json.loads(done.stdout)
-        return [(code, json.loads(out) if out.startswith(("{", "[")) else out, err) for code, out, err in answers]
+        """Commands of the real client, one after another: of each its status, its output (parsed where it is JSON), its errors."""
+        return [answer(line, self.environment()) for line in lines]
 
     def succeed(self, *lines: str) -> list[Any]:
         """The same, for commands of which none may fail: their outputs."""

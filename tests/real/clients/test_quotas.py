@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from tests.real.clients import shell
 from tests.real.clients.conftest import Rig
 from tests.rig.keystone_stand_in import KeystoneStandIn, authtoken, keystone_stand_in
+from tests.rig.openstack import answer
 from tests.rig.served import served
 
 from pinfold.api.app import create_app
@@ -33,12 +30,9 @@ def keystone(rig: Rig, tmp_path: Path) -> Iterator[KeystoneStandIn]:
         tokens.close()
 
 
-def openstack(keystone: KeystoneStandIn, user: str, *lines: str, home: Path) -> list[tuple[int, str, str]]:
-    """Commands of the real client as a user types them in the project `red`. One process keeps to one user."""
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("OS_")} | {"HOME": str(home), "COLUMNS": "200"}
-    command, env = [sys.executable, str(Path(shell.__file__))], kept | keystone.variables(user, "red")
-    done = subprocess.run(command, input=json.dumps(lines), env=env, capture_output=True, text=True, timeout=600, check=True)
-    return [(code, out, err) for code, out, err in json.loads(done.stdout)]
+def openstack(keystone: KeystoneStandIn, user: str, *lines: str, home: Path) -> list[tuple[int, Any, str]]:
+    """Commands of the real client as a user types them in the project `red`: of each its status, its output and its errors."""
+    return [answer(line, keystone.variables(user, "red") | {"HOME": str(home)}) for line in lines]
 
 
 def test_an_admin_sets_a_quota_and_a_member_meets_it(rig: Rig, keystone: KeystoneStandIn, tmp_path: Path) -> None:
@@ -47,7 +41,7 @@ def test_an_admin_sets_a_quota_and_a_member_meets_it(rig: Rig, keystone: Keyston
         keystone, "ada", "quota set --instances 0 --cores 8 --ram 4096 red", "limits show --absolute -f json", home=tmp_path
     )
     assert put[0] == 0, put
-    assert {row["Name"]: row["Value"] for row in json.loads(absolute[1])}["max_total_cores"] == 8
+    assert {row["Name"]: row["Value"] for row in absolute[1]}["max_total_cores"] == 8
     used, refused, everywhere = openstack(
         keystone,
         "mia",
@@ -56,7 +50,7 @@ def test_an_admin_sets_a_quota_and_a_member_meets_it(rig: Rig, keystone: Keyston
         "server list --all-projects",
         home=tmp_path,
     )
-    counted = {row["Resource"]: (row["Limit"], row["In Use"]) for row in json.loads(used[1])}
+    counted = {row["Resource"]: (row["Limit"], row["In Use"]) for row in used[1]}
     assert (counted["instances"], counted["cores"], counted["ram"], counted["ports"]) == ((0, 0), (8, 0), (4096, 0), (-1, 0))
     assert refused[0] == 1 and "Quota exceeded for instances: Requested 1, but already used 0 of 0 instances" in refused[2]
     assert everywhere[0] == 1 and "Policy doesn't allow os_compute_api:servers:detail:get_all_tenants to be performed" in everywhere[2]
@@ -76,10 +70,10 @@ def test_a_member_sees_what_its_project_used_and_an_admin_what_each_did(rig: Rig
         home=tmp_path,
     )
     assert [code for code, _, _ in (nothing, made, shown, deleted)] == [0, 0, 0, 0], (nothing, made, shown, deleted)
-    assert json.loads(nothing[1])["CPU Hours"] is None
-    used = json.loads(shown[1])
+    assert nothing[1]["CPU Hours"] is None
+    used = shown[1]
     assert (used["Project"], [one["name"] for one in used["Servers"]]) == ("id-red", ["used"]) and used["CPU Hours"] > 0
     named, table = openstack(keystone, "ada", "usage show --project red -f json", "usage show --project red", home=tmp_path)
-    assert json.loads(named[1])["CPU Hours"] >= used["CPU Hours"], named
+    assert named[1]["CPU Hours"] >= used["CPU Hours"], named
     assert "on project id-red" in table[1] and "RAM MB-Hours" in table[1]
     rig.fleet.ask("DELETE", "/flavors/f.used", status=202)

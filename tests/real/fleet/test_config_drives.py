@@ -6,17 +6,15 @@ import base64
 import io
 import json
 import stat
-import sys
 from pathlib import Path
-from typing import Any
 from xml.etree import ElementTree
 
 import pycdlib
 import pytest
 from tests.real.fleet.conftest import UpRig
-from tests.real.fleet.test_first_server import run
 from tests.real.patience import until
 from tests.rig.client import COMPUTE, server_body
+from tests.rig.openstack import of_cloud
 from tests.rig.processes import defined, virsh
 from tests.stories.test_key_pairs import KEY
 
@@ -27,12 +25,9 @@ PASSWORD = "secret-of-the-password-7f3d"
 
 
 def test_what_a_user_gives_is_on_the_guests_drive_and_nowhere_else(up: UpRig, tmp_path: Path) -> None:
-    environment = {"OS_CLOUD": "pinfold", "OS_CLIENT_CONFIG_FILE": str(up.clouds), "HOME": str(tmp_path)}
+    openstack = of_cloud(up.clouds, tmp_path)
     (tmp_path / "key.pub").write_text(KEY, encoding="ascii")
     (tmp_path / "user-data").write_bytes(SECRET)
-
-    def openstack(line: str) -> Any:
-        return run([str(Path(sys.executable).with_name("openstack")), *line.split()], environment)
 
     openstack(f"keypair create --public-key {tmp_path}/key.pub mine")
     openstack("flavor create --vcpus 1 --ram 64 --disk 0 config")

@@ -7,14 +7,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 from tests.real.fleet.conftest import UpRig, running_up
-from tests.real.fleet.test_first_server import PAGES, commands_of, run
+from tests.real.fleet.test_first_server import PAGES, commands_of
 from tests.real.patience import until
 from tests.rig.client import COMPUTE
+from tests.rig.openstack import of_cloud
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
@@ -71,10 +71,7 @@ def refusal(url: str) -> tuple[int, str]:
 
 
 def test_a_user_types_into_a_server(up: UpRig, tmp_path: Path) -> None:
-    environment = {"OS_CLOUD": "pinfold", "OS_CLIENT_CONFIG_FILE": str(up.clouds), "HOME": str(tmp_path)}
-
-    def openstack(line: str) -> Any:
-        return run([str(Path(sys.executable).with_name("openstack")), *line.split()], environment)
+    openstack = of_cloud(up.clouds, tmp_path)
 
     server = up.api.create("vm1", up.api.flavor("c", vcpus=1), imageRef=image_id("echo"))
     up.api.await_status(server, "ACTIVE")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -12,10 +11,10 @@ import pytest
 from tests.postgres import binaries
 from tests.real.fleet.conftest import make_fleet
 from tests.real.fleet.test_consoles import again, ended, refusal, typed, write_echo
-from tests.real.fleet.test_first_server import run
 from tests.real.patience import until
 from tests.rig.client import COMPUTE
 from tests.rig.fleet import ACCOUNT, Fleet
+from tests.rig.openstack import succeeded
 from tests.rig.processes import Process
 from tests.survive.proxy import Fault
 from websockets.sync.client import ClientConnection
@@ -119,7 +118,7 @@ def _shown_by_the_client(process: Process, folder: Path) -> str:
     clouds.write_text(clouds_yaml("pinfold", process.told["url"], *ACCOUNT))
     environment = {"OS_CLOUD": "pinfold", "OS_CLIENT_CONFIG_FILE": str(clouds), "HOME": str(folder), "OS_PASSWORD": ACCOUNT[1]}
     line = "console url show --serial vm1 -f json"
-    return str(run([str(Path(sys.executable).with_name("openstack")), *line.split()], environment)["url"])
+    return str(succeeded(line, environment)["url"])
 
 
 def _link(fleet: Fleet, process: Process, server: str) -> str:

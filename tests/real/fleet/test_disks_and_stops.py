@@ -21,8 +21,8 @@ from tests.real.patience import until
 from tests.rig.client import SHARE
 from tests.rig.fits import vcpu_cpus
 from tests.rig.fleet import sweep
+from tests.rig.loaded import importing
 from tests.rig.processes import Process, configuration, defined, domains, ending, virsh
-from tests.rig.watch import environment
 
 from pinfold.api.image.catalog import image_id
 from pinfold.core.hosttext import host
@@ -109,7 +109,7 @@ def overlay(up: UpRig, server: str) -> int:
 def pinfold(up: UpRig, *words: str) -> subprocess.CompletedProcess[str]:
     """One command of ours, asking the service that is up."""
     command = [sys.executable, "-m", "pinfold.wiring.command", *words, "--config", up.process.arguments[-1]]
-    return subprocess.run(command, env=environment() | {"COLUMNS": "200"}, capture_output=True, text=True, check=False, timeout=600)
+    return subprocess.run(command, env=importing() | {"COLUMNS": "200"}, capture_output=True, text=True, check=False, timeout=600)
 
 
 def booted(up: UpRig, server: str, count: int) -> None:

@@ -15,6 +15,7 @@ from xml.etree import ElementTree
 import pytest
 from tests.real.fleet.conftest import UpRig
 from tests.real.patience import until
+from tests.rig.openstack import of_cloud
 from tests.rig.processes import defined, domains, virsh
 
 from pinfold.core.cpuset import CpuSet
@@ -54,11 +55,8 @@ def commands_of(page: str, beginning: str) -> list[str]:
 
 
 def test_every_line_with_the_real_client_on_real_guests(up: UpRig, tmp_path: Path) -> None:
-    environment = {"OS_CLOUD": "pinfold", "OS_CLIENT_CONFIG_FILE": str(up.clouds), "HOME": str(tmp_path)}
+    openstack = of_cloud(up.clouds, tmp_path)
     assert stat.S_IMODE(up.clouds.stat().st_mode) == 0o600
-
-    def openstack(line: str) -> Any:
-        return run([str(Path(sys.executable).with_name("openstack")), *line.split()], environment)
 
     for line in commands_of("tutorial/one-machine-service.md", "openstack flavor create"):
         openstack(line)
@@ -162,7 +160,7 @@ def usage(openstack: Any, provider: str) -> dict[str, int]:
 
 def test_a_server_is_made_from_a_template_as_the_page_says(up: UpRig, tmp_path: Path) -> None:
     page = "how-to/use-your-own-domain-xml.md"
-    environment = {"OS_CLOUD": "pinfold", "OS_CLIENT_CONFIG_FILE": str(up.clouds), "HOME": str(tmp_path)}
+    openstack = of_cloud(up.clouds, tmp_path)
     blocks = r"^```xml\n(.*?)^```$.*^```toml\n(.*?)^```$"
     ((xml, toml),) = re.findall(blocks, (PAGES / page).read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
     templates, images = up.state / "templates", up.state / "images"
@@ -170,12 +168,11 @@ def test_a_server_is_made_from_a_template_as_the_page_says(up: UpRig, tmp_path: 
     (templates / "netboot.xml").write_text(xml if os.path.exists("/dev/kvm") else xml.replace("'kvm'", "'qemu'"), encoding="utf-8")
     (images / "netboot.img").touch()
     (images / "netboot.toml").write_text(toml, encoding="utf-8")
-    flavor, server = (line.split() for line in commands_of(page, "openstack flavor create"))
-    openstack = str(Path(sys.executable).with_name("openstack"))
-    run([openstack, *flavor], environment)
+    flavor, server = commands_of(page, "openstack flavor create")
+    openstack(flavor)
     fits = {"flavor": "plain", "image": "netboot"}
     until(lambda: up.api.call("POST", "/v1/fits", fits, status=200).json()["candidates"], "the host reports the template")
-    made = run([openstack, *server, "-f", "json"], environment)
+    made = openstack(f"{server} -f json")
     assert made["status"] == "ACTIVE"
     domain = ElementTree.fromstring(virsh(up.lab, "dumpxml", f"instance-{made['id']}"))
     assert [boot.get("dev") for boot in domain.iterfind("os/boot")] == ["network"]

@@ -22,6 +22,7 @@ from tests.real.fleet.test_first_server import PAGES, commands_of, run
 from tests.real.patience import until
 from tests.rig.client import COMPUTE, SHARE
 from tests.rig.network_namespace import NetworkNamespace, network_namespace
+from tests.rig.openstack import of_cloud
 from tests.rig.processes import Process, configuration, defined, ending, virsh
 from tests.stories.test_key_pairs import KEY
 
@@ -65,8 +66,8 @@ class Connected:
     home: Path
 
     def openstack(self, line: str) -> Any:
-        environment = {"OS_CLOUD": "pinfold", "OS_CLIENT_CONFIG_FILE": str(self.up.clouds), "HOME": str(self.home)}
-        return run([str(Path(sys.executable).with_name("openstack")), *line.split()], environment)
+        """One command of the client, which must succeed."""
+        return of_cloud(self.up.clouds, self.home)(line)
 
     def interfaces(self, server: str) -> tuple[DefinedInterface, ...]:
         """The interfaces of the guest's running domain."""

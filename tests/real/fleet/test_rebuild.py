@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,11 +13,11 @@ import pytest
 from tests.ports import free_port
 from tests.real.fleet.conftest import QUICK, TOPOLOGY, UpRig
 from tests.real.fleet.test_config_drives import drive_of, read
-from tests.real.fleet.test_first_server import run
 from tests.real.patience import until
 from tests.rig.client import COMPUTE, SHARE, server_body
 from tests.rig.fits import vcpu_cpus
 from tests.rig.fleet import sweep
+from tests.rig.openstack import of_cloud
 from tests.rig.processes import Process, configuration, defined, ending, virsh
 from tests.stories.test_key_pairs import KEY
 from tests.survive import points
@@ -108,12 +107,9 @@ def counting(up: UpRig, name: str) -> str:
 
 
 def test_the_openstack_client_rebuilds_a_server_whose_disk_is_then_the_new_images(up: UpRig, tmp_path: Path) -> None:
-    environment = {"OS_CLOUD": "pinfold", "OS_CLIENT_CONFIG_FILE": str(up.clouds), "HOME": str(tmp_path)}
+    openstack = of_cloud(up.clouds, tmp_path)
     (tmp_path / "key.pub").write_text(KEY, encoding="ascii")
     (tmp_path / "user-data").write_bytes(SECRET)
-
-    def openstack(line: str) -> Any:
-        return run([str(Path(sys.executable).with_name("openstack")), *line.split()], environment)
 
     openstack(f"keypair create --public-key {tmp_path}/key.pub mine")
     up.api.flavor("share", **SHARE)

@@ -6,7 +6,6 @@ import datetime
 import ipaddress
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 import trustme
@@ -17,6 +16,7 @@ from tests.real.fleet.conftest import QUICK, service_of
 from tests.real.fleet.test_first_server import run
 from tests.real.patience import until
 from tests.rig.fleet import ACCOUNT, sweep, write_accounts
+from tests.rig.openstack import of_cloud
 from tests.rig.processes import Process, Service, configuration, ending
 
 from pinfold.lab.daemon import LabHost
@@ -58,12 +58,6 @@ def signed_by_itself(folder: Path) -> None:
     secret = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     (folder / "api.key").touch(mode=0o600)
     (folder / "api.key").write_bytes(secret)
-
-
-def openstack(line: str, clouds: Path, home: Path) -> Any:
-    """One command of the real client."""
-    environment = {"OS_CLOUD": "pinfold", "OS_CLIENT_CONFIG_FILE": str(clouds), "HOME": str(home)}
-    return run([str(Path(sys.executable).with_name("openstack")), *line.split()], environment)
 
 
 def tls(folder: Path) -> str:
@@ -108,9 +102,9 @@ def test_an_api_and_an_agent_with_an_authoritys_certificate(fleet_lab: LabHost, 
             stranger.kill()
             trusting.start()
             service.await_host(name, up=True)
-            (listed,) = openstack("hypervisor list -f json", clouds, tmp_path)
+            (listed,) = of_cloud(clouds, tmp_path)("hypervisor list -f json")
             assert (listed["Hypervisor Hostname"], listed["State"]) == (name, "up")
-            assert openstack("resource provider list -f json", clouds, tmp_path)[0]["name"] == name
+            assert of_cloud(clouds, tmp_path)("resource provider list -f json")[0]["name"] == name
             ours = {"OS_CLIENT_CONFIG_FILE": str(clouds), "HOME": str(tmp_path)}
             assert run([sys.executable, "-m", "pinfold.wiring.command", "server", "list", "--json"], ours) == {"servers": []}
     sweep(fleet_lab)
@@ -129,6 +123,6 @@ def test_up_tells_clients_whom_to_trust(fleet_lab: LabHost, lab_name: str, tmp_p
     up = Process(("up", "--config", str(config)), tmp_path, "up")
     with ending(up):
         service_of(up.start(), state).await_host(f"{lab_name}-s", up=True)
-        (listed,) = openstack("hypervisor list -f json", state / "clouds.yaml", tmp_path)
+        (listed,) = of_cloud(state / "clouds.yaml", tmp_path)("hypervisor list -f json")
         assert listed["State"] == "up"
     sweep(fleet_lab)
