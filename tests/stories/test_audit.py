@@ -53,6 +53,8 @@ def test_a_change_is_told_with_who_what_from_where_and_how_it_was_answered(fleet
         ("alice", "DELETE", "/v1/hosts/none", 404),
         ("bob", "POST", "/v1/hosts", 403),
     ]
+    fleet.ask("POST", f"/servers/{server}/action", {"os-getConsoleOutput": {"length": 9}}, status=503)
+    assert lines() == [], "a console log is read, although with POST"
     fleet.http.put("/placement/traits/CUSTOM_X", headers={"OpenStack-API-Version": "placement 1.39"})
     assert [(line["path"], line["answer"]) for line in lines()] == [("/placement/traits/CUSTOM_X", 201)]
 

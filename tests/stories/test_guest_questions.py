@@ -195,7 +195,7 @@ def test_diagnostics_are_as_nova_writes_them(fleet: Fleet, patient: None) -> Non
         "num_cpus": 2,
         "num_nics": 1,
         "num_disks": 1,
-        "memory_details": {"maximum": 512, "used": 100},
+        "memory_details": {"maximum": 512, "used": None},
         "cpu_details": [{"id": 0, "time": 5_000_000_000, "utilisation": None}, {"id": 1, "time": 7, "utilisation": None}],
         "nic_details": [
             {

@@ -2,7 +2,7 @@
 
 | key | value |
 |---|---|
-| `event` | `login` for credentials that were not accepted, `change` for a request that changes something |
+| `event` | `login` for credentials that were not accepted, `change` for a request that changes something; reading a console log is none |
 | `account` | the account's name; for a refused login the given name, for an agent its host's id |
 | `client` | the client's address |
 | `method`, `path` | the request |
@@ -25,7 +25,7 @@ from typing import Any, Final
 
 from pinfold.api.asgi import App, Message, Receive, Scope, Send
 from pinfold.api.auth import credentials_of, is_question
-from pinfold.api.caller import BASIC_PROJECT
+from pinfold.api.caller import BASIC_PROJECT, Caller
 from pinfold.api.client_address import address_block, client_of
 from pinfold.api.cross_site import AGENTS
 from pinfold.api.policy import READING
@@ -37,12 +37,15 @@ _NAMING: Final = frozenset(
     {"name", "id", "host", "uuid", "type", "zone", "availability_zone", "flavorRef", "imageRef", "binary", "status", "powered_off"}
 )
 """The keys of a body whose values say what is changed and are never secret."""
+_READING_ACTIONS: Final = ({"keys": ["os-getConsoleOutput"]},)
+"""Gists of the actions of a server that only read: Nova's API asks for a console log with POST."""
 _MOST_BODY: Final = 1 << 16
 _MOST_KEYS: Final = 8
 _MOST_TEXT: Final = 128
 _QUIET_SECONDS: Final = 10.0
 _LINES_PER_SECOND: Final = 10
 _MOST_ADDRESSES: Final = 1024
+_ACTION: Final = re.compile(r"/compute/v2\.1/servers/[^/]+/action")
 _TOKEN: Final = re.compile(r"bearer +([0-9a-f-]{36})\.", re.IGNORECASE)
 
 
@@ -139,10 +142,16 @@ class AuditLog:
         finally:
             caller = state.get("caller")
             if caller is not None and changing:
-                project = {} if caller.project == BASIC_PROJECT else {"project": caller.project}
-                self._write("change", scope, caller.name, status, **project, asked=gist(body))
+                self._changed(scope, caller, status, gist(body))
             elif caller is None and status in (401, 429):
                 self._refused(scope, status)
+
+    def _changed(self, scope: Scope, caller: Caller, status: int, asked: Mapping[str, Any]) -> None:
+        """Log a request that may have changed something."""
+        if asked in _READING_ACTIONS and _ACTION.fullmatch(scope["path"]):
+            return
+        project = {} if caller.project == BASIC_PROJECT else {"project": caller.project}
+        self._write("change", scope, caller.name, status, **project, asked=asked)
 
     def _refused(self, scope: Scope, status: int) -> None:
         """Log credentials that were refused, unless there were too many."""

@@ -67,7 +67,8 @@ class Diagnostics(Struct, frozen=True, kw_only=True):
     """What the hypervisor counts of a running guest.
 
     `cpu_ns` is the time that each vCPU ran. `state` is `running` or `paused`, `hypervisor` `kvm` or `qemu`. `memory_mib` is what the guest
-    has, `resident_mib` what its process keeps of it. `uptime_seconds` is the age of its process.
+    has. `resident_mib` is what its process has in memory, of the guest and of QEMU itself; an emulated guest's also holds its translated
+    code, so it may be more than `memory_mib`. `uptime_seconds` is the age of its process.
     """
 
     state: Annotated[str, Meta(max_length=32)]

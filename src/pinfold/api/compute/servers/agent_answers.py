@@ -120,7 +120,7 @@ def _standard(guest: GuestRecord, found: Diagnostics) -> StandardDiagnostics:
         "num_cpus": len(found.cpu_ns),
         "num_nics": len(found.nics),
         "num_disks": len(found.disks),
-        "memory_details": {"maximum": found.memory_mib, "used": found.resident_mib},
+        "memory_details": {"maximum": found.memory_mib, "used": None},
         "cpu_details": [{"id": index, "time": ran, "utilisation": None} for index, ran in enumerate(found.cpu_ns)],
         "nic_details": [
             {

@@ -205,7 +205,7 @@ class CpuUseShown(TypedDict):
 
 @closed
 class MemoryUseShown(TypedDict):
-    """A server's memory in MiB, and how much of it its process keeps."""
+    """A server's memory in MiB. What the guest uses of it is not counted: guests have no balloon device, which would tell."""
 
     maximum: int
     used: int | None
