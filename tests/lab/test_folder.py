@@ -37,6 +37,8 @@ def test_a_folder_is_held_once() -> None:
     assert folder.held()
     with pytest.raises(Conflict, match="is up already"):
         folder.begin(LabSpec(name="a", synthetic=True))
+    with pytest.raises(Conflict, match=r"is up already, with KVM, at .*; to switch, .*`pinfold lab down a`, then repeat"):
+        folder.begin(LabSpec(name="a", synthetic=True, kvm=False))
     os.close(lock)
     assert not folder.held()
 

@@ -94,7 +94,7 @@ class LabFolder:
             try:
                 os.mkdir(self.path.name, 0o755, dir_fd=top)
             except FileExistsError:
-                raise self._taken() from None
+                raise self._taken(spec) from None
             with self._open() as fd:
                 try:
                     record.write(fd, spec)
@@ -162,12 +162,19 @@ class LabFolder:
         finally:
             os.close(fd)
 
-    def _taken(self) -> Conflict:
+    def _taken(self, asked: LabSpec) -> Conflict:
+        name = self.path.name
         try:
-            self.spec()
+            there = self.spec()
         except InvalidRequest:
             return Conflict(f"{self.path} is there already, and no lab made it; choose another name, or remove it yourself")
-        return Conflict(f"lab {self.path.name!r} is up already, at {self.uri}")
+        if there.kvm != asked.kvm:
+            way = "with KVM" if there.kvm else "with emulated guests (--tcg)"
+            return Conflict(
+                f"lab {name!r} is up already, {way}, at {self.uri}; to switch, end it and all that is in it with "
+                f"`pinfold lab down {there.fleet or name}`, then repeat this command"
+            )
+        return Conflict(f"lab {name!r} is up already, at {self.uri}")
 
 
 @contextlib.contextmanager
