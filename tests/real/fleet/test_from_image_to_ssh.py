@@ -28,6 +28,10 @@ BOOT_SECONDS = 2400.0
 """An emulated guest takes minutes, on a busy machine many."""
 
 
+INSIDE = "sudo hostname 2>&1; test ! -e /etc/resolv.conf"
+"""Prints the name alone: sudo finds it in /etc/hosts. Ends well only if the image has no resolv.conf of the machine that built it."""
+
+
 def blocks() -> list[str]:
     """The page's blocks, in order."""
     return re.findall(r"^```\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
@@ -71,19 +75,23 @@ def test_a_fresh_user_goes_from_an_image_to_ssh(lab_possible: None, tmp_path: Pa
     lacking = [program for program in ("debootstrap", "mke2fs", "qemu-img", "ssh") if not shutil.which(program, path=environment()["PATH"])]
     if lacking:
         pytest.skip(f"the tutorial needs {', '.join(lacking)}")
-    _, image, bridge, lab, up, server, console, login, printed, delete, leave = blocks()
+    _, image, route, bridge, lab, up, server, console, login, printed, end, _, delete, leave = blocks()
     if os.environ.get("PINFOLD_TEST_EMULATED"):
         lab = lab.replace("pinfold lab up ssh", "pinfold lab up ssh --tcg")
     times = {"image": _timed(lambda: shell(image))}
     with network_namespace() as namespace, namespace.inside():
         try:
+            assert shell(route) == "", "the namespace has no such network"
             times["lab"] = _timed(lambda: shell(bridge + lab))
+            assert "192.0.2.0/24" in shell(route)
             config = next(line for line in lab.splitlines() if line.startswith("export"))
             with running(f"{config}\nexec {up}", tmp_path / "up.log"):
                 exports = "".join(line + "\n" for line in server.splitlines() if line.startswith("export"))
                 times["server"] = _timed(lambda: shell(server))
                 times["boot"] = _timed(lambda: _await_login(exports + console))
                 assert shell(exports + login) == printed
+                times["cloud-init"] = _timed(lambda: _finished(exports + end))
+                assert shell(exports + login.replace("'hostname; cat /etc/motd'", f"'{INSIDE}'")) == "vm1\n"
                 shell(exports + delete)
         finally:
             shell(leave)
@@ -93,6 +101,11 @@ def test_a_fresh_user_goes_from_an_image_to_ssh(lab_possible: None, tmp_path: Pa
 def _await_login(script: str) -> None:
     """Look at the console, as the page says, until the guest asks for a login."""
     until(lambda: re.search(r"login:\s*$", shell(script), re.MULTILINE), "the guest boots", seconds=BOOT_SECONDS, pause=5.0)
+
+
+def _finished(script: str) -> None:
+    """Wait for cloud-init, as the page says; it fails where one of its modules failed."""
+    assert "status: done" in shell(script)
 
 
 def _timed(step: Callable[[], object]) -> float:
