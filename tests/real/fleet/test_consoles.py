@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import pty
 import re
 import subprocess
 import sys
+import termios
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -86,10 +89,13 @@ def test_a_user_types_into_a_server(up: UpRig, tmp_path: Path) -> None:
         assert typed(console, b"hello\r\n") == b"hello\r\n"
         status, why = refusal(shown["url"])
         assert status == 409 and "somebody has the server's console open" in why, "one at a time can type"
+        with page_script(tmp_path, shown["url"], subprocess.DEVNULL) as process:
+            told = process.communicate(timeout=120)[1].decode()
+        assert "somebody has the server's console open" in told and "Traceback" not in told, "the page's script prints the reason"
         assert typed(console, b"\x03 still here") == b"\x03 still here"
     with until(lambda: again(shown["url"]), "the link is good for ten minutes, so it opens again") as console:
         assert typed(console, b"x" * 5000) == b"x" * 5000
-    until(lambda: by_the_pages_script(tmp_path, shown["url"]), "the script of the page types and shows")
+    until(lambda: by_the_page(tmp_path, shown["url"]), "the script of the page types and shows")
     assert b"hello" in (up.state / "serial" / f"{server}.log").read_bytes(), "the log goes on"
 
     with until(lambda: again(shown["url"]), "it opens again") as console:
@@ -108,19 +114,35 @@ def ended(console: ClientConnection) -> str:
         return "" if closed.rcvd is None else closed.rcvd.reason
 
 
-def by_the_pages_script(folder: Path, url: str) -> bool:
-    """Whether a line is typed and shown by the script in the how-to."""
+def page_script(folder: Path, url: str, terminal: int) -> subprocess.Popen[bytes]:
+    """The script in the how-to, which runs on that terminal."""
     page = (PAGES / "how-to/consoles.md").read_text(encoding="utf-8")
     (script,) = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
     (folder / "console.py").write_text(script)
     command = [sys.executable, str(folder / "console.py"), url]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        assert process.stdin is not None and process.stdout is not None
-        process.stdin.write(b"whoami\n")
-        process.stdin.flush()
-        heard = process.stdout.readline()  # nothing if an earlier connection has not ended yet
-        process.kill()
-    return heard == b"whoami\n"
+    return subprocess.Popen(command, stdin=terminal, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def by_the_page(folder: Path, url: str) -> bool:
+    """Whether keys are typed and shown by the script in the how-to, and Ctrl-] leaves it; False while an earlier connection ends."""
+    keyboard, terminal = pty.openpty()
+    before = termios.tcgetattr(terminal)
+    try:
+        with page_script(folder, url, terminal) as process:
+            assert process.stdout is not None and process.stderr is not None
+            until(lambda: termios.tcgetattr(terminal) != before or process.poll() is not None, "its terminal is raw, or it is refused")
+            if process.poll() is not None:
+                assert b"somebody has the server's console open" in process.stderr.read()
+                return False
+            keys = b"who\x03am i"
+            os.write(keyboard, keys)
+            assert process.stdout.read(len(keys)) == keys, "Ctrl-C is for the guest"
+            os.write(keyboard, b"\x1d")
+            assert process.communicate(timeout=120) == (b"the console is closed\n", b"")
+        return termios.tcgetattr(terminal) == before
+    finally:
+        os.close(keyboard)
+        os.close(terminal)
 
 
 def again(url: str) -> ClientConnection | None:
