@@ -57,6 +57,11 @@ def shell(script: str, *, seconds: float = 1200) -> str:
     return done.stdout
 
 
+def exports_of(block: str) -> str:
+    """What a block exports, which holds in its shell from then on."""
+    return "".join(line + "\n" for line in block.splitlines() if line.startswith("export"))
+
+
 @contextmanager
 def running(script: str, log: Path) -> Iterator[None]:
     """A first shell that goes on in the foreground, until the block ends with the Ctrl-C of the page."""
@@ -84,9 +89,8 @@ def test_a_fresh_user_goes_from_an_image_to_ssh(lab_possible: None, tmp_path: Pa
             assert shell(route) == "", "the namespace has no such network"
             times["lab"] = _timed(lambda: shell(bridge + lab))
             assert "192.0.2.0/24" in shell(route)
-            config = next(line for line in lab.splitlines() if line.startswith("export"))
-            with running(f"{config}\nexec {up}", tmp_path / "up.log"):
-                exports = "".join(line + "\n" for line in server.splitlines() if line.startswith("export"))
+            with running(f"{exports_of(lab)}exec {up}", tmp_path / "up.log"):
+                exports = exports_of(server)
                 times["server"] = _timed(lambda: shell(server))
                 times["boot"] = _timed(lambda: _await_login(exports + console))
                 assert shell(exports + login) == printed
@@ -94,7 +98,7 @@ def test_a_fresh_user_goes_from_an_image_to_ssh(lab_possible: None, tmp_path: Pa
                 assert shell(exports + login.replace("'hostname; cat /etc/motd'", f"'{INSIDE}'")) == "vm1\n"
                 shell(exports + delete)
         finally:
-            shell(leave)
+            shell(exports_of(lab) + leave)
     print({what: round(seconds) for what, seconds in times.items()})
 
 
