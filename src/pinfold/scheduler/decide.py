@@ -104,7 +104,6 @@ def decide(
 
     `beside` are hosts to decide on instead of what the index has of them: with the claims that others intend there (`index.beside`).
 
-
     1. The ranking has the hosts that may have room, in a rough order.
     2. They are fitted in that order until there are `tried` fits, or until there is one fit and as many hosts have refused.
     3. The fits are scored; one of the top few comes first.

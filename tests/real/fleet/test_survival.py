@@ -291,7 +291,10 @@ def test_a_placement_that_is_away_while_a_server_is_deleted(fleet: Fleet) -> Non
 
 
 def test_a_decision_on_an_index_that_is_stale_by_the_time_of_the_claim(fleet: Fleet) -> None:
-    """One API process has decided and booked, and halts before the ledger; another one takes the very pCPUs that it decided on."""
+    """One API process has decided and booked, and halts before the ledger; another one takes the very pCPUs that it decided on.
+
+    A single server keeps off what others intend to claim. Servers of one body are decided on together, from what is claimed.
+    """
     host = fleet.hosts[0]
     # Nobody takes the halted one for dead: its server would be placed anew, on those pCPUs.
     halted = fleet.add_api("halted-stale", fault="claim.allocated:stop", heal_seconds=LONG_SECONDS, claim_seconds=LONG_SECONDS)
@@ -299,26 +302,30 @@ def test_a_decision_on_an_index_that_is_stale_by_the_time_of_the_claim(fleet: Fl
     asking = threading.Thread(target=lambda: made.append(fleet.service(halted).create("behind", "share", host=host.name)), daemon=True)
     asking.start()
     halted.await_hit("claim.allocated", dead=False)
-    decided = _vcpus(fleet, "SELECT c.fit FROM claim c JOIN guest g ON g.id = c.guest WHERE g.name = 'behind'")
-    ahead = fleet.api.create("ahead", "share", host=host.name)
-    assert _vcpus(fleet, f"SELECT fit FROM claim WHERE guest = '{ahead}' AND state = 'held'") == decided
+    (decided,) = _vcpus(fleet, "behind", "intended")
+    beside = fleet.api.create("beside", "share", host=host.name)
+    assert _vcpus(fleet, "beside", "held") != [decided]
+    fleet.api.delete(beside)
+    fleet.api.create("ahead", "share", host=host.name, min_count=2)
+    assert decided in _vcpus(fleet, "ahead-%", "held")
     halted.send(signal.SIGCONT)
     asking.join(PATIENCE_SECONDS)
     assert len(made) == 1
-    for server in (ahead, *made):
+    servers = [server["id"] for server in fleet.api.servers() if server["name"] in ("ahead-1", "ahead-2", "behind")]
+    for server in servers:
         fleet.api.await_status(server, "ACTIVE")
-    vcpus = [set(vcpu_cpus(fleet.api.placement(server)["claim"]["fit"])) for server in (ahead, *made)]
-    assert not vcpus[0] & vcpus[1]
+    vcpus = [set(vcpu_cpus(fleet.api.placement(server)["claim"]["fit"])) for server in servers]
+    assert len(vcpus) == 3 and sum(map(len, vcpus)) == len(set.union(*vcpus))
     halted.kill()
 
 
-def _vcpus(fleet: Fleet, query: str) -> object:
-    """Where the vCPUs of a stored claim are to run."""
+def _vcpus(fleet: Fleet, names: str, state: str) -> list[object]:
+    """Where the vCPUs of stored claims in that state are to run, by a pattern of the servers' names."""
     assert fleet.postgresql is not None
+    query = "SELECT c.fit FROM claim c JOIN guest g ON g.id = c.guest WHERE g.name LIKE %s AND c.state = %s"
     with contextlib.closing(psycopg2.connect(fleet.database.replace("+psycopg2", ""))) as connection, connection.cursor() as cursor:
-        cursor.execute(query)
-        ((fit,),) = cursor.fetchall()
-    return [cell["pins"] for cell in json.loads(fit)["value"]["cells"]]
+        cursor.execute(query, (names, state))
+        return [[cell["pins"] for cell in json.loads(fit)["value"]["cells"]] for (fit,) in cursor.fetchall()]
 
 
 def test_a_booking_that_arrives_after_its_claim_was_given_up(fleet: Fleet) -> None:
