@@ -274,7 +274,8 @@ def leave_claims_half_way(database: Database, made: dict[str, str]) -> None:
                 continue
             claims.forget(connection, held.id)
             claim = f"00000000-0000-4000-b000-{number:012d}"
-            claims.intend(connection, claim_id=claim, guest=guest, host=held.host, amounts=held.amounts, fit=held.fit, seconds=1e10)
+            again = claims.IntendedClaim(id=claim, guest=guest, host=held.host, amounts=held.amounts, fit=held.fit)
+            claims.intend(connection, again, seconds=1e10)
             if state == "abandoned":
                 claims.abandon(connection, claim, expired=False)
 

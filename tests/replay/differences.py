@@ -15,7 +15,7 @@ from typing import Any, Final
 from xml.etree import ElementTree
 
 from tests.drivers.libvirt import record_1
-from tests.replay import recorded_documents
+from tests.replay import recorded_documents, recorded_maps
 from tests.replay.recording import Difference, inside
 
 from pinfold.drivers.libvirt import metadata
@@ -287,62 +287,6 @@ def _overbooked_unread(guest: Any) -> Any:
     return guest
 
 
-def _own_booking(answer: Any) -> Any:
-    """A document with the command line's own form of the overhead pool."""
-    booking = answer["out"].pop("overhead")
-    keys = {"booked": "booked_millicpu", "total": "total_millicpu", "guests": "guests", "others": "others"}
-    answer["out"]["overhead_millicpu"] = booking and {old: booking[new] for old, new in keys.items()}
-    return answer
-
-
-def _map_of_the_command(answer: Any) -> Any:
-    """The map of a host as the command line alone had it."""
-    document = answer["out"]
-    cores = [core for cell in document["cells"] for core in cell["cores"]]
-    pcpus = [pcpu for core in cores for pcpu in core["pcpus"]] + document["offline"]
-    for core in cores:
-        del core["siblings"]
-    for pcpu in pcpus:
-        del pcpu["offline"]
-        for owner in pcpu["owners"]:
-            owner["guest"] = owner["guest"].removeprefix("<guest ").removesuffix(">")
-            del owner["name"], owner["drifted"]
-    for cell in document["cells"]:
-        del cell["dedicated"], cell["dedicated_free"]
-    for key in ("revision", "dedicated_free", "floating_vcpus", "floating_memory_free_mib"):
-        del document[key]
-    return _own_booking(answer)
-
-
-def _map_of_the_service(exchange: Any) -> Any:
-    """The map of a host as the service alone had it."""
-    chart = exchange["answer"]
-    if "cells" not in chart:
-        return exchange
-    pcpus = [
-        {
-            "pcpu": pcpu["pcpu"],
-            "cell": cell["id"],
-            "core": number,
-            "siblings": core["siblings"],
-            "pool": pcpu["pool"],
-            "overhead": pcpu["overhead"],
-            "role": pcpu["role"],
-            "retiring": pcpu["retiring"],
-            "guest": owner.get("guest"),
-            "name": owner.get("name"),
-            "vcpu": owner.get("vcpu"),
-        }
-        for cell in chart["cells"]
-        for number, core in enumerate(cell["cores"])
-        for pcpu in core["pcpus"]
-        for owner in (pcpu["owners"] or [{"guest": "" if pcpu["role"] else None}])[:1]
-    ]
-    booking = chart["overhead"]
-    overhead = {"booked_millicpu": booking["booked_millicpu"], "capacity_millicpu": booking["total_millicpu"]}
-    return exchange | {"answer": {"host": chart["host"], "revision": chart["revision"], "pcpus": pcpus, "overhead": overhead}}
-
-
 def _bare_checks(document: Any) -> Any:
     """The answers of `doctor` without the check, its reason, its facts and its advice."""
     for check in document["checks"]:
@@ -484,9 +428,9 @@ DIFFERENCES: tuple[Difference, ...] = (
     ),
     Difference(family="documents", cases="*: guest replace *", reason=_FORMS, undo=recorded_documents.replacement),
     Difference(family="documents", cases="*: host show*", reason=_FORMS, undo=recorded_documents.limits),
-    Difference(family="documents", cases="*: host map*", reason=_MAP, undo=_map_of_the_command),
-    Difference(family="documents", cases="*: host show*", reason=_MAP, undo=_own_booking),
-    Difference(family="story", cases="* GET /v1/hosts/*/map", reason=_MAP, undo=_map_of_the_service),
+    Difference(family="documents", cases="*: host map*", reason=_MAP, undo=recorded_maps.of_the_command),
+    Difference(family="documents", cases="*: host show*", reason=_MAP, undo=recorded_maps.own_booking),
+    Difference(family="story", cases="* GET /v1/hosts/*/map", reason=_MAP, undo=recorded_maps.of_the_service),
     Difference(family="domains-read", reason=_FORMS, undo=recorded_documents.undone),
     Difference(family="documents", reason=_FITS, undo=recorded_documents.fit_answer),
     Difference(family="documents", cases="*quota:cpu_shares=9*--json", reason="a limit of CPU time has effect", undo=_unlimited),

@@ -39,7 +39,8 @@ def _intend(database: Database, host: str, request: GuestRequest, *, seconds: fl
     answer = fit(request, found.state)
     assert isinstance(answer, Fit)
     with database.write() as connection:
-        claims.intend(connection, claim_id=claim, guest=guest, host=host, amounts=((PCPU, 2),), fit=answer, seconds=seconds)
+        intended = claims.IntendedClaim(id=claim, guest=guest, host=host, amounts=((PCPU, 2),), fit=answer)
+        claims.intend(connection, intended, seconds=seconds)
     return guest, claim
 
 

@@ -42,7 +42,8 @@ def intend(database: Database, host: str, *, seconds: float) -> str:
         (found,) = hosts.ledgers(connection, (host,))
         answer = fit(pinned(2), found.state)
         assert isinstance(answer, Fit)
-        claims.intend(connection, claim_id=claim, guest=guest, host=host, amounts=(), fit=answer, seconds=seconds)
+        intended = claims.IntendedClaim(id=claim, guest=guest, host=host, amounts=(), fit=answer)
+        claims.intend(connection, intended, seconds=seconds)
     return claim
 
 

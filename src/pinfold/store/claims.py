@@ -96,69 +96,51 @@ class Seen(Struct, frozen=True, kw_only=True):
     others: int
 
 
-def intend(
-    connection: sa.Connection,
-    *,
-    claim_id: ClaimId,
-    guest: GuestId,
-    host: HostId,
-    amounts: Amounts,
-    fit: Fit,
-    seconds: float,
-    role: ClaimRole = ClaimRole.RUNS,
-    shapes: int = 0,
-) -> Seen:
-    """Store a new claim that is `intended` for so many seconds. Raises `Conflict` when the guest has a live claim of that role already."""
-    try:
-        values = {"id": claim_id, "guest": guest, "host": host, "amounts": encode(amounts), "fit": _fit_text(fit)}
-        more = {"role": role.value, "seconds": seconds, "shapes": shapes, "on_host": host, "claim_id": claim_id}
-        row = connection.execute(_INTEND_SEEING, {**values, **more}).one()
-        return Seen(revision=row[0], others=row[1])
-    except sa.exc.IntegrityError as error:
-        raise Conflict(f"guest {guest} has a claim already, or is not stored") from error
-
-
 class IntendedClaim(Struct, frozen=True, kw_only=True):
-    """A claim to store, by which its guest runs."""
+    """A claim as it is stored while it is `intended`. `shapes` is as in `ClaimRecord`."""
 
     id: ClaimId
     guest: GuestId
     host: HostId
     amounts: Amounts
     fit: Fit
-    shapes: int
+    role: ClaimRole = ClaimRole.RUNS
+    shapes: int = 0
+
+
+def intend(connection: sa.Connection, new: IntendedClaim, *, seconds: float) -> Seen:
+    """Store a new claim that is `intended` for so many seconds. Raises `Conflict` when the guest has a live claim of that role already."""
+    try:
+        row = connection.execute(_INTEND_SEEING, {**_intended(new, seconds), "claim_id": new.id, "on_host": new.host}).one()
+    except sa.exc.IntegrityError as error:
+        raise Conflict(f"guest {new.guest} has a claim already, or is not stored") from error
+    return Seen(revision=row[0], others=row[1])
 
 
 def intend_all(connection: sa.Connection, new: Sequence[IntendedClaim], *, seconds: float) -> None:
     """Store these claims as `intend` does. Raises `Conflict` for all if one of the guests has such a claim already."""
-    rows = [
-        {
-            "id": one.id,
-            "guest": one.guest,
-            "host": one.host,
-            "amounts": encode(one.amounts),
-            "fit": _fit_text(one.fit),
-            "role": ClaimRole.RUNS.value,
-            "seconds": seconds,
-            "shapes": one.shapes,
-        }
-        for one in new
-    ]
     try:
-        connection.execute(_INTEND, rows)
+        connection.execute(_INTEND, [_intended(one, seconds) for one in new])
     except sa.exc.IntegrityError as error:
         raise Conflict("one of the guests has a claim already, or is not stored") from error
 
 
-def redirect(
-    connection: sa.Connection, claim_id: ClaimId, *, host: HostId, amounts: Amounts, fit: Fit, seconds: float, shapes: int = 0
-) -> Seen:
+def redirect(connection: sa.Connection, changed: IntendedClaim, *, seconds: float) -> Seen:
     """Point an intended claim to another host or fit, with a new deadline. Raises `Conflict` when it is no longer intended."""
-    values = {"host": host, "amounts": encode(amounts), "fit": _fit_text(fit), "seconds": seconds, "shapes": shapes}
-    row = connection.execute(_REDIRECT, {"claim_id": claim_id, "on_host": host, **values}).first()
+    row = connection.execute(_REDIRECT, {**_place(changed, seconds), "claim_id": changed.id, "on_host": changed.host}).first()
     if row is None:
-        raise Conflict(f"claim {claim_id} is not intended any more")
+        raise Conflict(f"claim {changed.id} is not intended any more")
     return Seen(revision=row[0], others=row[1])
+
+
+def _intended(one: IntendedClaim, seconds: float) -> dict[str, Any]:
+    """The columns of a new claim."""
+    return {"id": one.id, "guest": one.guest, "role": one.role.value, **_place(one, seconds)}
+
+
+def _place(one: IntendedClaim, seconds: float) -> dict[str, Any]:
+    """The columns of a claim that change when it is redirected."""
+    return {"host": one.host, "amounts": encode(one.amounts), "fit": _fit_text(one.fit), "shapes": one.shapes, "seconds": seconds}
 
 
 class HostNews(Struct, frozen=True, kw_only=True):
@@ -342,18 +324,18 @@ def _own(connection: sa.Connection, claim_id: ClaimId, *, guest: GuestId, host: 
 
 
 def _step(connection: sa.Connection, claim_id: ClaimId, states: tuple[ClaimState, ...], *, late: bool = False, **values: Any) -> None:
-    """Change a claim that is in one of the states; `seconds` among the values sets a new deadline from now."""
-    query = _stepping(states, late, "seconds" in values)
+    """Change a claim that is in one of the states."""
+    query = _stepping(states, late)
     if connection.execute(query, {"claim_id": claim_id, **values}).rowcount != 1:
         raise Conflict(f"claim {claim_id} is not {' or '.join(state.value for state in states)} any more")
 
 
 @cache
-def _stepping(states: tuple[ClaimState, ...], late: bool, extended: bool) -> sa.Update:
+def _stepping(states: tuple[ClaimState, ...], late: bool) -> sa.Update:
     query = claim.update().where(claim.c.id == sa.bindparam("claim_id"), claim.c.state.in_([state.value for state in states]))
     if late:
         query = query.where(_LATE)
-    return query.values(updated=EpochNow(), **({"deadline": EpochNow() + _SECONDS} if extended else {}))
+    return query.values(updated=EpochNow())
 
 
 def _select(connection: sa.Connection, *conditions: Any) -> tuple[ClaimRecord, ...]:

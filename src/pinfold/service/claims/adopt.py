@@ -31,6 +31,7 @@ from pinfold.service.claims.amend import TRIES, StaleError
 from pinfold.service.claims.booking import settle
 from pinfold.service.providers import Providers
 from pinfold.store import claims, guests, hosts
+from pinfold.store.claims import IntendedClaim
 from pinfold.store.database import Database
 from pinfold.store.records import ADOPTED, ClaimState, Desired, HostRecord, NewGuest, Pause, Requester
 
@@ -104,15 +105,8 @@ class Adopter:
         )
         with self._database.write() as connection:
             guests.create_adopted(connection, new, desired, pause)
-            claims.intend(
-                connection,
-                claim_id=claim,
-                guest=wanted.guest,
-                host=host,
-                amounts=amounts(wanted.fit, state),
-                fit=wanted.fit,
-                seconds=self._seconds,
-            )
+            intended = IntendedClaim(id=claim, guest=wanted.guest, host=host, amounts=amounts(wanted.fit, state), fit=wanted.fit)
+            claims.intend(connection, intended, seconds=self._seconds)
         fault_point("claim.intended")
         return claim
 

@@ -1,29 +1,18 @@
-"""`Attempt`: one create in progress, and `Intent`: what its claim row says."""
+"""`Attempt`: one create in progress."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Final
 
-from msgspec import Struct
-
 from pinfold.accounting.resources import Amounts
-from pinfold.core.fit.answer import Fit
 from pinfold.core.fit.demand import Demand
 from pinfold.core.identity import ClaimId, HostId
 from pinfold.core.reasons import ReasonCode
 from pinfold.scheduler.model import HostRefusal, HostSearch
+from pinfold.store.claims import IntendedClaim
 
 _OVERTAKEN: Final = frozenset({ReasonCode.STALE, ReasonCode.PLACEMENT})
-
-
-class Intent(Struct, frozen=True, kw_only=True):
-    """What an intended claim is written with."""
-
-    host: HostId
-    fit: Fit
-    amounts: Amounts
-    shapes: int
 
 
 @dataclass(slots=True)
@@ -33,7 +22,7 @@ class Attempt:
     wanted: HostSearch
     demand: Demand
     claim: ClaimId | None = None
-    intent: Intent | None = None
+    intent: IntendedClaim | None = None
     host: HostId | None = None
     booked: Amounts = ()
     shapes: int = 0

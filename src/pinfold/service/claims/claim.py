@@ -44,11 +44,11 @@ from pinfold.scheduler.model import Candidate, HostRefusal, HostSearch
 from pinfold.scheduler.scheduler import Scheduler
 from pinfold.service.claims import newest
 from pinfold.service.claims.amend import TRIES, StaleError
-from pinfold.service.claims.attempt import Attempt, Intent
+from pinfold.service.claims.attempt import Attempt
 from pinfold.service.claims.booking import booked_by, settle
 from pinfold.service.claims.outcome import Claimed, Refused
 from pinfold.store import claims, guests, hosts
-from pinfold.store.claims import Seen
+from pinfold.store.claims import IntendedClaim, Seen
 from pinfold.store.database import Database
 from pinfold.store.records import ClaimRole, ClaimState
 
@@ -126,7 +126,7 @@ class Claimer:
         order in which to try them; the claim row is for the first.
         """
         claim = ClaimId(str(uuid.uuid4()))
-        written: Intent | None = None
+        written: IntendedClaim | None = None
         known: dict[HostId, Entry] = {}
         with self._database.write() as connection:
             for _ in range(TRIES):
@@ -134,8 +134,8 @@ class Claimer:
                 entry = known.get(best.host) or self._index.get(best.host)
                 if entry is None:
                     break
-                intent = Intent(host=best.host, fit=best.fit, amounts=amounts(best.fit, entry.state), shapes=best.shapes)
-                seen = self._write_intent(connection, attempt.wanted, claim, intent, written=written is not None)
+                intent = _intent(claim, attempt.wanted, best.host, best.fit, amounts(best.fit, entry.state), best.shapes)
+                seen = self._write_intent(connection, intent, written=written is not None)
                 written = intent
                 if best.host in known or (seen.revision == best.revision and not seen.others):
                     break
@@ -153,23 +153,9 @@ class Claimer:
             attempt.claim, attempt.intent = claim, written
         return candidates
 
-    def _write_intent(self, connection: sa.Connection, search: HostSearch, claim: ClaimId, intent: Intent, *, written: bool) -> Seen:
-        seconds = self._settings.claim_seconds
-        if written:
-            return claims.redirect(
-                connection, claim, host=intent.host, amounts=intent.amounts, fit=intent.fit, seconds=seconds, shapes=intent.shapes
-            )
-        return claims.intend(
-            connection,
-            claim_id=claim,
-            guest=search.guest,
-            host=intent.host,
-            amounts=intent.amounts,
-            fit=intent.fit,
-            seconds=seconds,
-            role=search.role,
-            shapes=intent.shapes,
-        )
+    def _write_intent(self, connection: sa.Connection, intent: IntendedClaim, *, written: bool) -> Seen:
+        write = claims.redirect if written else claims.intend
+        return write(connection, intent, seconds=self._settings.claim_seconds)
 
     def _claim_on(self, attempt: Attempt, candidate: Candidate) -> Claimed | HostRefusal | None:
         """The claim, or why the host refuses; None if it has changed since the decision, which is to be made again."""
@@ -253,16 +239,15 @@ class Claimer:
         """Write the claim row. Returns the allocation that the guest is to have: that of this claim, and unless it is `alone` in Placement,
         of the guest's other claims.
         """
-        search, claim = attempt.wanted, attempt.claim
-        intent = Intent(host=host, fit=wanted, amounts=booked, shapes=attempt.shapes)
+        claim = attempt.claim or ClaimId(str(uuid.uuid4()))
+        intent = _intent(claim, attempt.wanted, host, wanted, booked, attempt.shapes)
         first, attempt.intent = attempt.intent, None
         if alone and first == intent:
             return union([(host, booked)])
         with self._database.write() as connection:
-            made = claim or ClaimId(str(uuid.uuid4()))
-            self._write_intent(connection, search, made, intent, written=claim is not None)
-            shares = union([(host, booked)]) if alone else booked_by(connection, search.guest)
-        attempt.claim = made
+            self._write_intent(connection, intent, written=attempt.claim is not None)
+            shares = union([(host, booked)]) if alone else booked_by(connection, attempt.wanted.guest)
+        attempt.claim = claim
         return shares
 
     def _generation(self, attempt: Attempt) -> int | None:
@@ -334,6 +319,10 @@ class Claimer:
         except (Unavailable, Conflict) as error:
             _log.warning("claim %s is left to the healer: %s", attempt.claim, error)
         return None
+
+
+def _intent(claim: ClaimId, search: HostSearch, host: HostId, fit: Fit, booked: Amounts, shapes: int) -> IntendedClaim:
+    return IntendedClaim(id=claim, guest=search.guest, host=host, amounts=booked, fit=fit, role=search.role, shapes=shapes)
 
 
 def _refused(candidate: Candidate, code: ReasonCode, needed: int = 0) -> HostRefusal:
