@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import lru_cache, reduce
 from operator import or_
 from typing import Final
@@ -22,8 +22,10 @@ _PCPUS: Final = ReasonCode.DEDICATED_PCPUS
 _EMULATOR: Final = ReasonCode.EMULATOR_PCPU
 _SIBLINGS: Final = ReasonCode.THREAD_SIBLINGS
 _CORES: Final = ReasonCode.WHOLE_CORES
+_GUEST_CELL: Final = ReasonCode.GUEST_CELL
+_INSUFFICIENT: Final = Kind.INSUFFICIENT
 _WITH_EMULATOR: Final = " with the pCPU of the emulator threads"
-_PLACEMENT: Final = (ReasonCode.GUEST_CELL, ReasonCode.CELL_COMBINATION, ReasonCode.EMULATOR_PCPU, ReasonCode.TOO_FEW_CELLS)
+_PLACEMENT: Final = (_GUEST_CELL, ReasonCode.CELL_COMBINATION, ReasonCode.EMULATOR_PCPU, ReasonCode.TOO_FEW_CELLS)
 
 
 class _Cells(Struct, frozen=True):
@@ -53,19 +55,20 @@ def explain(demand: Demand, counts: Counts) -> tuple[Reason, ...]:
     then the search was wrong.
     """
     empty = _empty(demand, counts.frame)
-    kinds = [_cells(demand, need, counts, Kind.INSUFFICIENT, empty.cells) for need in demand.kinds]
-    reasons = list(empty.host)
-    for reason in _host_reasons(demand, counts, Kind.INSUFFICIENT, kinds):
-        if not any(known.code is reason.code and known.detail == reason.detail for known in reasons):
-            reasons.append(reason)
+    kinds = [_cells(demand, need, counts, _INSUFFICIENT, empty.cells) for need in demand.kinds]
+    reasons = _host_reasons(demand, counts, _INSUFFICIENT, kinds)
+    if empty.host:
+        always = {(reason.code, reason.detail) for reason in empty.host}
+        reasons = [*empty.host, *[reason for reason in reasons if (reason.code, reason.detail) not in always]]
     if not reasons:
         raise InvariantViolation(f"host {counts.state.name or '(unnamed)'} refuses a request and has no reason to")
     lacks_cells = any(reason.code in _PLACEMENT for reason in reasons)
     if len(reasons) > 1:
         reasons.sort(key=_by_code)
     if lacks_cells:
-        for position, never in enumerate(empty.cells):
-            reasons += _cell_reasons(kinds, position) if never is None else never
+        lacks = kinds[0].lacks if len(kinds) == 1 else [_cell_reasons(kinds, position) for position in range(len(empty.cells))]
+        for never, found in zip(empty.cells, lacks, strict=True):
+            reasons += found if never is None else never
     return tuple(reasons)
 
 
@@ -85,62 +88,63 @@ def _by_code(reason: Reason) -> tuple[int, str]:
     return _ORDER[reason.code], reason.detail
 
 
-def _host_reasons(demand: Demand, counts: Counts, kind: Kind, kinds: Sequence[_Cells]) -> Iterator[Reason]:
+def _host_reasons(demand: Demand, counts: Counts, kind: Kind, kinds: Sequence[_Cells]) -> list[Reason]:
     """What the host as a whole lacks: traits and pools first, cells last. Empty exactly if it has a placement."""
     frame, request = counts.frame, demand.request
+    found: list[Reason] = []
     if demand.traits:
-        for trait in sorted(request.traits_required - frame.traits):
-            yield Reason(code=ReasonCode.MISSING_TRAIT, kind=Kind.INFEASIBLE, detail=trait)
-        for trait in sorted(request.traits_forbidden & frame.traits):
-            yield Reason(code=ReasonCode.FORBIDDEN_TRAIT, kind=Kind.INFEASIBLE, detail=trait)
+        missing, forbidden = sorted(request.traits_required - frame.traits), sorted(request.traits_forbidden & frame.traits)
+        found += [Reason(code=ReasonCode.MISSING_TRAIT, kind=Kind.INFEASIBLE, detail=trait) for trait in missing]
+        found += [Reason(code=ReasonCode.FORBIDDEN_TRAIT, kind=Kind.INFEASIBLE, detail=trait) for trait in forbidden]
     if counts.disk_room is not None and demand.disk_gib > counts.disk_room:
-        yield Reason(code=ReasonCode.DISK, kind=kind, needed=demand.disk_gib, available=counts.disk_room)
+        found.append(Reason(code=ReasonCode.DISK, kind=kind, needed=demand.disk_gib, available=counts.disk_room))
     if demand.floating and not frame.n_shared:
-        yield Reason(code=ReasonCode.NO_SHARED_POOL, kind=kind, needed=demand.floating)
+        found.append(Reason(code=ReasonCode.NO_SHARED_POOL, kind=kind, needed=demand.floating))
     elif demand.floating and demand.floating > counts.vcpu_room:
-        yield Reason(code=ReasonCode.SHARED_CAPACITY, kind=kind, needed=demand.floating, available=counts.vcpu_room)
+        found.append(Reason(code=ReasonCode.SHARED_CAPACITY, kind=kind, needed=demand.floating, available=counts.vcpu_room))
     room = counts.strict_room_mib if demand.cells else counts.floating_room_mib
     if (demand.only_small_pages or not demand.cells) and request.memory_mib > room:
-        yield Reason(code=ReasonCode.MEMORY, kind=kind, needed=request.memory_mib, available=room)
+        found.append(Reason(code=ReasonCode.MEMORY, kind=kind, needed=request.memory_mib, available=room))
     lacking = overhead_lack(demand, counts) if demand.asks_pool else None
     if lacking is not None:
         code, needed, available = lacking
         # No release brings an offline pool back, but switching its pCPUs on does.
         passing = Kind.INSUFFICIENT if code is ReasonCode.OVERHEAD_POOL_OFFLINE else kind
-        yield Reason(code=code, kind=passing, needed=needed, available=available)
+        found.append(Reason(code=code, kind=passing, needed=needed, available=available))
     if demand.pins and not frame.dedicated:
-        yield Reason(code=ReasonCode.NO_DEDICATED_POOL, kind=kind, needed=demand.pins)
+        found.append(Reason(code=ReasonCode.NO_DEDICATED_POOL, kind=kind, needed=demand.pins))
     elif demand.cells and (frame.n_shared or not demand.floating):
-        yield from _placement_reasons(demand, counts, kind, [one.allowed for one in kinds])
+        _placement_reasons(demand, counts, kind, [one.allowed for one in kinds], found)
+    return found
 
 
-def _placement_reasons(demand: Demand, counts: Counts, kind: Kind, allowed: list[int]) -> Iterator[Reason]:
-    """Why the guest cells get no host cells: one by itself, all together, with the emulator's pCPU, or by the host's small memory."""
+def _placement_reasons(demand: Demand, counts: Counts, kind: Kind, allowed: list[int], found: list[Reason]) -> None:
+    """Append why the guest cells get no host cells: one alone, all together, with the emulator's pCPU, or by the host's small memory."""
     if len(demand.cells) > len(counts.cells):
-        yield Reason(code=ReasonCode.TOO_FEW_CELLS, kind=kind, needed=len(demand.cells), available=len(counts.cells))
+        found.append(Reason(code=ReasonCode.TOO_FEW_CELLS, kind=kind, needed=len(demand.cells), available=len(counts.cells)))
         return
-    for position, mask in enumerate(allowed):
-        if not mask:
-            first = next(cell.guest_cell for cell in demand.cells if cell.kind == position)
-            yield Reason(code=ReasonCode.GUEST_CELL, kind=kind, detail=str(first))
     if not all(allowed):
+        for position, mask in enumerate(allowed):
+            if not mask:
+                first = [cell.kind for cell in demand.cells].index(position)
+                found.append(Reason(_GUEST_CELL, kind, None, 0, 0, str(demand.cells[first].guest_cell)))
         return
     if demand.one_kind:  # any of the host cells serves any of the guest cells
         together = min(len(demand.cells), allowed[0].bit_count())
     else:
         together = most([allowed[cell.kind] for cell in demand.cells])
     if together < len(demand.cells):
-        yield Reason(code=ReasonCode.CELL_COMBINATION, kind=kind, needed=len(demand.cells), available=together)
+        found.append(Reason(code=ReasonCode.CELL_COMBINATION, kind=kind, needed=len(demand.cells), available=together))
         return
     if demand.only_small_pages:
         if demand.own_pcpus and not any(_carried(demand, counts, allowed, carrier) for carrier in carriers(demand)):
-            yield _no_carrier(demand, counts, kind)
+            found.append(_no_carrier(demand, counts, kind))
         return
     lightest = [small for carrier in carriers(demand) if (small := least_small_mib(demand, counts, carrier)) is not None]
     if not lightest:
-        yield _no_carrier(demand, counts, kind)
+        found.append(_no_carrier(demand, counts, kind))
     elif (small := min(lightest)) > counts.strict_room_mib and small:
-        yield Reason(code=ReasonCode.MEMORY, kind=kind, needed=small, available=counts.strict_room_mib)
+        found.append(Reason(code=ReasonCode.MEMORY, kind=kind, needed=small, available=counts.strict_room_mib))
 
 
 def _carried(demand: Demand, counts: Counts, allowed: list[int], carrier: int) -> bool:
@@ -189,6 +193,7 @@ def _cells(demand: Demand, need: CellNeed, counts: Counts, kind: Kind, never: Se
     """What the host cells lack, each in the order of the codes. Those that `never` has reasons for are left out."""
     pins, floats, extra = need.pins, need.floats, demand.own_pcpus
     isolated, required = demand.isolated_threads, demand.required_threads
+    lacking = _CORES if isolated else _PCPUS
     allowed = 0
     lacks: list[tuple[Reason, ...]] = []
     for cell, known in zip(counts.cells, never, strict=True):
@@ -201,7 +206,7 @@ def _cells(demand: Demand, need: CellNeed, counts: Counts, kind: Kind, never: Se
         if required and pins > cell.shape.n_paired:
             found = (Reason(_SIBLINGS, kind, frame.id, pins, cell.shape.n_paired),)
         elif pins > free:
-            found = (Reason(_CORES if isolated else _PCPUS, kind, frame.id, pins, free),)
+            found = (Reason(lacking, kind, frame.id, pins, free),)
         elif extra and pins + extra > free:
             found = (Reason(_EMULATOR, kind, frame.id, pins + extra, free),)
         if floats:
