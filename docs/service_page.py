@@ -166,6 +166,19 @@ def _metric_table(metrics: Mapping[str, tuple[str, tuple[str, ...]]]) -> str:
     return table(("metric", "meaning", "labels"), rows)
 
 
+_OVERBOOKED = """## When Placement promises too much
+
+If two API processes allocate on one host at the same moment, Placement (16.0, on PostgreSQL) may book one request more than the host has.
+It sees that the provider has changed, tries again inside the same transaction, and counts what its own first try wrote as used before.
+The log of the API then has a line such as *Over capacity for PCPU on resource provider ID but allocation of 6 reduces existing overage
+from 18 to 18*, with one number twice, and for a moment the provider's usage is above its inventory. No guest comes of it: the ledger fits
+each guest on the locked host before the claim is held ([Why no pCPU is given twice](../explanation/claims.md)). The guest that has no
+room goes to the next host, and its allocation with it. If no host takes it, the create is refused for the ledger's reason (*cell 1 has 2
+free dedicated pCPUs, 6 needed*), and its allocation is removed. What others allocate on a provider, to keep capacity back, the ledger
+does not know, so that may be overbooked: keep capacity back by the pools and by `reserved_host_memory_mb`.
+"""
+
+
 def placement() -> str:
     """Resource classes and traits."""
     intro = (
@@ -184,7 +197,7 @@ def placement() -> str:
         ("trait", "feature, by libvirt's name"), [(code(trait), ", ".join(map(code, names))) for trait, names in features.items()]
     )
     theirs = "Other traits, and aggregates, that operators set on a provider are respected, and never removed."
-    return f"{intro}{classes}\n## Traits\n\n{traits}\n{processor}\n\n{of_processor}\n{theirs}\n"
+    return f"{intro}{classes}\n{_OVERBOOKED}\n## Traits\n\n{traits}\n{processor}\n\n{of_processor}\n{theirs}\n"
 
 
 def _api_routes() -> Iterator[APIRoute]:
