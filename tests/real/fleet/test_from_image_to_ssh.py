@@ -1,7 +1,7 @@
 """The tutorial "from image to ssh", typed as it stands there, in a network namespace: a Debian image, a bridge, a server, a login over ssh.
 
-Its first block, which sets up the clone, is left out. Where this machine's KVM boots no ordinary kernel, set `$PINFOLD_TEST_EMULATED`: the
-lab is then made as the page says for such a machine, with `--tcg`.
+Its first block, which sets up the clone, is left out, and the network has a name server, which the page speaks of. Where this machine's KVM
+boots no ordinary kernel, set `$PINFOLD_TEST_EMULATED`: the lab is then made as the page says for such a machine, with `--tcg`.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 from tests.real.patience import until
+from tests.rig.name_server import name_server
 from tests.rig.network_namespace import network_namespace
 
 pytestmark = [pytest.mark.slow, pytest.mark.real_clients, pytest.mark.real_libvirt, pytest.mark.timeout(5400)]
@@ -28,8 +29,11 @@ BOOT_SECONDS = 2400.0
 """An emulated guest takes minutes, on a busy machine many."""
 
 
-INSIDE = "sudo hostname 2>&1; test ! -e /etc/resolv.conf"
-"""Prints the name alone: sudo finds it in /etc/hosts. Ends well only if the image has no resolv.conf of the machine that built it."""
+GATEWAY = "192.0.2.1"
+NAME, ADDRESS = "door.example.org", "192.0.2.77"
+"""What the name server of the network knows."""
+INSIDE = f"sudo hostname 2>&1; getent ahostsv4 {NAME}"
+"""Prints the name of the server alone, since sudo finds it in /etc/hosts, and what the guest's resolver finds."""
 
 
 def blocks() -> list[str]:
@@ -83,19 +87,23 @@ def test_a_fresh_user_goes_from_an_image_to_ssh(lab_possible: None, tmp_path: Pa
     _, image, route, bridge, lab, up, server, console, login, printed, end, _, delete, leave = blocks()
     if os.environ.get("PINFOLD_TEST_EMULATED"):
         lab = lab.replace("pinfold lab up ssh", "pinfold lab up ssh --tcg")
+    gateway = f'gateway = "{GATEWAY}"\n'
+    assert gateway in lab
+    lab = lab.replace(gateway, f'{gateway}dns = ["{GATEWAY}"]\n')
     times = {"image": _timed(lambda: shell(image))}
     with network_namespace() as namespace, namespace.inside():
         try:
             assert shell(route) == "", "the namespace has no such network"
             times["lab"] = _timed(lambda: shell(bridge + lab))
             assert "192.0.2.0/24" in shell(route)
-            with running(f"{exports_of(lab)}exec {up}", tmp_path / "up.log"):
+            with running(f"{exports_of(lab)}exec {up}", tmp_path / "up.log"), name_server(GATEWAY, NAME, ADDRESS):
                 exports = exports_of(server)
                 times["server"] = _timed(lambda: shell(server))
                 times["boot"] = _timed(lambda: _await_login(exports + console))
                 assert shell(exports + login) == printed
                 times["cloud-init"] = _timed(lambda: _finished(exports + end))
-                assert shell(exports + login.replace("'hostname; cat /etc/motd'", f"'{INSIDE}'")) == "vm1\n"
+                hostname, found, *_ = shell(exports + login.replace("'hostname; cat /etc/motd'", f"'{INSIDE}'")).splitlines()
+                assert (hostname, found.split()[0]) == ("vm1", ADDRESS)
                 shell(exports + delete)
         finally:
             shell(exports_of(lab) + leave)
