@@ -40,6 +40,11 @@ LONG = frozenset(("real_libvirt", "real_placement", "real_postgresql", "real_cli
 """The marks of tests on real parts, whose files take long."""
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """One worker more than there are processors: tests on real parts wait for guests, polls and pauses of the client."""
+    return (os.cpu_count() or 1) + 1
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the files with tests on real parts first. Workers take files in this order, and at the end only quick ones are left to share."""
