@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from typing import Final
 
 IDLE_SECONDS: Final = 5.0
@@ -31,17 +32,17 @@ class Connection:
         self._used = 0.0
         self._turn = asyncio.Lock()
 
-    async def ask(self, method: str, path: str, body: str | None = None) -> bytes:
-        """The body of a successful answer. Raises `Refused`."""
+    async def ask(self, method: str, path: str, body: str | None = None, *, line: Callable[[bytes], None] | None = None) -> bytes:
+        """The body of a successful answer; of one in two lines the last, after the first was given to `line`. Raises `Refused`."""
         async with self._turn:
             try:
                 async with asyncio.timeout(_ANSWER_SECONDS):
-                    return await self._ask(method, path, body)
+                    return await self._ask(method, path, body, line)
             except (OSError, EOFError, TimeoutError, ValueError) as error:
                 self.close()
                 raise Refused(f"{type(error).__name__} {error}") from error
 
-    async def _ask(self, method: str, path: str, body: str | None) -> bytes:
+    async def _ask(self, method: str, path: str, body: str | None, line: Callable[[bytes], None] | None) -> bytes:
         if self._streams is not None and (time.monotonic() - self._used > IDLE_SECONDS or self._streams[0].at_eof()):
             self.close()
         if self._streams is None:
@@ -53,7 +54,10 @@ class Connection:
         head = await reader.readuntil(b"\r\n\r\n")
         first, *lines = head.decode("latin-1").split("\r\n")
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-        answer = await reader.readexactly(int(headers.get("content-length", "0")))
+        if headers.get("transfer-encoding") == "chunked":
+            answer = await _chunks(reader, line)
+        else:
+            answer = await reader.readexactly(int(headers.get("content-length", "0")))
         self._used = time.monotonic()
         if headers.get("connection") == "close":
             self.close()
@@ -66,3 +70,15 @@ class Connection:
         if self._streams is not None:
             self._streams[1].close()
             self._streams = None
+
+
+async def _chunks(reader: asyncio.StreamReader, line: Callable[[bytes], None] | None) -> bytes:
+    """The last line of a body in chunks; the API sends a chunk for each line."""
+    last = b""
+    while size := int(await reader.readuntil(b"\r\n"), 16):
+        last = await reader.readexactly(size)
+        if last.endswith(b"\n") and line is not None:
+            line(last)
+        await reader.readexactly(2)
+    await reader.readexactly(2)
+    return last

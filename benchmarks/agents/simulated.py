@@ -19,7 +19,7 @@ from pinfold.agent.events import Event, HostFacts
 from pinfold.agent.lease import SPEAKS
 from pinfold.agent.reconcile import Memory
 from pinfold.agent.report import host_report
-from pinfold.agent.responses import parse_orders, parse_welcome
+from pinfold.agent.responses import parse_orders, parse_renewal, parse_welcome
 from pinfold.agent.state import Rules, starting
 from pinfold.agent.step import due_at, step
 from pinfold.agent.wire import Hello
@@ -127,7 +127,7 @@ class SimulatedAgent:
                 return events.OrdersRead(parsed=parse_orders(body), polled=False, when=now())
             case actions.PollOrders():
                 query = orders_query(after=action.after, wait=action.wait, alive=action.alive)
-                body = await self._poll.ask("GET", f"/agent/v1/orders?{query}")
+                body = await self._poll.ask("GET", f"/agent/v1/orders?{query}", line=self._renewed)
                 return events.OrdersRead(parsed=parse_orders(body), polled=True, when=now())
             case actions.SendReport(report=report):
                 body = await self._other.ask("PUT", "/agent/v1/host", json_text(Hello(name=self._name, report=report)))
@@ -140,6 +140,9 @@ class SimulatedAgent:
                 return events.FindingsSent(report=findings, when=now())
             case _:
                 raise AssertionError(f"an agent without guests is not to {type(action).__name__}")
+
+    def _renewed(self, line: bytes) -> None:
+        self.feed(events.RenewedEarly(renewal=parse_renewal(line), when=now()))
 
     def _spread(self) -> None:
         """Once, after the first report of findings: let the next be due at any time, as in a fleet whose agents began on different days."""

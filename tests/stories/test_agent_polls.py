@@ -7,18 +7,23 @@ import time
 from typing import Any
 
 import httpx
+import pytest
 from tests.rig.in_process import Agent, Fleet
 from tests.rig.served_fleet import served_fleet
 
-from pinfold.agent.client import orders_query
-from pinfold.agent.wire import PROTOCOL
+from pinfold.agent.client import ServiceAway, ServiceClient, orders_query
+from pinfold.agent.responses import ParsedOrders
+from pinfold.agent.wire import PROTOCOL, Orders, Renewal
 from pinfold.api.agent.tokens import make_token
 from pinfold.core.identity import HostId
 
+EARLIER = f"&protocol={PROTOCOL}&alive=true"
+"""The end of a poll of an agent that does not ask for the renewal early."""
+
 
 def poll(agent: Agent, after: int, wait: float, *, alive: bool = True) -> dict[str, Any]:
-    """What a poll in the form of the real agent answers."""
-    answer = agent.ask("GET", f"/orders?{orders_query(after=after, wait=wait, alive=alive)}")
+    """What a poll of an agent answers that does not ask for the renewal early."""
+    answer = agent.ask("GET", f"/orders?after={after}&wait={wait}{EARLIER if alive else EARLIER.partition('&alive')[0]}")
     assert answer.status_code == 200, answer.text
     assert answer.headers["content-type"] == "application/json"
     found: dict[str, Any] = answer.json()
@@ -100,7 +105,7 @@ def test_a_poll_of_a_host_that_is_removed_meanwhile_ends(fleet: Fleet) -> None:
 def test_later_polls_of_a_connection_are_answered_in_front_of_the_application_until_the_token_changes(fleet: Fleet) -> None:
     c1 = fleet.host("c1")
     count, host = c1.orders()["count"], HostId(fleet.http.get("/v1/hosts/c1").json()["host"]["id"])
-    path = f"/agent/v1/orders?{orders_query(after=count, wait=2.0, alive=True)}"
+    path = f"/agent/v1/orders?after={count}&wait=2.0{EARLIER}"
     asked: list[str] = []
     with served_fleet(fleet, asked) as url, httpx.Client(base_url=url, headers={"Authorization": f"Bearer {c1.token}"}, timeout=60) as http:
         first = http.get(path)
@@ -114,3 +119,64 @@ def test_later_polls_of_a_connection_are_answered_in_front_of_the_application_un
         _, digest = make_token(host)
         fleet.services.fleet.hosts.renew_token(host, digest)
         assert (http.get(path).status_code, len(asked)) == (401, 3)
+
+
+def polled(fleet: Fleet, url: str, agent: Agent, after: int, wait: float) -> tuple[list[float], list[Renewal], ParsedOrders]:
+    """A poll by the client of the real agent: when the renewal was told and when the orders came, in seconds after it was sent."""
+    client, told, began = ServiceClient(url, agent.token), list[Renewal](), time.monotonic()
+    times: list[float] = []
+
+    def renewed(renewal: Renewal) -> None:
+        told.append(renewal)
+        times.append(time.monotonic() - began)
+
+    try:
+        parsed = client.orders(after=after, wait=wait, renewed=renewed)
+    finally:
+        client.close()
+    return [*times, time.monotonic() - began], told, parsed
+
+
+def test_an_agent_hears_early_that_its_poll_has_renewed_the_lease_and_then_waits_for_orders(fleet: Fleet) -> None:
+    c1 = fleet.host("c1")
+    fleet.flavor("tiny", vcpus=1)
+    digest, count = c1.ask("POST", "/heartbeat").json()["report"], c1.orders()["count"]
+    with served_fleet(fleet) as url:
+        (early, late), told, parsed = polled(fleet, url, c1, count, 6.0)
+        assert early < late - 1.0
+        assert told == [Renewal(report=digest, lease_seconds=fleet.services.lease_seconds)]
+        assert parsed == ParsedOrders(orders=Orders(count=count, protocol=PROTOCOL))
+        heard: list[Renewal] = []
+        client = ServiceClient(url, c1.token)
+        server: list[str] = []
+
+        def create(renewal: Renewal) -> None:
+            heard.append(renewal)
+            server.append(fleet.create("vm", "tiny", host="c1"))
+
+        found = client.orders(after=count, wait=50.0, renewed=create).orders
+        client.close()
+    assert len(heard) == 1
+    assert [order.guest for order in found.orders] == server
+    assert found.lease is None
+
+
+def test_a_lease_that_is_not_renewed_is_not_told_early(fleet: Fleet) -> None:
+    c1 = fleet.host("c1")
+    count = c1.orders()["count"]
+    assert c1.ask("DELETE", "/host").status_code == 204
+    with served_fleet(fleet) as url:
+        _, told, parsed = polled(fleet, url, c1, count, 3.0)
+    assert told == []
+    assert parsed.orders.lease is None
+
+
+def test_a_poll_whose_host_is_removed_after_the_renewal_was_told_fails(fleet: Fleet) -> None:
+    c1 = fleet.host("c1")
+    c1.ask("POST", "/heartbeat")
+    count = c1.orders()["count"]
+    with served_fleet(fleet) as url:
+        client = ServiceClient(url, c1.token)
+        with pytest.raises(ServiceAway, match=r"the service failed at GET /agent/v1/orders.*: Host .* could not be found"):
+            client.orders(after=count, wait=50.0, renewed=lambda _: fleet.http.delete("/v1/hosts/c1").raise_for_status() and None)
+        client.close()

@@ -2,7 +2,7 @@
 
 | action | answered by |
 |---|---|
-| `ReadOrders`, `PollOrders` | `OrdersRead` |
+| `ReadOrders`, `PollOrders` | `OrdersRead`; of a poll `RenewedEarly` before it |
 | `Look` | `Looked` |
 | `SendReport`, `SendHeartbeat` | `Welcomed` |
 | `Verify` | `Verified` |
@@ -53,7 +53,9 @@ class ReadOrders(Struct, frozen=True, kw_only=True):
 
 
 class PollOrders(Struct, frozen=True, kw_only=True):
-    """Wait until the count of the orders differs from `after`, at most `wait` seconds, then read them. `alive`: it is a sign of life."""
+    """Wait until the count of the orders differs from `after`, at most `wait` seconds, then read them. `alive`: it is a sign of life, and
+    `RenewedEarly` says, if possible, that it has renewed the lease while it still waits.
+    """
 
     after: int
     wait: float

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +18,8 @@ import httpx
 from websockets.exceptions import InvalidStatus, WebSocketException
 from websockets.sync.client import ClientConnection, connect
 
-from pinfold.agent.responses import MOST_BYTES, ParsedOrders, parse_config, parse_orders, parse_welcome, refusal_message
-from pinfold.agent.wire import PROTOCOL, Absence, GuestReport, Hello, Welcome
+from pinfold.agent.responses import MOST_BYTES, ParsedOrders, parse_config, parse_orders, parse_renewal, parse_welcome, refusal_message
+from pinfold.agent.wire import IN_LINES, PROTOCOL, Absence, GuestReport, Hello, Renewal, Welcome
 from pinfold.core.addresses import is_loopback
 from pinfold.core.config_drive import GuestConfig
 from pinfold.core.drift.written import FindingsReport
@@ -32,6 +32,8 @@ from pinfold.core.repair_question import RepairAnswer
 
 _WAIT_SLACK: Final = 10.0
 _CHUNK: Final = 1 << 20
+_MOST_LINE: Final = 4096
+"""The longest first line of an answer in lines."""
 _MOST_TOKEN_BYTES: Final = 1024
 _MOST_TYPED: Final = 1 << 16
 _QUIET: Final = logging.getLogger(f"{__name__}.websockets")
@@ -146,13 +148,22 @@ class ServiceClient:
         """Tell the service that the agent ends in good order."""
         self._send("DELETE", "/agent/v1/host", timeout=timeout)
 
-    def orders(self, *, after: int, wait: float, alive: bool = False) -> ParsedOrders:
-        """All orders, as soon as their count differs from `after`, or after `wait` seconds. With `alive`, the request is a sign of life,
-        and the count alone is answered if it has not changed. Raises `InvalidRequest` for a service of an earlier pinfold.
+    def orders(self, *, after: int, wait: float, renewed: Callable[[Renewal], None] | None = None) -> ParsedOrders:
+        """All orders, as soon as their count differs from `after`, or after `wait` seconds. With `renewed`, the request is a sign of life,
+        and the count alone is answered if it has not changed; `renewed` is called if the service tells sooner that the lease is renewed.
+
+        Raises `InvalidRequest` for a service of an earlier pinfold.
         """
-        path = f"/agent/v1/orders?{orders_query(after=after, wait=wait, alive=alive)}"
+        path = f"/agent/v1/orders?{orders_query(after=after, wait=wait, alive=renewed is not None)}"
         call = "GET /agent/v1/orders"
-        body = self._send("GET", path, timeout=self._timeout + wait + _WAIT_SLACK)
+
+        def line(text: bytes) -> None:
+            if renewed is not None:
+                with _understood(call):
+                    told = parse_renewal(text)
+                renewed(told)
+
+        body = self._send("GET", path, timeout=self._timeout + wait + _WAIT_SLACK, line=line)
         with _understood(call):
             parsed = parse_orders(body)
         if parsed.orders.protocol < PROTOCOL:
@@ -193,8 +204,15 @@ class ServiceClient:
             return parse_welcome(body)
 
     def _send(
-        self, method: str, path: str, message: object = None, *, query: dict[str, str] | None = None, timeout: float | None = None
+        self,
+        method: str,
+        path: str,
+        message: object = None,
+        *,
+        timeout: float | None = None,
+        line: Callable[[bytes], None] | None = None,
     ) -> bytes:
+        """The body of a successful answer; of one in two lines the last, after the first was given to `line` as it arrived."""
         call = f"{method} {path}"
         with (
             self._translated(),
@@ -203,13 +221,15 @@ class ServiceClient:
                 path,
                 content=None if message is None else json_text(message),
                 headers={} if message is None else {"Content-Type": "application/json"},
-                params=query,
                 timeout=self._timeout if timeout is None else timeout,
             ) as answer,
         ):
-            body = _read(answer, call)
+            in_lines = line is not None and answer.headers.get("Content-Type") == IN_LINES
+            body = _last_line(answer, call, line) if line is not None and in_lines else _read(answer, call)
         if not answer.is_success:
             raise _refusal(call, answer.status_code, body)
+        if in_lines and (why := refusal_message(body)):
+            raise ServiceAway(f"the service failed at {call}: {why}")
         return body
 
     def _translated(self) -> _Translated:
@@ -220,9 +240,9 @@ def orders_query(*, after: int, wait: float, alive: bool) -> str:
     """The query of a request for orders.
 
     >>> orders_query(after=7, wait=10.0, alive=True)
-    'after=7&wait=10.0&protocol=4&alive=true'
+    'after=7&wait=10.0&protocol=4&alive=true&early=true'
     """
-    return f"after={after}&wait={round(wait, 3)}&protocol={PROTOCOL}{'&alive=true' if alive else ''}"
+    return f"after={after}&wait={round(wait, 3)}&protocol={PROTOCOL}{'&alive=true&early=true' if alive else ''}"
 
 
 def _refuse_plain(url: str, what: str, *, allowed: bool) -> None:
@@ -291,6 +311,21 @@ def _read(answer: httpx.Response, call: str) -> bytes:
         body += chunk
         if len(body) > MOST_BYTES:
             raise ServiceAway(f"the service's answer to {call} is longer than {MOST_BYTES} bytes")
+    return bytes(body)
+
+
+def _last_line(answer: httpx.Response, call: str, line: Callable[[bytes], None]) -> bytes:
+    """The last of two lines. The first is given to `line` as soon as it is here."""
+    _refuse_encoded(answer, call)
+    body, first = bytearray(), True
+    for chunk in answer.iter_raw():
+        body += chunk
+        if first and (end := body.find(b"\n")) >= 0:
+            line(bytes(body[:end]))
+            body, first = body[end + 1 :], False
+        most = _MOST_LINE if first else MOST_BYTES
+        if len(body) > most:
+            raise ServiceAway(f"the service's answer to {call} has a line that is longer than {most} bytes")
     return bytes(body)
 
 

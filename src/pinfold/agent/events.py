@@ -11,7 +11,7 @@ from pinfold.agent import actions
 from pinfold.agent.reconcile import Memory
 from pinfold.agent.responses import ParsedOrders
 from pinfold.agent.story import Stories
-from pinfold.agent.wire import GuestReport, InterfaceFailure, ThreadReport, Welcome
+from pinfold.agent.wire import GuestReport, InterfaceFailure, Renewal, ThreadReport, Welcome
 from pinfold.core.drift import Finding
 from pinfold.core.drift.written import FindingsReport
 from pinfold.core.identity import GuestId
@@ -64,6 +64,13 @@ class OrdersRead(Struct, frozen=True, kw_only=True):
     when: Moment
     parsed: ParsedOrders
     polled: bool
+
+
+class RenewedEarly(Struct, frozen=True, kw_only=True):
+    """The poll that is under way has renewed the lease, and goes on waiting."""
+
+    when: Moment
+    renewal: Renewal
 
 
 class Looked(Struct, frozen=True, kw_only=True):
@@ -218,5 +225,17 @@ Answer: TypeAlias = (
 """The answers that do not concern orders or the lease."""
 
 Event: TypeAlias = (
-    Tick | HostChanged | Stop | HungUp | OptionsRead | PoolsWritten | OrdersRead | Welcomed | Failed | AskedRepaired | RepairSent | Answer
+    Tick
+    | HostChanged
+    | Stop
+    | HungUp
+    | OptionsRead
+    | PoolsWritten
+    | OrdersRead
+    | RenewedEarly
+    | Welcomed
+    | Failed
+    | AskedRepaired
+    | RepairSent
+    | Answer
 )

@@ -20,8 +20,10 @@ _OVERDUE: Final = 0.4
 """After this share of the lease, a heartbeat is sent although the agent's turn has not come to it."""
 _POLL: Final = 1 / 3
 """A poll that is a sign of life waits for this share of the lease. Its answer proves a lease that began when it was sent."""
+_LONG_POLL: Final = 2 / 3
+"""It waits for this share if the service has told the renewal of the poll before it early, while that one still waited."""
 _POLL_LATE: Final = 0.75
-"""While polls prolong the lease, a heartbeat is sent after this share of it: the last two polls had no answer that proves it."""
+"""While polls prolong the lease, a heartbeat is sent after this share of it: no poll since then is known to have renewed it."""
 _LONGEST_POLL: Final = 25.0
 _NEVER: Final = float("-inf")
 
@@ -49,7 +51,7 @@ class Lease(Struct, frozen=True, kw_only=True):
     """What the service knows about the host, and until when the host counts as up. At most one message is under way.
 
     `reported` is the acknowledged report, None when that is not known; `digest` is the service's digest of it, as told in the answer at
-    `told`. `polls`: the last poll has prolonged the lease.
+    `told`. `polls`: the last poll has prolonged the lease. `early` is when the last poll was sent whose renewal was told while it waited.
     """
 
     reported: HostReport | None = None
@@ -59,6 +61,7 @@ class Lease(Struct, frozen=True, kw_only=True):
     sent: Message | None = None
     told: float = _NEVER
     polls: bool = False
+    early: float | None = None
 
     def silent(self, now: float) -> bool:
         """Whether the service has not heard from the agent for the length of a lease: the host counts as down, or may."""
@@ -80,9 +83,10 @@ class Lease(Struct, frozen=True, kw_only=True):
         """Whether a poll may be a sign of life: under the same conditions as a heartbeat beside the turn."""
         return self.reported is not None and not self.silent(now) and sight.fresh(self.seconds, now)
 
-    def poll_seconds(self, *, alive: bool) -> float:
-        """For how long a poll waits for news."""
-        return min(_LONGEST_POLL, self.seconds * _POLL) if alive else _LONGEST_POLL
+    def poll_seconds(self, before: float, *, alive: bool) -> float:
+        """For how long a poll waits for news; `before` is when the one before it was sent."""
+        share = _LONG_POLL if self.early == before else _POLL
+        return min(_LONGEST_POLL, self.seconds * share) if alive else _LONGEST_POLL
 
 
 def send(lease: Lease, message: Message) -> Lease:
@@ -110,17 +114,33 @@ def answered(lease: Lease, message: Message, welcome: Welcome, now: float) -> Le
         seconds=welcome.lease_seconds,
         told=now,
         polls=lease.polls,
+        early=lease.early,
     )
 
 
+def unproven(lease: Lease) -> Lease:
+    """The lease after a poll failed: it lasts as long as it is known to, and heartbeats prolong it from now on."""
+    return replace(lease, polls=False, early=None)
+
+
 def polled(lease: Lease, asked: float, renewal: Renewal | None) -> Lease:
-    """The lease after a poll that was a sign of life at `asked` was answered.
+    """The lease after a poll that was a sign of life at `asked` was answered. A renewal that was told early still counts."""
+    if renewal is None:
+        return replace(lease, polls=lease.early == asked)
+    return _renewed(lease, asked, renewal)
+
+
+def renewed_early(lease: Lease, asked: float, renewal: Renewal) -> Lease:
+    """The lease after the service has told that a poll that was a sign of life at `asked`, and that goes on waiting, has renewed it."""
+    return replace(_renewed(lease, asked, renewal), early=asked)
+
+
+def _renewed(lease: Lease, asked: float, renewal: Renewal) -> Lease:
+    """The lease, which runs from when the poll was sent.
 
     The service may have kept an older report when the poll renewed the lease, so its digest counts only for a poll that was sent after the
     last answer that named one.
     """
-    if renewal is None:
-        return replace(lease, polls=False)
     other = asked >= lease.told and renewal.report != lease.digest
     return replace(
         lease,

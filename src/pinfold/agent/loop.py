@@ -33,7 +33,7 @@ from pinfold.agent.state import Rules, starting
 from pinfold.agent.step import due_at, step
 from pinfold.agent.story import Stories
 from pinfold.agent.story_file import read_stories, stories_path, write_stories
-from pinfold.agent.wire import Hello
+from pinfold.agent.wire import Hello, Renewal
 from pinfold.core.errors import InvalidRequest, PinfoldError
 from pinfold.core.guest_questions import About, GuestAnswer, GuestQuestion
 from pinfold.core.history import KEPT_SECONDS, HistoryAnswer
@@ -197,7 +197,8 @@ class Agent:
             case actions.ReadOrders():
                 return events.OrdersRead(parsed=self._service.orders(after=-1, wait=0.0), polled=False, when=now())
             case actions.PollOrders(after=after, wait=wait, alive=alive):
-                return events.OrdersRead(parsed=self._service.orders(after=after, wait=wait, alive=alive), polled=True, when=now())
+                parsed = self._service.orders(after=after, wait=wait, renewed=self._renewed if alive else None)
+                return events.OrdersRead(parsed=parsed, polled=True, when=now())
             case actions.Look():
                 return events.Looked(seen=self._readings.look(), facts=self._facts(), when=now())
             case actions.SendReport(report=report):
@@ -225,6 +226,9 @@ class Agent:
                 raise AssertionError("these are performed at once")
             case _:
                 assert_never(action)
+
+    def _renewed(self, renewal: Renewal) -> None:
+        self._events.put(events.RenewedEarly(renewal=renewal, when=now()))
 
     def _verify(self, action: actions.Verify) -> events.Verified:
         verdict = self._readings.verify(action.guest, online=action.online)

@@ -107,6 +107,11 @@ def parse_orders(body: bytes) -> ParsedOrders:
     return ParsedOrders(orders=known, refused=(*refused, *refused_stones, *refused_questions))
 
 
+def parse_renewal(line: bytes) -> Renewal:
+    """Parse what a poll is told early. Raises `InvalidRequest`."""
+    return _decoded(line, _read_renewal)
+
+
 def parse_welcome(body: bytes) -> Welcome:
     """Parse the response to a report or a heartbeat. Raises `InvalidRequest`."""
     return _decoded(body, _read_welcome)
@@ -158,6 +163,7 @@ def _decoded(data: Data, reading: Callable[[Data], Value], *, most: int = MOST_B
 
 
 _read_envelope = json_reader(_Envelope)
+_read_renewal = json_reader(Renewal)
 _read_welcome = json_reader(Welcome)
 _read_config = json_reader(GuestConfig)
 _read_refusal = json_reader(_Refusal)

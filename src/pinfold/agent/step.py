@@ -19,13 +19,11 @@ from __future__ import annotations
 import logging
 from typing import Final
 
-from msgspec.structs import replace
-
 from pinfold.agent import actions, asked_repairs, audits, events, guest_questions, history, options, repairing, turn, work
 from pinfold.agent.actions import Action
 from pinfold.agent.draft import Draft
 from pinfold.agent.events import Event
-from pinfold.agent.lease import Message, Sight, answered, polled, send, unanswered
+from pinfold.agent.lease import Lease, Message, Sight, answered, polled, renewed_early, send, unanswered, unproven
 from pinfold.agent.reconcile import Task
 from pinfold.agent.responses import ParsedOrders
 from pinfold.agent.state import Phase, State
@@ -67,10 +65,8 @@ def _hear(draft: Draft, event: Event) -> None:
             options.have_read(draft, event)
         case events.PoolsWritten(pools=pools):
             options.have_kept(draft, pools)
-        case events.OrdersRead(parsed=parsed, polled=waited):
-            _take_orders(draft, parsed, waited=waited)
-        case events.Welcomed():
-            _welcomed(draft, event)
+        case events.OrdersRead() | events.RenewedEarly() | events.Welcomed():
+            _hear_service(draft, event)
         case events.Failed(action=actions.SendHistory(), why=why):
             history.failed(draft, why)
         case events.Failed(action=actions.AnswerQuestion(), why=why):
@@ -83,6 +79,17 @@ def _hear(draft: Draft, event: Event) -> None:
             _failed(draft, event)
         case _:
             _answered(draft, event)
+
+
+def _hear_service(draft: Draft, event: events.OrdersRead | events.RenewedEarly | events.Welcomed) -> None:
+    match event:
+        case events.OrdersRead(parsed=parsed, polled=waited):
+            _take_orders(draft, parsed, waited=waited)
+        case events.RenewedEarly(renewal=renewal):
+            if draft.state.polling and draft.state.alive:
+                _prolong(draft, renewed_early(draft.state.lease, draft.state.polled, renewal))
+        case events.Welcomed():
+            _welcomed(draft, event)
 
 
 def _answered(draft: Draft, event: events.Answer) -> None:
@@ -119,7 +126,7 @@ def _answered(draft: Draft, event: events.Answer) -> None:
 def _failed(draft: Draft, event: events.Failed) -> None:
     match event.action:
         case actions.PollOrders():
-            draft.change(polling=False, poll_again=draft.now + BACKOFF_SECONDS, lease=replace(draft.state.lease, polls=False))
+            draft.change(polling=False, poll_again=draft.now + BACKOFF_SECONDS, lease=unproven(draft.state.lease))
             draft.complain("orders", f"no orders: {event.why}")
         case actions.SendReport() | actions.SendHeartbeat():
             _unwelcome(draft, event.why)
@@ -161,7 +168,8 @@ def _take_orders(draft: Draft, parsed: ParsedOrders, *, waited: bool) -> None:
     if waited:
         hasty = draft.now - draft.state.polled < BACKOFF_SECONDS
         news = before is None or parsed.orders.count != before.count
-        _prolong(draft, parsed)
+        if draft.state.alive:
+            _prolong(draft, polled(draft.state.lease, draft.state.polled, parsed.orders.lease))
         draft.change(polling=False, poll_again=draft.now if news or not hasty else draft.now + BACKOFF_SECONDS)
         draft.complain("orders", "")
         if not news:
@@ -182,12 +190,10 @@ def _take_orders(draft: Draft, parsed: ParsedOrders, *, waited: bool) -> None:
         turn.look(draft, fresh=True)
 
 
-def _prolong(draft: Draft, parsed: ParsedOrders) -> None:
-    """Count an answered poll as a sign of life, if it was one."""
-    if draft.state.alive:
-        lease = polled(draft.state.lease, draft.state.polled, parsed.orders.lease)
-        lost = lease.reported is None and draft.state.lease.reported is not None
-        draft.change(lease=lease, stale=draft.state.stale or lost)
+def _prolong(draft: Draft, lease: Lease) -> None:
+    """Keep the lease as a poll has left it. If the service has another report of the host, the next turn sends it again."""
+    lost = lease.reported is None and draft.state.lease.reported is not None
+    draft.change(lease=lease, stale=draft.state.stale or lost)
 
 
 def _welcomed(draft: Draft, event: events.Welcomed) -> None:
@@ -240,8 +246,9 @@ def _go_on(draft: Draft) -> None:
         _announce(draft, reported=False)
     if state.orders is not None and not state.polling and draft.now >= state.poll_again:
         alive = state.lease.may_poll(state.sight, draft.now)
+        wait = state.lease.poll_seconds(state.polled, alive=alive)
         draft.change(polling=True, polled=draft.now, alive=alive)
-        draft.do(actions.PollOrders(after=state.orders.count, wait=state.lease.poll_seconds(alive=alive), alive=alive))
+        draft.do(actions.PollOrders(after=state.orders.count, wait=wait, alive=alive))
     if state.lease.overdue(draft.now) and state.sight.fresh(state.lease.seconds, draft.now):
         draft.change(lease=send(state.lease, Message(at=draft.now, report=None, in_turn=False)))
         draft.do(actions.SendHeartbeat())

@@ -40,6 +40,8 @@ In version 2 an order has the parts of its claim side by side. Version 3 lacks `
 
 A service understands agents of all versions. An agent needs a service of its own version.
 """
+IN_LINES: Final = "application/x-ndjson"
+"""The type of an answer in lines, of which each is JSON."""
 FAILURE_SENT: Final = 2_000
 """The most characters of a failure that an agent sends. A hypervisor's message may have any length, and its beginning matters most."""
 FAILURE_MOST: Final = 8_000
@@ -116,6 +118,9 @@ class GuestOrder(Struct, frozen=True, kw_only=True):
 class Renewal(Struct, frozen=True, kw_only=True):
     """A poll has renewed the lease of its host: the host counts as up for so many seconds from the moment when the poll arrived.
 
+    A poll that asks for it is told so early, while it waits: the answer then has the type `IN_LINES`, a `Renewal` is its first line, and
+    `Orders`, or an error, its last.
+
     `report` is the digest of the report that the service kept then, as in `Welcome`.
     """
 
@@ -127,7 +132,7 @@ class Orders(Struct, frozen=True, kw_only=True):
     """All orders by guest, at one count. `tombstones` are claims of which nothing must be there any more. `protocol` is the service's.
 
     `lease` answers a poll that was a sign of life and after whose whole wait nothing had changed: then there is the count and nothing else.
-    None says that the poll has renewed no lease, or that this is not known.
+    None says that the poll has renewed no lease, that this is not known, or that it was told early.
 
     `pools` are those that the host is to use, None for those of the agent's own files. `question` asks for samples, if anybody waits for
     them, and `guest_questions` for what single guests did. `repairs` are the guests whose threads somebody wants moved back now.

@@ -44,6 +44,8 @@ _KEPT_SECONDS: Final = 120.0
 _MOST_WAITS: Final = 4
 """How many polls of one agent wait at once. Beyond, the one that came first is answered: its connection is probably dead."""
 
+_NEVER: Final = (float("-inf"), "")
+
 
 class _Known(Struct):
     """What is known of a host. `begun` is when the last read of it began, `read` when the one began that `standing` is of."""
@@ -56,8 +58,12 @@ class _Known(Struct):
 
 
 class _Wait(Struct, eq=False):
+    """A poll that waits for another count of orders than `after`, and until a sign of life at or after `since` has renewed the lease."""
+
     after: int
     wake: Callable[[], None]
+    since: float
+    renewed: Callable[[], None]
 
 
 class _Sign(Struct):
@@ -127,15 +133,22 @@ class Presence:
         or if the digest is not known.
         """
         with self._lock:
-            at, digest = self._renewed.get(host, (float("-inf"), ""))
+            at, digest = self._renewed.get(host, _NEVER)
         return digest or None if at >= since else None
 
-    def watch(self, host: HostId, after: int, wake: Callable[[], None]) -> Callable[[], None]:
+    def watch(
+        self,
+        host: HostId,
+        after: int,
+        wake: Callable[[], None],
+        since: float = float("inf"),
+        renewed: Callable[[], None] = lambda: None,
+    ) -> Callable[[], None]:
         """Call `wake` from any thread, once or more, when the count of the host's orders may differ from `after`, or when nobody should
-        wait any longer. The returned function ends that.
+        wait any longer; and `renewed`, when a sign of life at or after `since` has renewed the lease. The returned function ends that.
         """
         self._begin()
-        waiting = _Wait(after, wake)
+        waiting = _Wait(after, wake, since, renewed)
         with self._news:
             waits = self._waits.setdefault(host, [])
             waits.append(waiting)
@@ -146,10 +159,13 @@ class Presence:
                 self._news.notify()
             standing = None if known is None else known.standing
             at_once = self._ended or (standing is not None and standing.orders != after)
+            proven = self._renewed.get(host, _NEVER)[0] >= since
         if early is not None:
             early.wake()
         if at_once:
             wake()
+        if proven:
+            renewed()
 
         def unwatch() -> None:
             with self._lock:
@@ -236,6 +252,9 @@ class Presence:
             with self._lock:
                 for host, digest in renewed.items():
                     self._renewed[host] = (signs[host].at, digest)
+                proven = [one for host in renewed for one in self._waits.get(host, ()) if one.since <= signs[host].at]
+            for waiting in proven:
+                waiting.renewed()
         with self._lock:
             for host, sign in signs.items():
                 settled = host in self._renewed and self._renewed[host][0] >= sign.at

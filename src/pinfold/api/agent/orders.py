@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
 from starlette.concurrency import run_in_threadpool
 
-from pinfold.agent.wire import PROTOCOL, GuestOrder, Orders, Renewal
+from pinfold.agent.wire import IN_LINES, PROTOCOL, GuestOrder, Orders, Renewal
 from pinfold.api.asgi import Scope, Send
 from pinfold.api.dependencies import ApiServices
-from pinfold.api.errors import send_error, status_of
+from pinfold.api.errors import error_body, send_error, status_of
 from pinfold.core.encoding import json_text
 from pinfold.core.errors import PinfoldError
 from pinfold.core.identity import HostId
@@ -29,12 +30,14 @@ from pinfold.store.records import written_claim
 
 LONGEST_WAIT: Final = 60.0
 _PATH: Final = "/agent/v1/orders"
-_POLL: Final = re.compile(rb"after=(-1|[0-9]{1,18})&wait=([0-9]{1,2}(?:\.[0-9]{1,20})?)&protocol=%d&alive=true" % PROTOCOL)
+_LINES: Final = ((b"content-type", IN_LINES.encode()), (b"cache-control", b"no-transform"), (b"x-accel-buffering", b"no"))
+"""Of an answer in lines. A proxy is to pass each on at once: nginx reads the last header, others at most compress, which they must not."""
+_POLL: Final = re.compile(rb"after=(-1|[0-9]{1,18})&wait=([0-9]{1,2}(?:\.[0-9]{1,20})?)&protocol=%d&alive=true(&early=true)?" % PROTOCOL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waited:
-    """The count of the host's orders after a wait, and the digest of its report if the wait has renewed its lease."""
+    """The count of the host's orders after a wait, and the digest of its report if the wait has renewed its lease and nobody was told."""
 
     count: int
     digest: str | None = None
@@ -52,47 +55,94 @@ async def answer_poll(services: ApiServices, host: HostId, scope: Scope, send: S
     asked = _POLL.fullmatch(scope["query_string"])
     assert asked is not None
     after, wait = int(asked[1]), min(float(asked[2]), LONGEST_WAIT)
+    told = False
+
+    async def tell(renewal: Renewal) -> None:
+        nonlocal told
+        told = True
+        await send({"type": "http.response.start", "status": 200, "headers": _LINES})
+        await send({"type": "http.response.body", "body": json_text(renewal).encode() + b"\n", "more_body": True})
+
     try:
-        waited = await wait_for_news(services, host, after=after, wait=wait, alive=True)
+        waited = await wait_for_news(services, host, after=after, wait=wait, alive=True, tell=tell if asked[3] else None)
         orders = unchanged(services, waited) if waited.count == after else await run_in_threadpool(read_orders, services, host)
     except PinfoldError as error:
-        await send_error(scope, send, status_of(error), str(error))
+        if told:
+            await send({"type": "http.response.body", "body": error_body(_PATH, status_of(error), str(error))})
+        else:
+            await send_error(scope, send, status_of(error), str(error))
         return
     body = json_text(orders).encode()
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    if not told:
+        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 
 
-async def wait_for_news(services: ApiServices, host: HostId, *, after: int, wait: float, alive: bool) -> Waited:
+async def wait_for_news(
+    services: ApiServices,
+    host: HostId,
+    *,
+    after: int,
+    wait: float,
+    alive: bool,
+    tell: Callable[[Renewal], Awaitable[None]] | None = None,
+) -> Waited:
     """Wait until the count of the host's orders differs from `after`, at most `wait` seconds. With `alive`, the request renews the lease of
-    the host, unless that has run out.
+    the host, unless that has run out; `tell` is awaited once if that is written while the request waits.
     """
     presence = services.fleet.presence
     since = presence.sign(host, services.lease_seconds) if alive else float("inf")
     standing = await _standing(presence, host)
     if standing.orders != after or wait <= 0 or services.ended.is_set():
         return Waited(count=standing.orders)
-    loop = asyncio.get_running_loop()
-    news = loop.create_future()
-
-    def settle() -> None:
-        if not news.done():
-            news.set_result(None)
-
-    def wake() -> None:
-        if not loop.is_closed():
-            loop.call_soon_threadsafe(settle)
-
-    unwatch = presence.watch(host, after, wake)
-    timer = loop.call_later(wait, settle)
+    signals = _Signals(asyncio.get_running_loop())
+    unwatch = presence.watch(host, after, signals.end, since if tell else float("inf"), signals.renew)
+    timer = signals.loop.call_later(wait, signals.ended)
     try:
-        await news
+        if tell is not None and await signals.renewed() and (digest := presence.renewed(host, since)):
+            await tell(Renewal(report=digest, lease_seconds=services.lease_seconds))
+            since = float("inf")
+        await signals.over
     finally:
         timer.cancel()
         unwatch()
     standing = await _standing(presence, host)
     return Waited(count=standing.orders, digest=presence.renewed(host, since))
+
+
+class _Signals:
+    """What a poll waits for: first that its lease is renewed, then the end of its wait. `end` and `renew` may be called from any thread."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.over: asyncio.Future[None] = loop.create_future()
+        self._first: asyncio.Future[bool] = loop.create_future()
+
+    async def renewed(self) -> bool:
+        """Whether the lease was renewed before the wait was over."""
+        return await self._first
+
+    def ended(self) -> None:
+        """End the wait."""
+        if not self.over.done():
+            self.over.set_result(None)
+        if not self._first.done():
+            self._first.set_result(False)
+
+    def end(self) -> None:
+        """Let the loop end the wait."""
+        if not self.loop.is_closed():
+            self.loop.call_soon_threadsafe(self.ended)
+
+    def renew(self) -> None:
+        """Let the loop say that the lease is renewed."""
+        if not self.loop.is_closed():
+            self.loop.call_soon_threadsafe(self._say)
+
+    def _say(self) -> None:
+        if not self._first.done():
+            self._first.set_result(True)
 
 
 async def _standing(presence: Presence, host: HostId) -> Standing:
