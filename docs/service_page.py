@@ -31,7 +31,7 @@ _TITLES = {
     "quotas": ("Quotas", "Compute, and below `/v1` with dedicated pCPUs. A project without a quota has no limits."),
     "usage": ("Usage", "Compute. What servers used, from the records of servers, which are kept for a while after a delete."),
     "aggregates": ("Aggregates", "Compute. Each is an aggregate in Placement too."),
-    "images": ("Images", "The image API, read-only over the configured directory."),
+    "images": ("Images", "The image API, over the configured directory and the variants of its images."),
     "networks": ("Networks", "The Network API, read-only over [the hosts' networks files](networks.md)."),
     "hosts": ("Hosts", "What Compute has no words for."),
     "placements": ("Placements and fits", "What Compute has no words for."),

@@ -29,6 +29,7 @@ from tests.stories.test_networks import LAN
 
 from pinfold.accounting.embedded import EmbeddedPlacement, load, unload
 from pinfold.api.app import ROUTERS
+from pinfold.api.image.bodies import PATCH_TYPE
 from pinfold.api.openapi import describe
 from pinfold.core.encoding import encode, plain
 from pinfold.core.guest_questions import Diagnostics, GuestAnswer
@@ -39,6 +40,7 @@ from pinfold.store import history
 
 __all__ = ["placement_file", "sqlite_file"]
 
+schemathesis.serializer.alias(PATCH_TYPE, "application/json")
 _EXAMPLES = [8, pytest.param(16, marks=pytest.mark.slow)]
 """How many requests of each operation. The first eight hold right and wrong ones; most of the time goes to making them up."""
 _CHECKS = [

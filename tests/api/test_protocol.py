@@ -13,11 +13,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from starlette.requests import HTTPConnection
 
 from pinfold.api.asgi import Receive, Scope, Send
 from pinfold.api.client_address import Proxies
 from pinfold.api.connections import Connections
-from pinfold.api.protocol import MAX_CHUNKS, MAX_HEAD, MAX_HEADERS, MAX_QUEUED
+from pinfold.api.protocol import MAX_CHUNKS, MAX_HEAD, MAX_HEADERS, MAX_QUEUED, MAX_UNREAD, room_of
 from pinfold.config.fleet import ApiSettings
 from pinfold.core.settings import ConnectionLimits, TimeLimits
 from pinfold.wiring.http_server import server_of
@@ -25,6 +26,7 @@ from pinfold.wiring.http_server import server_of
 SHORT = TimeLimits(head=0.5, body=0.5, idle=0.5, answer=0.5)
 LONG = 60.0
 BODY = 4.0  # a busy machine may keep the client waiting for a second or two
+ROOM = 3 * MAX_UNREAD
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
@@ -82,6 +84,8 @@ def _serve(times: TimeLimits) -> Iterator[Site]:
         body = b"big" * 10_000_000 if scope["path"] == "/big" else b""
         if scope["path"].startswith("/slow"):
             await asyncio.sleep(BODY + 1 if scope["path"] == "/slower" else 1.5)
+        if scope["path"] == "/roomy":
+            room_of(HTTPConnection(scope)).raise_to(ROOM)
         if scope["path"] == "/unread":
             body = b"no"
         elif not body:
@@ -172,6 +176,34 @@ def test_the_bound_on_chunks_is_exact(site: Site) -> None:
     for count, status in ((MAX_CHUNKS - 1, b"200"), (MAX_CHUNKS, b"413")):  # the last one, of size 0, counts too
         heard, _ = site.ask(b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\nx\r\n" * count + b"0\r\n\r\n")
         assert heard.startswith(b"HTTP/1.1 " + status + b" "), heard
+
+
+def test_a_route_may_make_room_for_one_larger_body(site: Site) -> None:
+    chunk = b"10000\r\n" + b"x" * 65536 + b"\r\n"
+    for head, body in (
+        (b"Content-Length: %d" % ROOM, b"x" * ROOM),
+        (b"Transfer-Encoding: chunked", chunk * (ROOM // 65536) + b"0\r\n\r\n"),
+    ):
+        heard, _ = site.ask(b"PUT /roomy HTTP/1.1\r\n" + head + b"\r\n\r\n" + body)
+        assert heard.startswith(b"HTTP/1.1 200 ") and heard.endswith(b"%d" % ROOM)
+        with site.connect() as connection:
+            connection.sendall(b"PUT /roomy HTTP/1.1\r\nContent-Length: 1\r\n\r\nx")
+            assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
+            with suppress(OSError):  # the server ends the connection while the client sends
+                connection.sendall(b"PUT / HTTP/1.1\r\n" + head + b"\r\n\r\n" + body)
+            with suppress(ConnectionError):
+                assert not connection.recv(65536).startswith(b"HTTP/1.1 200 "), "the next request has the bound of every other"
+    _, hung_up = site.ask(b"PUT /roomy HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % (2 * ROOM), *(b"x" * 65536 for _ in range(ROOM // 32768)))
+    assert hung_up
+
+
+def test_a_body_with_room_has_its_time_for_each_mib(hasty_for_bodies: Site) -> None:
+    with hasty_for_bodies.connect() as connection:
+        connection.sendall(b"PUT /roomy HTTP/1.1\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % (4 << 20))
+        for _ in range(4):
+            time.sleep(BODY / 3)
+            connection.sendall(b"x" * (1 << 20))
+        assert _heard(connection).startswith(b"HTTP/1.1 200 ")
 
 
 def test_requests_that_are_sent_ahead_are_answered_in_order_up_to_the_bound(site: Site) -> None:

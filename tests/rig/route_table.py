@@ -181,6 +181,9 @@ POST /compute/v2.1/servers/{server_id}/os-interface
 DELETE /compute/v2.1/servers/{server_id}/os-interface/{port_id}
 DELETE PUT /compute/v2.1/servers/{server_id}/tags
 DELETE PUT /compute/v2.1/servers/{server_id}/tags/{tag}
+POST /image/v2/images
+DELETE PATCH /image/v2/images/{image_id}
+PUT /image/v2/images/{image_id}/file
 DELETE PATCH POST PUT /image/v2/{rest:path}
 DELETE /network/v2.0/quotas/{project_id}
 DELETE PATCH POST PUT /network/v2.0/{rest:path}

@@ -117,17 +117,17 @@ def test_images_are_paged_and_show_their_properties(fleet: Fleet) -> None:
     assert "os_version" in told(fleet, "GET", f"/images/{first['id']}/metadata/os_version", status=404)
 
 
-def test_images_are_changed_nowhere_but_in_their_folder(fleet: Fleet) -> None:
+def test_images_of_the_operator_are_changed_nowhere_but_in_their_folder(fleet: Fleet) -> None:
     (image,) = read(fleet, "/images")["images"]
     change, item = {"metadata": {"a": "b"}}, {"meta": {"a": "b"}}
-    for method, path, body in (
-        ("DELETE", "", None),
-        ("POST", "/metadata", change),
-        ("PUT", "/metadata", change),
-        ("PUT", "/metadata/a", item),
-        ("DELETE", "/metadata/a", None),
+    for method, path, body, status, words in (
+        ("DELETE", "", None, 403, "Image probe is the operator's"),
+        ("POST", "/metadata", change, 501, "openstack image set"),
+        ("PUT", "/metadata", change, 501, "openstack image set"),
+        ("PUT", "/metadata/a", item, 501, "openstack image set"),
+        ("DELETE", "/metadata/a", None, 501, "openstack image set"),
     ):
-        assert "Images are read-only here" in told(fleet, method, f"/images/{image['id']}{path}", body, status=501)
+        assert words in told(fleet, method, f"/images/{image['id']}{path}", body, status=status)
         assert told(fleet, method, f"/images/none{path}", body, status=404) == "Image none could not be found."
     assert "openstack image list" in told(fleet, "GET", "/images", status=404, minor=36)
     assert "openstack image list" in told(fleet, "GET", f"/images/{image['id']}/metadata", status=404, minor=39)

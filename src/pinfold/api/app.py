@@ -54,6 +54,7 @@ from pinfold.api.compute.servers import (
 from pinfold.api.console_sockets import ConsoleSockets
 from pinfold.api.cross_site import JsonPosts, LoopbackHosts
 from pinfold.api.dependencies import ApiServices, Wsgi
+from pinfold.api.image import changes as image_changes
 from pinfold.api.image import routes as images
 from pinfold.api.network import routes as networks
 from pinfold.api.openapi import HEALTH, describe
@@ -94,6 +95,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     os_hosts.router,
     image_proxy.router,
     network_proxy.router,
+    image_changes.router,
     images.router,
     networks.router,
     agents.router,

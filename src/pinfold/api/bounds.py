@@ -19,6 +19,7 @@ MAX_DEPTH: Final = 32
 _LARGE: Final = 1 << 14
 """Bodies of at least this many bytes are checked in a thread, so that other requests do not wait."""
 _TEXT: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
+_IMAGE_FILE: Final = re.compile(r"/image/v2/images/[^/]+/file")
 _STEPS: Final = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
 _OTHERS: Final = bytes(set(range(256)) - set(b"[{]}"))
 
@@ -45,7 +46,8 @@ class Bounds:
     """ASGI: reads a request's whole body, refuses one that is too large (413) or too deep (400), and passes the rest on.
 
     It refuses (400) NUL in the address, because PostgreSQL cannot store it, and other control characters in the address of a change.
-    `text_fault` checks the text of a body. Agents send names of threads and failures unchanged, and `core.encoding` cleans them.
+    `text_fault` checks the text of a body. The file of an image is passed on as it comes, to a route with bounds of its own.
+    Agents send names of threads and failures unchanged, and `core.encoding` cleans them.
     """
 
     def __init__(self, app: App) -> None:
@@ -64,6 +66,9 @@ class Bounds:
         if UNCLEAN.search(scope["path"]):
             await send_error(scope, send, 400, "The address holds a control character, which is not allowed.")
             return
+        if _is_streamed(scope):
+            await self._app(scope, receive, send)
+            return
         body = await _whole(receive)
         if body is None:
             return
@@ -75,6 +80,15 @@ class Bounds:
             await send_error(scope, send, 400, fault)
         else:
             await self._app(scope, _again(body, receive), send)
+
+
+def _is_streamed(scope: Scope) -> bool:
+    """Whether the body is the file of an image, which is no text and may be large.
+
+    >>> _is_streamed({"method": "PUT", "path": "/image/v2/images/1/file"}), _is_streamed({"method": "PUT", "path": "/image/v2/images/1"})
+    (True, False)
+    """
+    return scope["method"] == "PUT" and _IMAGE_FILE.fullmatch(scope["path"]) is not None
 
 
 async def _is_too_deep(body: bytes) -> bool:

@@ -20,6 +20,7 @@ import asyncio
 from typing import Any, Final
 
 import httptools
+from starlette.requests import HTTPConnection
 from uvicorn.config import Config
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
@@ -37,7 +38,14 @@ MAX_CHUNKS: Final = 4096
 """Every chunk costs time, however small; clients send chunks of kilobytes."""
 MAX_QUEUED: Final = 8
 MAX_UNREAD: Final = 1 << 21
-"""Bytes of a message's body with its framing, whoever reads it. The application accepts less: `bounds.MAX_BODY`."""
+"""Bytes of a message's body with its framing, whoever reads it, unless a route makes room. The application accepts less:
+`bounds.MAX_BODY`.
+"""
+_ROOM: Final = "body_room"
+_LEAST_CHUNK: Final = 1 << 12
+"""The least average size of the chunks of a body for which a route has made room."""
+_PACE: Final = 1 << 20
+"""Of such a body, the bytes that must come within the time for a body."""
 _READ: Final = 1 << 14
 _READ_OF_STRANGERS: Final = 1 << 12
 _REQUEST_LINE: Final = 256
@@ -48,6 +56,27 @@ _PHRASES: Final = {
     413: b"Content Too Large",
     431: b"Request Header Fields Too Large",
 }
+
+
+class BodyRoom:
+    """How large the body of one request may be, with its framing. The body is not read before a route asks for it; a route that reads a
+    larger one as it comes makes room first.
+    """
+
+    def __init__(self) -> None:
+        self.bytes, self.chunks, self.made = MAX_UNREAD, MAX_CHUNKS, False
+
+    def raise_to(self, size: int) -> None:
+        """Make room for a body of that size. Its time then counts for each MiB instead of the whole."""
+        self.chunks = MAX_CHUNKS + size // _LEAST_CHUNK
+        self.bytes = MAX_UNREAD + size + size // 64
+        self.made = True
+
+
+def room_of(request: HTTPConnection) -> BodyRoom:
+    """The room of a request's body; one without effect where another server than this one has read the request."""
+    found: BodyRoom = request.scope.get("state", {}).get(_ROOM) or BodyRoom()
+    return found
 
 
 class _BeyondBounds(Exception):
@@ -108,6 +137,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._times = times
         self._turns = turns
         self._head = self._headers = self._chunks = self._unfinished = self._message = 0
+        self._room, self._paced = BodyRoom(), 0
         self._in_body = self._lost = self._deaf = self._upgrades = False
         self._refusal = 400
         self._working: set[asyncio.Task[None]] = set()
@@ -197,7 +227,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self.parser.feed_data(data)
             if self._unfinished > MAX_HEAD + _REQUEST_LINE:
                 raise _BeyondBounds(431)
-            if self._in_body and self._message > MAX_UNREAD:
+            if self._in_body and self._message > self._room.bytes:
                 raise _BeyondBounds(413)
         except httptools.HttpParserUpgrade:
             if self._upgrades:
@@ -237,7 +267,8 @@ class BoundedProtocol(HttpToolsProtocol):
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        self.scope["state"] = {MEMBER: self._member, CONNECTIONS: self._connections}
+        self._room, self._paced = BodyRoom(), 0
+        self.scope["state"] = {MEMBER: self._member, CONNECTIONS: self._connections, _ROOM: self._room}
         self._connections.works(self._member)
         self._upgrades = not self._answering and is_console(self.url) and super()._should_upgrade()
         super().on_headers_complete()
@@ -252,11 +283,13 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_chunk_header(self) -> None:
         """A chunk begins. uvicorn itself does not use this callback."""
         self._chunks += 1
-        if self._chunks > MAX_CHUNKS:
+        if self._chunks > self._room.chunks:
             raise self._stop(413)
 
     def on_body(self, body: bytes) -> None:
         self._unfinished = 0
+        if self._room.made and self._message - self._paced >= _PACE:
+            self._paced, self._since = self._message, self.loop.time()
         super().on_body(body)
 
     def on_message_complete(self) -> None:

@@ -54,6 +54,12 @@ MAX_TEMPLATE: Final = 1024 * 1024
 MAX_FILE_BYTES: Final = 1024 * 1024
 """The most bytes of a configuration file, a flavors file or a similar file."""
 
+MAX_IMAGE_VARIANTS: Final = 100
+"""The most variants of images that one project has."""
+
+MAX_IMAGE_PROPERTIES: Final = 256
+"""The most properties of an image, in its property file or of a variant."""
+
 VcpuCount = Annotated[int, Meta(ge=1, le=MAX_CPU + 1)]
 """The number of vCPUs of a guest."""
 

@@ -28,6 +28,7 @@ from pinfold.service.guests.repairs import Repairs
 from pinfold.service.guests.reports import Reports
 from pinfold.service.healing import Healer
 from pinfold.service.hosts import Hosts
+from pinfold.service.image_variants import ImageVariants
 from pinfold.service.key_pairs import KeyPairs
 from pinfold.service.networks import Networks
 from pinfold.service.presence import Presence
@@ -54,6 +55,7 @@ class Fleet:
     flavors: Flavors
     aggregates: Aggregates
     key_pairs: KeyPairs
+    image_variants: ImageVariants
     networks: Networks
     interfaces: Interfaces
     quotas: Quotas
@@ -98,6 +100,7 @@ def assemble(database: Database, placement: Placement, settings: SchedulerSettin
         flavors=Flavors(database),
         aggregates=Aggregates(database, providers),
         key_pairs=KeyPairs(database),
+        image_variants=ImageVariants(database),
         networks=Networks(database),
         interfaces=interfaces,
         quotas=Quotas(database),

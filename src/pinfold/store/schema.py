@@ -336,6 +336,24 @@ finding_count = sa.Table(
     sa.Column("count", sa.BigInteger, nullable=False, comment="with those that the report leaves out"),
 )
 
+image_variant = sa.Table(
+    "image_variant",
+    metadata,
+    sa.Column("id", _ID, primary_key=True),
+    sa.Column("project", _NAME, nullable=False),
+    sa.Column("name", _NAME, nullable=False),
+    sa.Column("base", _NAME, nullable=False, comment="the name of the operator's image whose file it has; empty while it waits for one"),
+    sa.Column("public", sa.Boolean, nullable=False),
+    sa.Column("protected", sa.Boolean, nullable=False),
+    sa.Column("disk_format", sa.String(16), nullable=False),
+    sa.Column("min_disk_gib", sa.Integer, nullable=False),
+    sa.Column("min_ram_mib", sa.Integer, nullable=False),
+    sa.Column("properties", sa.Text, nullable=False),
+    sa.Column("created", _TIME, nullable=False),
+    sa.Column("updated", _TIME, nullable=False),
+    sa.Index("ix_image_variant_project", "project"),
+)
+
 service_key = sa.Table(
     "service_key",
     metadata,

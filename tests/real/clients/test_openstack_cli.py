@@ -259,7 +259,44 @@ def test_images(rig: Rig) -> None:
     assert [(row["Name"], row["Status"]) for row in listed] == [("probe", "active")]
     assert shown["size"] == 64
     ((code, _, err),) = rig.commands("image delete probe")
-    assert code != 0 and "read-only" in err
+    assert code != 0 and "Image probe is the operator's" in err
+
+
+def test_variants_of_images(rig: Rig, tmp_path: Path) -> None:
+    """Large enough to be sent in many pieces."""
+    large, saved, wrong = rig.fleet.images / "large.raw", tmp_path / "saved", tmp_path / "wrong"
+    large.write_bytes(bytes(range(256)) * 20_000)
+    wrong.write_bytes(large.read_bytes()[:-1] + b"x")
+    rig.succeed("image save --file " + str(saved) + " large")
+    made, *_, shown = rig.succeed(
+        f"image create --disk-format raw --file {saved} --property hw_cpu_policy=shared --property note=a tuned -f json",
+        "image set --property hw_cpu_policy=dedicated --min-ram 64 --protected --public tuned",
+        "image unset --property note tuned",
+        "image set --name renamed --private tuned",
+        "image show renamed -f json",
+    )
+    assert (made["status"], made["size"], made["visibility"]) == ("active", large.stat().st_size, "private")
+    assert (shown["id"], shown["min_ram"], shown["protected"], shown["owner"]) == (made["id"], 64, True, "pinfold")
+    assert shown["properties"]["hw_cpu_policy"] == "dedicated" and "note" not in shown["properties"]
+    listed, *_, server = rig.succeed(
+        "image list --private -f json",
+        "flavor create --vcpus 1 --ram 64 --disk 0 f.variant",
+        "server create --flavor f.variant --image renamed --no-network --wait v",
+        "server show v -f json",
+    )
+    assert ([row["Name"] for row in listed], server["status"]) == (["renamed"], "ACTIVE")
+    ((code, _, err),) = rig.commands("image delete renamed")
+    assert code != 0 and "is protected and cannot be deleted" in err
+    *_, left, server = rig.succeed(
+        "image set --unprotected renamed", "image delete renamed", "image list --private -f json", "server show v -f json"
+    )
+    assert (left, server["status"]) == ([], "ACTIVE") and made["id"] in server["image"]
+    ((code, _, err),) = rig.commands(f"image create --file {wrong} wrong")
+    assert (code, "Traceback" in err) == (1, False) and "only the bytes of such an image are accepted" in err
+    ((code, _, err),) = rig.commands("image create --public --file " + str(saved) + " --tag a tagged")
+    assert (code, "Traceback" in err) == (1, False) and "tags" in err
+    rig.succeed("server delete --wait v", "flavor delete f.variant")
+    large.unlink()
 
 
 def test_an_image_is_shown_with_every_property_of_its_file(rig: Rig) -> None:

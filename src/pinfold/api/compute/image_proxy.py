@@ -1,4 +1,4 @@
-"""Nova's earlier routes to images: those of the image API, in Nova's words. They are read-only."""
+"""Nova's earlier routes to images: those of the image API, in Nova's words. They show images, and delete variants."""
 
 from __future__ import annotations
 
@@ -6,23 +6,33 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal, NotRequired
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, Field
 from typing_extensions import TypedDict
 
+from pinfold.api.caller import caller_of
 from pinfold.api.compute.instants import instant, seconds_of
 from pinfold.api.compute.links import ROOT, Limit, after_marker, base, links, next_page, sized
 from pinfold.api.compute.proxies import until
 from pinfold.api.dependencies import ApiServices, Services
 from pinfold.api.errors import ApiError
-from pinfold.api.image.catalog import CatalogImage, find_image, read_catalog
+from pinfold.api.image.catalog import CatalogImage, ImageStatus
+from pinfold.api.image.changes import delete_variant
+from pinfold.api.image.variants import visible_image, visible_images
 from pinfold.api.response_schema import Link, closed
 from pinfold.core.errors import not_found
 
 router = APIRouter(prefix=ROOT, tags=["images"], responses={404: {}})
 
+ProxyStatus = Literal["ACTIVE", "SAVING", "UNKNOWN"]
 _ELSEWHERE: Final = "Images are at the image API, under /image/v2/images; `openstack image list` asks that one."
-_READ_ONLY: Final = "Images are read-only here: put files into the configured image directory."
+_METADATA_ELSEWHERE: Final = "The properties of images are changed at the image API; `openstack image set` and `unset` do so."
+_STATES: Final[dict[ImageStatus, tuple[ProxyStatus, int]]] = {
+    "active": ("ACTIVE", 100),
+    "queued": ("SAVING", 25),
+    "deactivated": ("UNKNOWN", 0),
+}
+"""By status of the image API, Nova's status and progress. Source: `nova.api.openstack.compute.views.images`."""
 _IMAGES: Final = [until(35, _ELSEWHERE)]
 _METADATA: Final = [until(38, _ELSEWHERE)]
 _PROPERTY: Final = "property-"
@@ -59,8 +69,8 @@ _Size = TypedDict("_Size", {"OS-EXT-IMG-SIZE:size": int})
 class ImageInFull(ImageInBrief, _Size):
     """An image in full: GiB, MiB, its properties, and the size of its file in bytes."""
 
-    status: Literal["ACTIVE"]
-    progress: Literal[100]
+    status: ProxyStatus
+    progress: int
     minDisk: int
     minRam: int
     created: str
@@ -145,38 +155,44 @@ def list_images_in_full(asked: Asked, request: Request, services: Services) -> I
 @router.get("/images/{image_id}", dependencies=_IMAGES)
 def show_image_in_full(image_id: str, request: Request, services: Services) -> ImageAnswer:
     """One image by its id; a name is no id."""
-    return {"image": _full(request, _get(services, image_id))}
+    return {"image": _full(request, visible_image(services, caller_of(request), image_id))}
 
 
 @router.get("/images/{image_id}/metadata", dependencies=_METADATA)
-def list_image_metadata(image_id: str, services: Services) -> ImageMetadata:
+def list_image_metadata(image_id: str, request: Request, services: Services) -> ImageMetadata:
     """The properties of an image."""
-    return {"metadata": dict(_get(services, image_id).properties)}
+    return {"metadata": dict(visible_image(services, caller_of(request), image_id).properties)}
 
 
 @router.get("/images/{image_id}/metadata/{key}", dependencies=_METADATA)
-def show_image_metadata_item(image_id: str, key: str, services: Services) -> ImageMetadataItem:
+def show_image_metadata_item(image_id: str, key: str, request: Request, services: Services) -> ImageMetadataItem:
     """One property of an image."""
-    found = dict(_get(services, image_id).properties)
+    found = dict(visible_image(services, caller_of(request), image_id).properties)
     if key not in found:
         raise not_found("Image property", key)
     return {"meta": {key: found[key]}}
 
 
-@router.delete("/images/{image_id}", dependencies=_IMAGES, include_in_schema=False)
+@router.delete("/images/{image_id}", status_code=204, response_class=Response, dependencies=_IMAGES)
+def delete_image(image_id: str, request: Request, services: Services) -> Response:
+    """Delete a variant."""
+    delete_variant(services, caller_of(request), image_id)
+    return Response(status_code=204)
+
+
 @router.api_route("/images/{image_id}/metadata", methods=["POST", "PUT"], dependencies=_METADATA, include_in_schema=False)
 @router.api_route("/images/{image_id}/metadata/{key}", methods=["DELETE", "PUT"], dependencies=_METADATA, include_in_schema=False)
-def keep_image(image_id: str, services: Services) -> None:
-    """Refuse to change an image that is there."""
-    _get(services, image_id)
-    raise ApiError(501, _READ_ONLY)
+def keep_metadata(image_id: str, request: Request, services: Services) -> None:
+    """Refuse to change the properties of an image that is there."""
+    visible_image(services, caller_of(request), image_id)
+    raise ApiError(501, _METADATA_ELSEWHERE)
 
 
 def _page(asked: ImagesQuery, request: Request, services: ApiServices, noun: str) -> tuple[Sequence[CatalogImage], list[Link]]:
     """One page of the wanted images, and the link to the next page."""
     due = {name.removeprefix(_PROPERTY): value for name, value in request.query_params.items() if name.startswith(_PROPERTY)}
     due |= {name: value for key, name in _PROPERTIES.items() if (value := getattr(asked, key)) is not None}
-    found = [image for image in read_catalog(services.images) if _matches(image, asked, due)]
+    found = [image for image in visible_images(services, caller_of(request)) if _matches(image, asked, due)]
     shown = sized(after_marker(found, [image.id for image in found], asked.marker), asked.limit)
     more = next_page(request, noun, shown, asked.limit, shown[-1].id if shown else None)
     return shown, more
@@ -185,7 +201,7 @@ def _page(asked: ImagesQuery, request: Request, services: ApiServices, noun: str
 def _matches(image: CatalogImage, asked: ImagesQuery, due: Mapping[str, str]) -> bool:
     pairs: tuple[tuple[Any, Any], ...] = (
         (asked.name, image.name),
-        (None if asked.status is None else asked.status.lower(), "active"),
+        (None if asked.status is None else asked.status.upper(), _STATES[image.status][0]),
         (asked.least_ram, image.min_ram_mib),
         (asked.least_disk, image.min_disk_gib),
     )
@@ -204,22 +220,16 @@ def _brief(request: Request, image: CatalogImage) -> ImageNamed:
 
 
 def _full(request: Request, image: CatalogImage) -> ImageInFull:
-    moment = instant(image.modified.timestamp())
+    updated, (status, progress) = image.modified, _STATES[image.status]
+    created = updated if image.ownership is None else image.ownership.created
     return {
         **_brief(request, image),
-        "status": "ACTIVE",
-        "progress": 100,
+        "status": status,
+        "progress": progress,
         "minDisk": image.min_disk_gib,
         "minRam": image.min_ram_mib,
-        "created": moment,
-        "updated": moment,
+        "created": instant(created.timestamp()),
+        "updated": instant(updated.timestamp()),
         "metadata": dict(image.properties),
         "OS-EXT-IMG-SIZE:size": image.size,
     }
-
-
-def _get(services: ApiServices, image_id: str) -> CatalogImage:
-    found = find_image(services.images, image_id)
-    if found is None:
-        raise not_found("Image", image_id)
-    return found

@@ -1,1 +1,1 @@
-"""The OpenStack image API v2, read-only, for one directory of images with property files."""
+"""The OpenStack image API v2, for one directory of images with property files, and for variants of these images."""

@@ -16,20 +16,24 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
+from pinfold.core.bounds import MAX_IMAGE_PROPERTIES
 from pinfold.core.errors import InvalidRequest, Unavailable
 from pinfold.core.request.model import Image
 
+ImageStatus = Literal["active", "queued", "deactivated"]
 _FORMATS: Final = {".raw": "raw", ".img": "raw", ".qcow2": "qcow2", ".rom": "raw", ".kernel": "aki"}
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._ @+-]{0,127}")
 _NAMESPACE: Final = uuid.UUID("8c2b1d06-6a2f-5f0a-9c55-6c8ad1b5ef1e")
 _MAX_PROPERTIES: Final = 65536
-_MAX_COUNT: Final = 256
 _MAX_IMAGES: Final = 10_000
+_MAX_TOLD: Final = 256
 _QCOW2_HEAD: Final = 32
 _PLAINLY: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 """Open a FIFO without waiting for its writer, and never follow a link."""
+MAX_PROPERTY: Final = 255
+"""The most characters of a property's value, and of the key of a variant's property."""
 FIXED_FIELDS: Final = frozenset(
     {
         "checksum",
@@ -63,11 +67,23 @@ _Marks = tuple[tuple[str, int, int, int], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Ownership:
+    """Whose a variant is, and whose file it has: `base` is the name of an operator's image, '' while the variant waits for its file."""
+
+    project: str
+    public: bool
+    protected: bool
+    base: str
+    created: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CatalogImage:
     """One image. Its id is derived from its name, so that every process gives the same id.
 
     `properties` are `(key, value)` pairs ordered by key; `min_disk_gib` and `min_ram_mib` are taken out of them. `virtual_size` is the size
-    of the disk that a guest sees, None if the file does not tell.
+    of the disk that a guest sees, None if the file does not tell. `ownership` is None for an image of the directory, which is the
+    operator's; a variant has another id, name and properties than the image whose file it has.
     """
 
     id: str
@@ -80,6 +96,19 @@ class CatalogImage:
     min_disk_gib: int = 0
     min_ram_mib: int = 0
     properties: tuple[tuple[str, str], ...] = ()
+    ownership: Ownership | None = None
+
+    @property
+    def file_of(self) -> str:
+        """The name of the operator's image whose file it has, '' for none. Agents find the file by it."""
+        return self.name if self.ownership is None else self.ownership.base
+
+    @property
+    def status(self) -> ImageStatus:
+        """The status in the image API's words."""
+        if self.ownership is None or self.path:
+            return "active"
+        return "deactivated" if self.ownership.base else "queued"
 
     @property
     def disk_format(self) -> str:
@@ -157,7 +186,7 @@ def _catalog(directory: Path, marks: _Marks) -> Catalog:
     return found
 
 
-@lru_cache(maxsize=_MAX_COUNT)
+@lru_cache(maxsize=_MAX_TOLD)
 def _tell(problem: str) -> None:
     """Log a problem once, even though the directory keeps changing while an image is copied into it."""
     _log.warning("not an image: %s", problem)
@@ -248,8 +277,8 @@ def _properties(path: Path) -> dict[str, str]:
             parsed = tomllib.loads(file.read(_MAX_PROPERTIES).decode("utf-8"))
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
             raise InvalidRequest(f"{path}: cannot be read as a property file ({error})", key=str(path)) from error
-    if len(parsed) > _MAX_COUNT:
-        raise InvalidRequest(f"{path}: {len(parsed)} properties, at most {_MAX_COUNT} are allowed", key=str(path))
+    if len(parsed) > MAX_IMAGE_PROPERTIES:
+        raise InvalidRequest(f"{path}: {len(parsed)} properties, at most {MAX_IMAGE_PROPERTIES} are allowed", key=str(path))
     if fixed := sorted(FIXED_FIELDS.intersection(parsed)):
         raise InvalidRequest(
             f"{path}: {fixed[0]} is a field that the service fills in, so a property cannot set it; remove it or rename it",
@@ -261,9 +290,11 @@ def _properties(path: Path) -> dict[str, str]:
 def _text(path: Path, key: str, value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, str | int) and len(text := str(value)) <= 255:
+    if isinstance(value, str | int) and len(text := str(value)) <= MAX_PROPERTY:
         return text
-    raise InvalidRequest(f"{path}: property {key!r} must be a text of at most 255 characters, a whole number or a boolean", key=key)
+    raise InvalidRequest(
+        f"{path}: property {key!r} must be a text of at most {MAX_PROPERTY} characters, a whole number or a boolean", key=key
+    )
 
 
 def _number(path: Path, given: dict[str, str], key: str) -> int:

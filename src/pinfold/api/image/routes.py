@@ -1,4 +1,4 @@
-"""The image API v2, as far as clients need it to name an image: versions, list, show, schema. It is read-only."""
+"""The image API v2, as far as it reads: versions, list, show, download, schema. `changes` makes and changes variants."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ import csv
 from typing import Annotated, Any, Final, Literal, NotRequired, cast
 
 from fastapi import APIRouter, Query, Request
-from fastapi.responses import FileResponse
+from fastapi.responses import FileResponse, Response
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, with_config
 from typing_extensions import TypedDict
 
+from pinfold.api.caller import caller_of
 from pinfold.api.compute.links import Limit, after_marker, sized
-from pinfold.api.dependencies import ApiServices, Services
+from pinfold.api.dependencies import Services
 from pinfold.api.errors import ApiError
-from pinfold.api.image.catalog import CatalogImage, find_image, read_catalog
+from pinfold.api.image.catalog import CatalogImage, ImageStatus
+from pinfold.api.image.variants import refuse_download, visible_image, visible_images
 from pinfold.api.response_schema import Link, closed
-from pinfold.core.errors import not_found
 from pinfold.core.plural import listed
 
 router = APIRouter(prefix="/image", tags=["images"])
@@ -47,13 +48,13 @@ class ImageShown(TypedDict):
 
     id: str
     name: str
-    status: Literal["active"]
-    visibility: Literal["public"]
+    status: ImageStatus
+    visibility: Literal["public", "private"]
     protected: bool
     os_hidden: bool
     disk_format: str
     container_format: str
-    size: int
+    size: int | None
     virtual_size: int | None
     checksum: str | None
     os_hash_algo: str | None
@@ -100,6 +101,7 @@ class ImageMembers(TypedDict):
 
 
 _SCHEMAS: Final[dict[str, Any]] = {"image": ImageShown, "images": ImageList, "member": ImageMember, "members": ImageMembers}
+_MOMENT: Final = "%Y-%m-%dT%H:%M:%SZ"
 _NAMES: Final = listed(tuple(_SCHEMAS))
 
 
@@ -122,6 +124,8 @@ class ImageQuery(BaseModel):
     status: str | None = None
     visibility: str | None = None
     disk_format: str | None = None
+    owner: str | None = None
+    protected: bool | None = None
     sort_key: list[Literal["name", "created_at", "updated_at", "size", "id", "status", "disk_format", "container_format"]] = Field(
         default_factory=list
     )
@@ -130,9 +134,11 @@ class ImageQuery(BaseModel):
 
 
 @router.get("/v2/images")
-def list_images(asked: Annotated[ImageQuery, Query()], services: Services) -> ImageList:
-    """The images by name; `name`, `id`, `limit` and `marker` narrow the listing, `in:A,B` names several."""
-    found = [image for image in read_catalog(services.images) if _matches(image, asked)]
+def list_images(asked: Annotated[ImageQuery, Query()], request: Request, services: Services) -> ImageList:
+    """The operator's images by name, then the variants by name. `name`, `id`, `status`, `visibility`, `owner` and others narrow the
+    listing; `in:A,B` names several.
+    """
+    found = [image for image in visible_images(services, caller_of(request)) if _matches(image, asked)]
     shown = sized(after_marker(found, [image.id for image in found], asked.marker), asked.limit)
     listing: ImageList = {"images": [view(image) for image in shown], "first": "/v2/images", "schema": "/v2/schemas/images"}
     if shown and shown[-1] is not found[-1]:
@@ -141,22 +147,27 @@ def list_images(asked: Annotated[ImageQuery, Query()], services: Services) -> Im
 
 
 @router.get("/v2/images/{image_id}")
-def show_image(image_id: str, services: Services) -> ImageShown:
+def show_image(image_id: str, request: Request, services: Services) -> ImageShown:
     """One image by its id; a name is no id."""
-    return view(_get(services, image_id))
+    return view(visible_image(services, caller_of(request), image_id))
 
 
-@router.get("/v2/images/{image_id}/file", response_class=FileResponse, responses={200: BYTES})
-def download_image(image_id: str, services: Services) -> FileResponse:
-    """The image's bytes."""
-    image = _get(services, image_id)
+@router.get(
+    "/v2/images/{image_id}/file", response_class=FileResponse, responses={200: BYTES, 204: {"description": "There is no file yet."}}
+)
+def download_image(image_id: str, request: Request, services: Services) -> Response:
+    """The image's bytes; 204 for a variant that waits for its file."""
+    image = visible_image(services, caller_of(request), image_id)
+    refuse_download(image)
+    if not image.path:
+        return Response(status_code=204)
     return FileResponse(image.path, media_type="application/octet-stream")
 
 
 @router.get("/v2/images/{image_id}/members")
-def list_members(image_id: str, services: Services) -> ImageMembers:
-    """Projects with which an image is shared: none, because every image is public."""
-    _get(services, image_id)
+def list_members(image_id: str, request: Request, services: Services) -> ImageMembers:
+    """Projects with which an image is shared: none, because an image is public or its project's."""
+    visible_image(services, caller_of(request), image_id)
     return {"members": [], "schema": "/v2/schemas/members"}
 
 
@@ -169,45 +180,52 @@ def show_schema(noun: str) -> dict[str, Any]:
 
 
 @router.api_route("/v2/{rest:path}", methods=["POST", "PUT", "PATCH", "DELETE"], include_in_schema=False)
-def change_nothing(rest: str, services: Services) -> None:
-    """Refuse changes: images are files of the configured directory, and change there. 404 for an image that is not there."""
+def change_nothing_else(rest: str, request: Request, services: Services) -> None:
+    """Refuse changes of what images have not here: tags, members, locations, stages, imports. 404 for an image that is not there."""
     kind, slash, below = rest.partition("/")
-    if kind == "images" and slash:
-        _get(services, below.partition("/")[0])
-    raise ApiError(501, "Images are read-only here: put files into the configured image directory.")
+    if kind != "images":
+        raise ApiError(501, _nothing_else(kind))
+    image_id, _, noun = below.partition("/")
+    if slash:
+        visible_image(services, caller_of(request), image_id)
+    raise ApiError(501, f"{noun.partition('/')[0][:64] or 'that'} is no part of an image here; an image has a file, a name and properties.")
 
 
 @router.get("/v2/{rest:path}", include_in_schema=False)
-def show_nothing_else(rest: str, services: Services) -> None:
+def show_nothing_else(rest: str, request: Request, services: Services) -> None:
     """Refuse what the image API of OpenStack has beside images: definitions of metadata, tasks, stores, imports. 404 for no id at all."""
     if rest == "images/":
-        _get(services, "")
-    raise ApiError(501, f"{rest.partition('/')[0][:64]} is not part of this image service; it shows images, their files and members.")
+        visible_image(services, caller_of(request), "")
+    raise ApiError(501, _nothing_else(rest.partition("/")[0]))
+
+
+def _nothing_else(noun: str) -> str:
+    return f"{noun[:64]} is not part of this image service; it shows images, their files and members."
 
 
 def view(image: CatalogImage) -> ImageShown:
     """An image in the image API v2, with its properties beside the fixed fields."""
-    moment = image.modified.strftime("%Y-%m-%dT%H:%M:%SZ")
+    updated, ownership = image.modified.strftime(_MOMENT), image.ownership
     fixed: ImageShown = {
         "id": image.id,
         "name": image.name,
-        "status": "active",
-        "visibility": "public",
-        "protected": True,
+        "status": image.status,
+        "visibility": "public" if ownership is None or ownership.public else "private",
+        "protected": ownership is None or ownership.protected,
         "os_hidden": False,
         "disk_format": image.disk_format,
         "container_format": "bare",
-        "size": image.size,
+        "size": image.size if image.path else None,
         "virtual_size": image.virtual_size,
         "checksum": None,
         "os_hash_algo": None,
         "os_hash_value": None,
-        "owner": None,
+        "owner": None if ownership is None else ownership.project,
         "min_disk": image.min_disk_gib,
         "min_ram": image.min_ram_mib,
         "tags": [],
-        "created_at": moment,
-        "updated_at": moment,
+        "created_at": updated if ownership is None else ownership.created.strftime(_MOMENT),
+        "updated_at": updated,
         "self": f"/v2/images/{image.id}",
         "file": f"/v2/images/{image.id}/file",
         "schema": "/v2/schemas/image",
@@ -217,12 +235,14 @@ def view(image: CatalogImage) -> ImageShown:
 
 def _matches(image: CatalogImage, asked: ImageQuery) -> bool:
     shown: dict[str, Any] = {**view(image)}
-    wanted = {key: getattr(asked, key) for key in ("name", "id", "disk_format", "status", "visibility")}
+    wanted = {key: getattr(asked, key) for key in ("name", "id", "disk_format", "status", "visibility", "owner")}
     wanted["visibility"] = None if asked.visibility == "all" else asked.visibility
-    return all(value is None or _one_of(shown[key], value) for key, value in wanted.items())
+    return asked.protected in (None, shown["protected"]) and all(
+        value is None or _one_of(shown[key], value) for key, value in wanted.items()
+    )
 
 
-def _one_of(found: str, asked: str) -> bool:
+def _one_of(found: str | None, asked: str) -> bool:
     """Whether a value equals the requested one, or is in a list of Glance's `in:` operator.
 
     >>> _one_of("b", "in:a,b"), _one_of("b", 'in:"a,b",c'), _one_of("in", "in")
@@ -231,10 +251,3 @@ def _one_of(found: str, asked: str) -> bool:
     if not asked.startswith("in:"):
         return found == asked
     return found in next(csv.reader([asked.removeprefix("in:")]), [])
-
-
-def _get(services: ApiServices, image_id: str) -> CatalogImage:
-    found = find_image(services.images, image_id)
-    if found is None:
-        raise not_found("Image", image_id or "without an id")
-    return found

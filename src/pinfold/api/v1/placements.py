@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from msgspec import Struct
 from pydantic import BaseModel, ConfigDict, Field
 
 from pinfold.agent.wire import ThreadReport
+from pinfold.api.caller import Caller, caller_of
 from pinfold.api.dependencies import ApiServices, Services
 from pinfold.api.errors import ApiError
-from pinfold.api.image.catalog import read_catalog
+from pinfold.api.image.variants import visible_images
 from pinfold.api.response_schema import written_as
 from pinfold.api.v1.hosts import find
 from pinfold.api.v1.thread_report import thread_report
@@ -80,17 +81,17 @@ PlacementView = Annotated[dict[str, Any], written_as(ServerPlacement)]
 
 
 @router.post("/fits", responses={404: {}})
-def preview(body: FitQuestion, services: Services) -> FitView:
+def preview(body: FitQuestion, request: Request, services: Services) -> FitView:
     """The hosts that would take the guest, best first, and why the others would not. Nothing is claimed."""
     flavor = _flavor(services, body.flavor)
-    request = compile_for_server(flavor, _image(services, body.image))
+    wanted = compile_for_server(flavor, _image(services, caller_of(request), body.image))
     only = frozenset({find(services, body.host).id}) if body.host else None
-    search = HostSearch(guest=GuestId(""), request=request, hosts=only, aggregates=aggregate_specs(flavor))
+    search = HostSearch(guest=GuestId(""), request=wanted, hosts=only, aggregates=aggregate_specs(flavor))
     answer = services.fleet.scheduler.preview(search)
     found = FitAnswer(
         candidates=tuple(host_fit(one.fit, one.name, one.revision) for one in answer.candidates),
         refusals=tuple(written_refusal(refusal(one.no_fit, one.name, one.revision)) for one in answer.refusals),
-        not_acted_upon=_without_effect(request),
+        not_acted_upon=_without_effect(wanted),
     )
     shown: FitView = plain(found)
     return shown
@@ -146,10 +147,13 @@ def _flavor(services: ApiServices, asked: str | InlineFlavor) -> Flavor:
     return found.flavor
 
 
-def _image(services: ApiServices, asked: str) -> Image | None:
+def _image(services: ApiServices, caller: Caller, asked: str) -> Image | None:
+    """The image of that name or id: the operator's, else a variant."""
     if not asked:
         return None
-    for image in read_catalog(services.images):
-        if asked in (image.name, image.id):
-            return image.as_image()
+    found = [image for image in visible_images(services, caller) if asked in (image.name, image.id)]
+    if len(found) > 1 and found[0].ownership is not None:
+        raise ApiError(400, f"{len(found)} images are named {asked}; name one by its id.")
+    if found:
+        return found[0].as_image()
     raise ApiError(400, f"Image {asked} could not be found.")

@@ -5,12 +5,14 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Final
 
+from pinfold.api.caller import Caller
 from pinfold.api.compute.servers.bodies import NewServer
 from pinfold.api.dependencies import ApiServices
 from pinfold.api.errors import ApiError
-from pinfold.api.image.catalog import CatalogImage, find_image
+from pinfold.api.image.catalog import CatalogImage
+from pinfold.api.image.variants import refuse_without_file, visible_image
 from pinfold.core.config_drive import GuestConfig
-from pinfold.core.errors import InvalidRequest
+from pinfold.core.errors import InvalidRequest, NotFound
 from pinfold.core.request.model import Flavor, GuestRequest
 
 _TEMPLATE: Final = "pinfold:template"
@@ -22,7 +24,7 @@ def named_template(flavor: Flavor, image: CatalogImage) -> str:
     return dict(image.properties).get(_TEMPLATE) or dict(flavor.extra_specs).get(_TEMPLATE, "")
 
 
-def image_of(services: ApiServices, asked: NewServer, flavor: Flavor) -> CatalogImage:
+def image_of(services: ApiServices, caller: Caller, asked: NewServer, flavor: Flavor) -> CatalogImage:
     """The image of a new server; an empty one if the flavor names a template.
 
     Raises `ApiError` 400 if there is no such image, `InvalidRequest` if the server would boot nothing, if the flavor is too small for the
@@ -33,7 +35,7 @@ def image_of(services: ApiServices, asked: NewServer, flavor: Flavor) -> Catalog
         if named_template(flavor, _NO_IMAGE):
             return _NO_IMAGE
         raise InvalidRequest("there is nothing to boot: imageRef, or a block device with the uuid of an image, is required", key="imageRef")
-    found = named_image(services, reference, flavor)
+    found = named_image(services, caller, reference, flavor)
     if named_template(flavor, found) and _TEMPLATE not in dict(found.properties):
         raise InvalidRequest(
             f"the flavor names a template, which brings what the server boots, so the image {found.name} would not be used; create the "
@@ -43,15 +45,17 @@ def image_of(services: ApiServices, asked: NewServer, flavor: Flavor) -> Catalog
     return found
 
 
-def named_image(services: ApiServices, reference: str, flavor: Flavor) -> CatalogImage:
+def named_image(services: ApiServices, caller: Caller, reference: str, flavor: Flavor) -> CatalogImage:
     """The image with that id, or with an address that ends with it.
 
-    Raises `ApiError` 400 if there is none, `InvalidRequest` if the flavor is too small for it.
+    Raises `ApiError` 400 if the caller sees none, or if it has no file; `InvalidRequest` if the flavor is too small for it.
     """
     image_id = reference.rstrip("/").rsplit("/", 1)[-1]
-    found = find_image(services.images, image_id)
-    if found is None:
-        raise ApiError(400, f"Image {image_id[:255]} could not be found.")
+    try:
+        found = visible_image(services, caller, image_id)
+    except NotFound:
+        raise ApiError(400, f"Image {image_id[:255]} could not be found.") from None
+    refuse_without_file(found)
     _check_size(flavor, found)
     return found
 

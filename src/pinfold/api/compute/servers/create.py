@@ -58,7 +58,7 @@ def _create(body: CreateServer, request: Request, services: ApiServices, version
     caller = caller_of(request)
     _need_admin_for_host(request, asked)
     row = _flavor(services, caller, str(asked.flavor))
-    image = image_of(services, asked, row.flavor)
+    image = image_of(services, caller, asked, row.flavor)
     count = _count(asked)
     ports = () if named_template(row.flavor, image) else wanted_ports(services.fleet.networks, asked.networks, count)
     compiled = compile_for_server(row.flavor, image.as_image(), disks=disks(row.flavor, image), nics=len(ports))
@@ -90,7 +90,7 @@ def _create(body: CreateServer, request: Request, services: ApiServices, version
             name=name,
             flavor=row.flavor,
             request=compiled,
-            image=image.name,
+            image=image.file_of,
             project=caller.project,
             owner=caller.user,
             description=asked.description or (asked.name if version < Microversion(2, 19) else ""),

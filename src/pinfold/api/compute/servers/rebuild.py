@@ -110,7 +110,7 @@ def _parsed(argument: object, version: Microversion) -> RebuildServer:
 
 def _change(services: ApiServices, caller: Caller, guest: GuestRecord, asked: RebuildServer) -> Rebuild:
     """What the guest becomes. Raises `ApiError` 400, `InvalidRequest`."""
-    image = named_image(services, asked.image, guest.flavor)
+    image = named_image(services, caller, asked.image, guest.flavor)
     if guest.request.wants.template or named_template(guest.flavor, image):
         raise InvalidRequest(
             "a template brings what a server boots, so there is no disk to make anew; delete the server, and create it anew"
@@ -130,7 +130,7 @@ def _change(services: ApiServices, caller: Caller, guest: GuestRecord, asked: Re
         changes |= dict((CONFIG_DRIVE,))
         config = _named(config, guest, details | {"hostname": changes.get("hostname") or details.get("hostname", "")}, asked)
     return Rebuild(
-        image=image.name,
+        image=image.file_of,
         request=after,
         name=asked.name,
         description=asked.description,
