@@ -128,7 +128,7 @@ def asked(tmp_path_factory: pytest.TempPathFactory, sqlite_file: Path, placement
         known |= {"network_id": port["network_id"], "port_id": port["id"], "subnet_id": port["fixed_ips"][0]["subnet_id"]}
         (event,) = fleet.ask("GET", f"/servers/{server}/os-instance-actions").json()["instanceActions"]
         known |= {"noun": "image", "project_id": "pinfold", "alias": "net-mtu", "label": "lan"}
-        known |= {"project": "pinfold", "request_id": event["request_id"], "tag": "t"}
+        known |= {"project": "pinfold", "user": "alice", "request_id": event["request_id"], "tag": "t"}
         yield Asked(fleet=fleet, known=known | {"flavor_id": "tiny", "name": "c1", "key": "a", "pattern": "c1"})
     unload()
 

@@ -86,6 +86,9 @@ GET /compute/v2.1/servers/{server_id}/diagnostics
 GET /compute/v2.1/servers/{server_id}/topology
 GET /identity/v3/projects
 GET /identity/v3/projects/{project}
+GET /identity/v3/users
+GET /identity/v3/users/{user}
+GET /identity/v3/{rest:path}
 GET /image/v2/images
 GET /image/v2/images/{image_id}
 GET /image/v2/images/{image_id}/file
@@ -186,6 +189,7 @@ DELETE PATCH /image/v2/images/{image_id}
 PUT /image/v2/images/{image_id}/file
 DELETE PATCH POST PUT /image/v2/{rest:path}
 DELETE /network/v2.0/quotas/{project_id}
+DELETE PATCH POST PUT /identity/v3/{rest:path}
 DELETE PATCH POST PUT /network/v2.0/{rest:path}
 DELETE PUT /network/v2.0/{kind}/{key}
 POST /placement/allocations

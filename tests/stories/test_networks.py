@@ -177,7 +177,9 @@ def test_changes_and_unknown_kinds_are_refused_in_a_sentence(fleet: Fleet) -> No
     for method, path in (("POST", "/networks"), ("POST", "/ports"), *there):
         answer = fleet.call(method, f"/network/v2.0{path}", {}, status=501)
         assert "Networks are read-only here" in answer.text
-    assert "floatingips are not part of this network service" in fleet.call("GET", "/network/v2.0/floatingips", status=501).text
+    for method in ("GET", "POST"):
+        assert "floatingips are not part of this network service" in fleet.call(method, "/network/v2.0/floatingips", {}, status=501).text
+    assert "pinfold has no security groups" in fleet.call("POST", "/network/v2.0/security-groups", {}, status=501).text
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])

@@ -92,6 +92,23 @@ def test_the_project_of_basic_accounts_is_shown_to_those_who_see_its_servers(clo
         cloud.ask(token, "GET", "/projects/red", status=404, root="/identity/v3")
 
 
+def test_accounts_are_users_for_those_who_see_everything(cloud: Cloud) -> None:
+    for token, seen in (("m-pinfold", []), ("r-red", []), ("a-red", ["alice", "bob"])):
+        listed = cloud.ask(token, "GET", "/users", status=200, root="/identity/v3")["users"]
+        named = cloud.ask(token, "GET", "/users?name=bob", status=200, root="/identity/v3")["users"]
+        assert [user["id"] for user in listed] == [user["name"] for user in listed] == seen, token
+        assert [user["name"] for user in named] == seen[1:]
+        cloud.ask(token, "GET", "/users/bob", status=200 if seen else 404, root="/identity/v3")
+        cloud.ask(token, "GET", "/users/carol", status=404, root="/identity/v3")
+
+
+def test_what_only_keystone_has_is_refused_in_a_sentence(cloud: Cloud) -> None:
+    for asked in ("GET /roles", "GET /domains/default", "POST /auth/tokens", "PATCH /users/bob", "DELETE /projects/pinfold"):
+        method, path = asked.split()
+        said = cloud.ask("a-red", method, path, {}, status=501, root="/identity/v3")["error"]["message"]
+        assert said.startswith(f"{path.split('/')[1]}: this is no Keystone. Its accounts are those of the accounts file")
+
+
 def test_a_listing_has_the_servers_of_the_callers_project(cloud: Cloud) -> None:
     cloud.create("m-red", "red"), cloud.create("m-blue", "blue")
     basic = cloud.fleet.create("basic", "tiny")

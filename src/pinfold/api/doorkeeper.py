@@ -47,6 +47,11 @@ class Doorkeeper:
         self._accounts = {account.name: account for account in accounts}
         self.stale = ""
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the current accounts, in order."""
+        return tuple(sorted(self._accounts))
+
     def holds(self, account: Account) -> bool:
         """Whether that account is unchanged since it was admitted."""
         return self._accounts.get(account.name) == account

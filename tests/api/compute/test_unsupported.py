@@ -80,7 +80,7 @@ def test_a_refusal_follows_the_microversions_of_nova() -> None:
 
     assert status("GET /os-snapshots", 35)[0] == 501
     assert status("GET /os-snapshots", 36)[0] == 404
-    assert "only at microversions 2.1 to 2.35" in status("GET /os-snapshots", 36)[1]
+    assert "exists only at Nova's microversions 2.1 to 2.35" in status("GET /os-snapshots", 36)[1]
     assert status("POST /servers/{server_id}/shares", 96)[0] == 404
     assert status("POST /os-cells", 1)[0] == 410
     assert status("The action addFixedIp", 43)[0] == 501

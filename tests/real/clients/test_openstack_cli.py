@@ -156,6 +156,14 @@ def test_the_project_of_all_accounts_is_found_by_its_name(rig: Rig) -> None:
     assert (code, "No Project found for red" in err) == (1, True)
 
 
+def test_an_account_is_found_by_its_name(rig: Rig) -> None:
+    users, servers, pairs = rig.succeed("user list -f json", "server list --user alice -f json", "keypair list --user alice -f json")
+    assert "alice" in {user["Name"] for user in users}
+    assert (servers, pairs) == ([], [])
+    ((code, _, err),) = rig.commands("role list")
+    assert (code, "this is no Keystone" in err) == (1, True)
+
+
 def test_a_refusal_reaches_the_user_with_its_reasons(rig: Rig) -> None:
     rig.succeed("flavor create --vcpus 9 --ram 64 --disk 0 --property hw:cpu_policy=dedicated f.wide")
     (code, _, err), (_, shown, _) = rig.commands(

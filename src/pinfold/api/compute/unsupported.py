@@ -150,7 +150,7 @@ class Unsupported(Struct, frozen=True, kw_only=True):
         if self.gone:
             return ApiError(410, f"{self.name} is gone. {self.sentence}")
         if version < (self.since or OLDEST) or version > (self.until or version):
-            return ApiError(404, f"Nova has {self.name} only at microversions {self.versions}. {self.sentence}")
+            return ApiError(404, f"{self.name} exists only at Nova's microversions {self.versions}. {self.sentence}")
         return ApiError(501, f"{self.name} is not supported. {self.sentence}")
 
 

@@ -61,6 +61,7 @@ _QUOTA: Final[Quota] = {
 }
 _LIMITS: Final = cast("Mapping[str, int]", _QUOTA)
 _READ_ONLY: Final = "Networks are read-only here: the hosts' networks files name them, and ports come with their servers."
+_NO_GROUPS: Final = "pinfold has no security groups: filter packets in the guest, or on the operator's network."
 _NO_FILTERS: Final = frozenset({"fields", "limit", "marker", "page_reverse", "sort_key", "sort_dir"})
 Shown = TypeVar("Shown", bound=Mapping[str, object])
 
@@ -197,16 +198,24 @@ def refuse_change(kind: str, key: str, request: Request, services: Services) -> 
             show_port(key, request, services)
         case "security-groups":
             show_security_group(key)
-    raise ApiError(501, _READ_ONLY)
+    raise _refusal(kind)
 
 
 @router.api_route("/v2.0/{rest:path}", methods=["GET", "POST", "PUT", "PATCH", "DELETE"], include_in_schema=False)
 def refuse_others(rest: str, request: Request) -> None:
     """Refuse changes: networks are named in the hosts' files, and ports come with servers. There are no routers or floating addresses."""
-    if request.method == "GET":
-        kinds = ", ".join(collection for _, collection in _COLLECTIONS)
-        raise ApiError(501, f"{rest[:64]} are not part of this network service; it shows {kinds}, extensions and quotas.")
-    raise ApiError(501, _READ_ONLY)
+    raise _refusal(rest, reads=request.method == "GET")
+
+
+def _refusal(rest: str, *, reads: bool = False) -> ApiError:
+    """Why a path below the version is not served, or is not changed."""
+    kinds = [collection for _, collection in _COLLECTIONS]
+    noun = rest.partition("/")[0]
+    if noun == "security-groups":
+        return ApiError(501, _NO_GROUPS)
+    if noun in (*kinds, "quotas") and not reads:
+        return ApiError(501, _READ_ONLY)
+    return ApiError(501, f"{rest[:64]} are not part of this network service; it shows {', '.join(kinds)}, extensions and quotas.")
 
 
 def _port(request: Request, found: GuestPort) -> PortShown:
