@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from benchmarks.agents.connection import Connection, Refused
 from pinfold.agent import actions, events
 from pinfold.agent.actions import Action
-from pinfold.agent.audits import REFRESH_SECONDS
+from pinfold.agent.audits import WHOLE_SECONDS
 from pinfold.agent.client import orders_query
 from pinfold.agent.events import Event, HostFacts
 from pinfold.agent.lease import SPEAKS
@@ -126,7 +126,7 @@ class SimulatedAgent:
                 body = await self._other.ask("GET", f"/agent/v1/orders?{orders_query(after=-1, wait=0.0, alive=False)}")
                 return events.OrdersRead(parsed=parse_orders(body), polled=False, when=now())
             case actions.PollOrders():
-                query = orders_query(after=action.after, wait=action.wait, alive=action.alive)
+                query = orders_query(after=action.after, wait=action.wait, alive=action.alive, audited=action.audited)
                 body = await self._poll.ask("GET", f"/agent/v1/orders?{query}", line=self._renewed)
                 return events.OrdersRead(parsed=parse_orders(body), polled=True, when=now())
             case actions.SendReport(report=report):
@@ -152,5 +152,5 @@ class SimulatedAgent:
 
     def _age(self) -> None:
         audits = self._state.audits
-        aged = audits.answered_at - self._rng.uniform(0.0, REFRESH_SECONDS)
+        aged = audits.answered_at - self._rng.uniform(0.0, WHOLE_SECONDS)
         self._state = replace(self._state, audits=replace(audits, answered_at=aged))

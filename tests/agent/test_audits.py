@@ -6,9 +6,10 @@ from msgspec.structs import replace
 from tests.agent.script import FACTS, RULES, G, H, Script, guest, order
 
 from pinfold.agent.actions import Action, Audit, Perform, SendFindings, SendHeartbeat, Verify
-from pinfold.agent.audits import REFRESH_SECONDS
-from pinfold.agent.events import Audited, FindingsSent, Outcome
+from pinfold.agent.audits import REFRESH_SECONDS, WHOLE_SECONDS, age
+from pinfold.agent.events import Audited, FindingsSent, Outcome, RenewedEarly
 from pinfold.agent.reconcile import LastBoot, Memory
+from pinfold.agent.wire import Renewal
 from pinfold.core.drift import Finding, FindingCode
 from pinfold.drivers.port import GuestState
 from pinfold.store.records import Desired
@@ -164,3 +165,45 @@ def test_an_audit_that_fails_is_tried_again_at_the_next_sweep() -> None:
     assert "the host cannot be audited: /proc cannot be read" in script.logged
     assert told(script, PROCESS)
     assert "over: the host cannot be audited: /proc cannot be read" in script.logged
+
+
+def polled(script: Script, *, noted: bool) -> None:
+    """A poll that was sent now, is a sign of life, and is told early that it has renewed the lease."""
+    script.state = replace(script.state, polling=True, alive=True, polled=script.at)
+    script.tell(RenewedEarly(renewal=Renewal(report="d", lease_seconds=1e6, audited=noted), when=script.when()))
+
+
+def test_polls_say_how_long_ago_an_audit_found_what_the_service_has() -> None:
+    script = agent()
+    told(script, PROCESS)
+    assert age(script.state.audits, script.at) is None
+    assert not told(script, PROCESS)
+    assert age(script.state.audits, script.at + 7.0) == 7.0
+    assert age(script.state.audits, script.at + REFRESH_SECONDS + 1.0) is None
+    sweep(script)
+    finds(script, OTHER)
+    assert age(script.state.audits, script.at) is None  # until the service has acknowledged it, nobody knows what it has
+
+
+def test_the_same_findings_are_not_sent_again_while_polls_say_that_they_are_the_same() -> None:
+    script = agent()
+    assert told(script, PROCESS)
+    began = script.at
+    while script.at < began + WHOLE_SECONDS - REFRESH_SECONDS:
+        assert not told(script, PROCESS)
+        polled(script, noted=True)
+    while script.at < began + WHOLE_SECONDS:
+        polled(script, noted=True)
+        sent = told(script, PROCESS)
+    assert sent  # once in an hour they are
+
+
+def test_the_same_findings_are_sent_again_if_the_service_notes_nothing_of_polls() -> None:
+    script = agent()
+    assert told(script, PROCESS)
+    began, sent = script.at, False
+    while not sent:
+        assert script.at - began < REFRESH_SECONDS + 10 * RULES.sweep_seconds
+        polled(script, noted=False)
+        sent = told(script, PROCESS)
+    assert script.at - began >= REFRESH_SECONDS

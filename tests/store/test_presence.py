@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from tests.build.rows import add_host
 
+from pinfold.core.drift.written import FindingsReport
 from pinfold.core.identity import HostId
-from pinfold.store import hosts, presence
+from pinfold.store import findings, hosts, presence
 from pinfold.store.database import Database
 
 
@@ -87,3 +88,19 @@ def test_standings_tell_the_digest_of_the_token_and_the_count_of_orders(database
         found = presence.standings(connection, (first, second, HostId("00000000-0000-0000-0000-000000000000")))
         assert presence.standings(connection, ()) == {}
     assert {host: (one.token_hash, one.orders) for host, one in found.items()} == {first: ("digest", 1), second: ("", 2)}
+
+
+def test_an_audit_that_found_what_is_stored_makes_the_report_of_it_newer_and_never_older(database: Database) -> None:
+    old, new, none = (HostId(add_host(database, name)) for name in ("c1", "c2", "c3"))
+    with database.write() as connection:
+        for host in (old, new):
+            findings.keep(connection, host, FindingsReport())
+        connection.exec_driver_sql(f"UPDATE host SET audited = audited - 250 WHERE id = '{old}'")
+        noted = presence.note_audits(connection, dict.fromkeys((old, new, none), 100.0))
+    assert noted == {old}
+    now = database.now()
+    with database.read() as connection:
+        times = {host: findings.reported(connection, host) for host in (old, new, none)}
+    assert times[none] is None
+    assert 99 < now - (times[old] or 0.0) < 200
+    assert now - (times[new] or 0.0) < 99

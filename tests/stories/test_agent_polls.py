@@ -15,7 +15,9 @@ from pinfold.agent.client import ServiceAway, ServiceClient, orders_query
 from pinfold.agent.responses import ParsedOrders
 from pinfold.agent.wire import PROTOCOL, Orders, Renewal
 from pinfold.api.agent.tokens import make_token
+from pinfold.core.drift.written import FindingsReport
 from pinfold.core.identity import HostId
+from pinfold.store import findings
 
 EARLIER = f"&protocol={PROTOCOL}&alive=true"
 """The end of a poll of an agent that does not ask for the renewal early."""
@@ -37,7 +39,7 @@ def test_a_poll_that_waited_in_vain_tells_the_count_and_the_lease_that_it_renewe
     before = fleet.http.get("/v1/hosts/c1").json()["host"]["up"]
     found = poll(c1, count, 3.0)
     assert before is True
-    assert found["lease"] == {"report": digest, "lease_seconds": fleet.services.lease_seconds}
+    assert found["lease"] == {"report": digest, "lease_seconds": fleet.services.lease_seconds, "audited": False}
     assert (found["count"], found["orders"], found["protocol"]) == (count, [], PROTOCOL)
 
 
@@ -180,3 +182,27 @@ def test_a_poll_whose_host_is_removed_after_the_renewal_was_told_fails(fleet: Fl
         with pytest.raises(ServiceAway, match=r"the service failed at GET /agent/v1/orders.*: Host .* could not be found"):
             client.orders(after=count, wait=50.0, renewed=lambda _: fleet.http.delete("/v1/hosts/c1").raise_for_status() and None)
         client.close()
+
+
+def test_a_poll_makes_the_report_of_findings_newer_that_its_agent_has_found_again(fleet: Fleet) -> None:
+    c1 = fleet.host("c1")
+    c1.ask("POST", "/heartbeat")
+    count, host = c1.orders()["count"], HostId(fleet.http.get("/v1/hosts/c1").json()["host"]["id"])
+    database = fleet.services.database
+    told: list[Renewal] = []
+
+    def reported() -> float | None:
+        with database.read() as connection:
+            return findings.reported(connection, host)
+
+    with served_fleet(fleet) as url:
+        client = ServiceClient(url, c1.token)
+        client.orders(after=count, wait=3.0, renewed=told.append, audited=0.5)
+        assert reported() is None
+        client.findings(FindingsReport())
+        with database.write() as connection:
+            connection.exec_driver_sql("UPDATE host SET audited = audited - 200")
+        client.orders(after=count, wait=3.0, renewed=told.append, audited=0.5)
+        client.close()
+    assert [one.audited for one in told] == [False, True]
+    assert database.now() - (reported() or 0.0) < 100

@@ -54,12 +54,14 @@ class ReadOrders(Struct, frozen=True, kw_only=True):
 
 class PollOrders(Struct, frozen=True, kw_only=True):
     """Wait until the count of the orders differs from `after`, at most `wait` seconds, then read them. `alive`: it is a sign of life, and
-    `RenewedEarly` says, if possible, that it has renewed the lease while it still waits.
+    `RenewedEarly` says, if possible, that it has renewed the lease while it still waits. `audited` is for how many seconds the service has
+    had the findings of the last audit, None if it does not have them for certain.
     """
 
     after: int
     wait: float
     alive: bool = False
+    audited: float | None = None
 
 
 class Look(Struct, frozen=True, kw_only=True):

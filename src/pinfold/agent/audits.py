@@ -1,7 +1,9 @@
 """Decide when the agent audits its host, and when it reports the findings to the service. Audits run beside the turns. Part of `step`.
 
-A sweep begins an audit. The agent sends a report when the findings have changed, and otherwise from time to time, so that the service's
-numbers stay fresh. An audit also reads on which cells each guest's memory lies. The longer that takes, the later the next reading is.
+A sweep begins an audit. The agent sends a report when the findings have changed. While they are the same, its polls say so, so that the
+service's numbers stay fresh. It sends them again where a poll did not reach the service, and each hour whatever happened: a late copy of an
+earlier report may have come between. An audit also reads on which cells each guest's memory lies. The longer that takes, the later the
+next reading is.
 """
 
 from __future__ import annotations
@@ -19,7 +21,9 @@ from pinfold.core.drift import Severity
 from pinfold.core.drift.written import FindingsReport, findings_report, identity
 
 REFRESH_SECONDS: Final = 300.0
-"""After this time a report is sent again, even if it holds nothing new."""
+"""After this time a report is sent again, even if it holds nothing new, unless polls have said so."""
+WHOLE_SECONDS: Final = 3600.0
+"""After this time it is sent again in any case."""
 _REST: Final = 10.0
 """An audit is followed by a pause of so many times its length, or the next sweep, whichever is later."""
 
@@ -54,7 +58,7 @@ def audited(draft: Draft, event: Audited) -> None:
 
 def sent(draft: Draft, report: FindingsReport) -> None:
     """Keep what the service has acknowledged."""
-    _change(draft, sending=False, answered=identity(report), answered_at=draft.now)
+    _change(draft, sending=False, answered=identity(report), answered_at=draft.now, repeated=draft.now)
     draft.complain("findings", "")
 
 
@@ -64,14 +68,28 @@ def failed(draft: Draft, action: Audit | SendFindings, why: str) -> None:
         _change(draft, began=None, moving=frozenset())
         draft.complain("audit", f"the host cannot be audited: {why}")
     else:
-        _change(draft, sending=False, answered=None)
+        _change(draft, sending=False, answered=None, agreed=None)
         draft.complain("findings", f"the findings of the audit are not reported: {why}")
+
+
+def age(audits: Audits, now: float) -> float | None:
+    """How long ago an audit found what the service has, in seconds; None if it may have something else, or if that is long ago."""
+    if audits.agreed is None or audits.sending or now - audits.agreed > REFRESH_SECONDS:
+        return None
+    return now - audits.agreed
+
+
+def repeated(draft: Draft) -> None:
+    """The service knows that it has the findings of the last audit before the present poll."""
+    _change(draft, repeated=max(draft.state.audits.repeated, draft.state.polled))
 
 
 def _send(draft: Draft, report: FindingsReport) -> None:
     audits = draft.state.audits
-    old = audits.answered is None or draft.now - audits.answered_at >= REFRESH_SECONDS
-    if not audits.sending and not draft.state.ending and (old or identity(report) != audits.answered):
+    old = draft.now - audits.repeated >= REFRESH_SECONDS or draft.now - audits.answered_at >= WHOLE_SECONDS
+    new = audits.answered is None or identity(report) != audits.answered
+    _change(draft, agreed=None if new or audits.sending else draft.now)
+    if not audits.sending and not draft.state.ending and (old or new):
         _change(draft, sending=True)
         draft.do(SendFindings(report=report))
 

@@ -148,13 +148,16 @@ class ServiceClient:
         """Tell the service that the agent ends in good order."""
         self._send("DELETE", "/agent/v1/host", timeout=timeout)
 
-    def orders(self, *, after: int, wait: float, renewed: Callable[[Renewal], None] | None = None) -> ParsedOrders:
+    def orders(
+        self, *, after: int, wait: float, renewed: Callable[[Renewal], None] | None = None, audited: float | None = None
+    ) -> ParsedOrders:
         """All orders, as soon as their count differs from `after`, or after `wait` seconds. With `renewed`, the request is a sign of life,
         and the count alone is answered if it has not changed; `renewed` is called if the service tells sooner that the lease is renewed.
+        `audited` is how many seconds ago an audit found what the service has.
 
         Raises `InvalidRequest` for a service of an earlier pinfold.
         """
-        path = f"/agent/v1/orders?{orders_query(after=after, wait=wait, alive=renewed is not None)}"
+        path = f"/agent/v1/orders?{orders_query(after=after, wait=wait, alive=renewed is not None, audited=audited)}"
         call = "GET /agent/v1/orders"
 
         def line(text: bytes) -> None:
@@ -236,13 +239,14 @@ class ServiceClient:
         return _Translated(str(self._http.base_url))
 
 
-def orders_query(*, after: int, wait: float, alive: bool) -> str:
+def orders_query(*, after: int, wait: float, alive: bool, audited: float | None = None) -> str:
     """The query of a request for orders.
 
-    >>> orders_query(after=7, wait=10.0, alive=True)
-    'after=7&wait=10.0&protocol=4&alive=true&early=true'
+    >>> orders_query(after=7, wait=10.0, alive=True, audited=1.5)
+    'after=7&wait=10.0&protocol=4&alive=true&early=true&audited=1.5'
     """
-    return f"after={after}&wait={round(wait, 3)}&protocol={PROTOCOL}{'&alive=true&early=true' if alive else ''}"
+    sign = "" if not alive else "&alive=true&early=true" if audited is None else f"&alive=true&early=true&audited={audited:.1f}"
+    return f"after={after}&wait={round(wait, 3)}&protocol={PROTOCOL}{sign}"
 
 
 def _refuse_plain(url: str, what: str, *, allowed: bool) -> None:

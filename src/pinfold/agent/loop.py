@@ -196,8 +196,8 @@ class Agent:
         match action:
             case actions.ReadOrders():
                 return events.OrdersRead(parsed=self._service.orders(after=-1, wait=0.0), polled=False, when=now())
-            case actions.PollOrders(after=after, wait=wait, alive=alive):
-                parsed = self._service.orders(after=after, wait=wait, renewed=self._renewed if alive else None)
+            case actions.PollOrders(after=after, wait=wait, alive=alive, audited=audited):
+                parsed = self._service.orders(after=after, wait=wait, renewed=self._renewed if alive else None, audited=audited)
                 return events.OrdersRead(parsed=parsed, polled=True, when=now())
             case actions.Look():
                 return events.Looked(seen=self._readings.look(), facts=self._facts(), when=now())

@@ -148,6 +148,9 @@ class Turn(Struct, frozen=True, kw_only=True):
 class Audits(Struct, frozen=True, kw_only=True):
     """The audits of the host. `began` is when the one under way began, and the next begins not before `again`.
 
+    `agreed` is when the last audit ended, if it found what the service had acknowledged before, else None. `repeated` is when the service
+    last learned that from a report or a poll.
+
     `moving` are the guests whose task was under way when it began. `findings` are those of the last one. `answered` is the identity of the
     report that the service acknowledged last, at `answered_at`; None when that is not known.
     """
@@ -159,6 +162,8 @@ class Audits(Struct, frozen=True, kw_only=True):
     sending: bool = False
     answered: frozenset[object] | None = None
     answered_at: float = _NEVER
+    agreed: float | None = None
+    repeated: float = _NEVER
 
 
 class State(Struct, frozen=True, kw_only=True):

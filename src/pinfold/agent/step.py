@@ -88,6 +88,8 @@ def _hear_service(draft: Draft, event: events.OrdersRead | events.RenewedEarly |
         case events.RenewedEarly(renewal=renewal):
             if draft.state.polling and draft.state.alive:
                 _prolong(draft, renewed_early(draft.state.lease, draft.state.polled, renewal))
+                if renewal.audited:
+                    audits.repeated(draft)
         case events.Welcomed():
             _welcomed(draft, event)
 
@@ -248,7 +250,8 @@ def _go_on(draft: Draft) -> None:
         alive = state.lease.may_poll(state.sight, draft.now)
         wait = state.lease.poll_seconds(state.polled, alive=alive)
         draft.change(polling=True, polled=draft.now, alive=alive)
-        draft.do(actions.PollOrders(after=state.orders.count, wait=wait, alive=alive))
+        audited = audits.age(state.audits, draft.now) if alive else None
+        draft.do(actions.PollOrders(after=state.orders.count, wait=wait, alive=alive, audited=audited))
     if state.lease.overdue(draft.now) and state.sight.fresh(state.lease.seconds, draft.now):
         draft.change(lease=send(state.lease, Message(at=draft.now, report=None, in_turn=False)))
         draft.do(actions.SendHeartbeat())

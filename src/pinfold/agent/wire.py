@@ -121,11 +121,13 @@ class Renewal(Struct, frozen=True, kw_only=True):
     A poll that asks for it is told so early, while it waits: the answer then has the type `IN_LINES`, a `Renewal` is its first line, and
     `Orders`, or an error, its last.
 
-    `report` is the digest of the report that the service kept then, as in `Welcome`.
+    `report` is the digest of the report that the service kept then, as in `Welcome`. `audited`: the service has noted when the agent's last
+    audit found what the service has.
     """
 
     report: Annotated[str, Meta(max_length=255)]
     lease_seconds: Annotated[float, Meta(ge=0.1, le=86_400.0)]
+    audited: bool = False
 
 
 class Orders(Struct, frozen=True, kw_only=True):

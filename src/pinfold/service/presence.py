@@ -34,8 +34,8 @@ _WRITE_SECONDS: Final = 1.0
 """How long a sign of life waits at most before it is written."""
 _WRITES_PER_LEASE: Final = 30
 _LOOK_SECONDS: Final = 1.0
-"""How often the rows of all known hosts are read, unless that would take more than a fiftieth of a processor."""
-_REST: Final = 50
+"""How often the rows of all known hosts are read, unless that would take more than one part of a processor in `_REST`."""
+_REST: Final = 400
 _LONGEST_LOOK: Final = 4.0
 _TRIES_SECONDS: Final = 3.0
 """How long a sign of life is tried again that was not written because its host was being changed."""
@@ -69,6 +69,7 @@ class _Wait(Struct, eq=False):
 class _Sign(Struct):
     at: float
     seconds: float
+    audited: float | None
 
 
 class Presence:
@@ -83,6 +84,7 @@ class Presence:
         self._waits: dict[HostId, list[_Wait]] = {}
         self._signs: dict[HostId, _Sign] = {}
         self._renewed: dict[HostId, tuple[float, str]] = {}
+        self._audited: dict[HostId, float] = {}
         self._changed: set[HostId] = set()
         self._write_at = self._look_at = float("inf")
         self._thread: threading.Thread | None = None
@@ -116,12 +118,14 @@ class Presence:
         """Forget what is known of the host, because this process has changed it."""
         self._hear(f"host:{host}")
 
-    def sign(self, host: HostId, lease_seconds: float) -> float:
-        """Note that the host's agent is there now, for a lease of so many seconds. Returns the time of the sign, for `renewed`."""
+    def sign(self, host: HostId, lease_seconds: float, audited: float | None = None) -> float:
+        """Note that the host's agent is there now, for a lease of so many seconds, and how many seconds ago an audit found what is stored.
+        Returns the time of the sign, for `renewed`.
+        """
         self._begin()
         now = time.monotonic()
         with self._news:
-            self._signs[host] = _Sign(now, lease_seconds)
+            self._signs[host] = _Sign(now, lease_seconds, audited)
             due = now + min(_WRITE_SECONDS, lease_seconds / _WRITES_PER_LEASE)
             if due < self._write_at:
                 self._write_at = due
@@ -135,6 +139,11 @@ class Presence:
         with self._lock:
             at, digest = self._renewed.get(host, _NEVER)
         return digest or None if at >= since else None
+
+    def audited(self, host: HostId, since: float) -> bool:
+        """Whether a sign of life at or after `since` has noted that an audit found what is stored."""
+        with self._lock:
+            return self._audited.get(host, _NEVER[0]) >= since
 
     def watch(
         self,
@@ -247,9 +256,12 @@ class Presence:
             signs = dict(self._signs)
         for seconds in sorted({sign.seconds for sign in signs.values()}):
             ages = {host: now - sign.at for host, sign in signs.items() if sign.seconds == seconds}
+            audits = {host: ages[host] + age for host in ages if (age := signs[host].audited) is not None}
             with self._database.write() as connection:
                 renewed = presence.renew(connection, ages, seconds)
+                noted = presence.note_audits(connection, {host: age for host, age in audits.items() if host in renewed})
             with self._lock:
+                self._audited |= {host: signs[host].at for host in noted}
                 for host, digest in renewed.items():
                     self._renewed[host] = (signs[host].at, digest)
                 proven = [one for host in renewed for one in self._waits.get(host, ()) if one.since <= signs[host].at]
@@ -272,6 +284,7 @@ class Presence:
             for host in [host for host, known in self._known.items() if now - known.used > _KEPT_SECONDS]:
                 del self._known[host]
                 self._renewed.pop(host, None)
+                self._audited.pop(host, None)
             wanted = [*self._known, *changed]
         began = time.thread_time()
         self._read(wanted)

@@ -45,6 +45,13 @@ def _renewal(function: str) -> sa.UpdateBase:
     )
 
 
+def _audits(function: str) -> sa.UpdateBase:
+    """Set the time of each host's last report of findings by the age of an audit that found the same."""
+    audit = _pairs("audits", function).alias("audit")
+    ended = EpochNow() - sa.cast(audit.c.value, sa.Double())
+    return host.update().where(host.c.id == audit.c.key, host.c.audited < ended).values(audited=ended).returning(host.c.id)
+
+
 def _standings(function: str) -> sa.Select[Any]:
     named = _pairs("ids", function).alias("named")
     return sa.select(host.c.id, host.c.token_hash, host.c.orders).where(host.c.id.in_(sa.select(named.c.key)))
@@ -52,6 +59,7 @@ def _standings(function: str) -> sa.Select[Any]:
 
 # Built once, because they are executed every second: building takes longer than executing.
 _RENEWALS = {"sqlite": _renewal("json_each"), "postgresql": _renewal("json_each_text")}
+_AUDITS = {"sqlite": _audits("json_each"), "postgresql": _audits("json_each_text")}
 _STANDINGS = {"sqlite": _standings("json_each"), "postgresql": _standings("json_each_text")}
 
 
@@ -64,6 +72,16 @@ def renew(connection: sa.Connection, signs: Mapping[HostId, float], lease_second
     """
     rows = connection.execute(_RENEWALS[connection.dialect.name], {"signs": json.dumps(dict(signs)), "seconds": lease_seconds})
     return {HostId(row[0]): str(row[1]) for row in rows}
+
+
+def note_audits(connection: sa.Connection, ages: Mapping[HostId, float]) -> frozenset[HostId]:
+    """Note of each host that an audit so many seconds ago found what is stored. Returns the hosts of which it was noted.
+
+    Left out are hosts that have no report of findings, or a later one. Call it only for hosts that `renew` has renewed: it has their rows.
+    """
+    if not ages:
+        return frozenset()
+    return frozenset(HostId(row[0]) for row in connection.execute(_AUDITS[connection.dialect.name], {"audits": json.dumps(dict(ages))}))
 
 
 def standings(connection: sa.Connection, ids: Iterable[HostId]) -> dict[HostId, Standing]:

@@ -32,7 +32,10 @@ LONGEST_WAIT: Final = 60.0
 _PATH: Final = "/agent/v1/orders"
 _LINES: Final = ((b"content-type", IN_LINES.encode()), (b"cache-control", b"no-transform"), (b"x-accel-buffering", b"no"))
 """Of an answer in lines. A proxy is to pass each on at once: nginx reads the last header, others at most compress, which they must not."""
-_POLL: Final = re.compile(rb"after=(-1|[0-9]{1,18})&wait=([0-9]{1,2}(?:\.[0-9]{1,20})?)&protocol=%d&alive=true(&early=true)?" % PROTOCOL)
+_POLL: Final = re.compile(
+    rb"after=(-1|[0-9]{1,18})&wait=([0-9]{1,2}(?:\.[0-9]{1,20})?)&protocol=%d&alive=true(&early=true(?:&audited=([0-9]{1,4}\.[0-9]))?)?"
+    % PROTOCOL
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +67,8 @@ async def answer_poll(services: ApiServices, host: HostId, scope: Scope, send: S
         await send({"type": "http.response.body", "body": json_text(renewal).encode() + b"\n", "more_body": True})
 
     try:
-        waited = await wait_for_news(services, host, after=after, wait=wait, alive=True, tell=tell if asked[3] else None)
+        audited = None if asked[4] is None else float(asked[4])
+        waited = await wait_for_news(services, host, after=after, wait=wait, alive=True, tell=tell if asked[3] else None, audited=audited)
         orders = unchanged(services, waited) if waited.count == after else await run_in_threadpool(read_orders, services, host)
     except PinfoldError as error:
         if told:
@@ -87,12 +91,14 @@ async def wait_for_news(
     wait: float,
     alive: bool,
     tell: Callable[[Renewal], Awaitable[None]] | None = None,
+    audited: float | None = None,
 ) -> Waited:
     """Wait until the count of the host's orders differs from `after`, at most `wait` seconds. With `alive`, the request renews the lease of
-    the host, unless that has run out; `tell` is awaited once if that is written while the request waits.
+    the host, unless that has run out; `tell` is awaited once if that is written while the request waits. `audited` is how many seconds ago
+    an audit of the host found what is stored.
     """
     presence = services.fleet.presence
-    since = presence.sign(host, services.lease_seconds) if alive else float("inf")
+    since = presence.sign(host, services.lease_seconds, audited) if alive else float("inf")
     standing = await _standing(presence, host)
     if standing.orders != after or wait <= 0 or services.ended.is_set():
         return Waited(count=standing.orders)
@@ -101,7 +107,8 @@ async def wait_for_news(
     timer = signals.loop.call_later(wait, signals.ended)
     try:
         if tell is not None and await signals.renewed() and (digest := presence.renewed(host, since)):
-            await tell(Renewal(report=digest, lease_seconds=services.lease_seconds))
+            noted = audited is not None and presence.audited(host, since)
+            await tell(Renewal(report=digest, lease_seconds=services.lease_seconds, audited=noted))
             since = float("inf")
         await signals.over
     finally:
