@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmarks.consolidation.page import knee
-from benchmarks.latency.serial import over, quantile
 from benchmarks.page import PAGES, table
 from benchmarks.subject import Figures, read
+from pinfold.latency.serial import over, quantile
 
 NAME: Final = "costs-and-benefits"
 _ABSENT: Final = "not measured yet"

@@ -13,13 +13,13 @@ from typing import Any, Final
 import libvirt
 
 from benchmarks.consolidation import trials
-from benchmarks.latency.loads import monitor
 from benchmarks.overhead.page import lacks, overhead_times, start_guest
 from benchmarks.page import table
 from benchmarks.plot import Plot, Series
 from benchmarks.subject import Figures, Page, Size, Subject
 from pinfold.lab import rom
 from pinfold.lab.daemon import LabHost
+from pinfold.latency.loads import monitor
 
 MODES: Final = {
     "idle": rom.Parameters(behaviour=rom.Behaviour.IDLE),

@@ -19,11 +19,11 @@ from typing import Any, Final
 
 import libvirt
 
-from benchmarks.latency.loads import monitor
 from benchmarks.overhead.page import overhead_times, start_guest
 from benchmarks.page import table
 from pinfold.lab import rom
 from pinfold.lab.daemon import LabHost
+from pinfold.latency.loads import monitor
 
 POOL, OTHER = 0, 1
 """The pCPU of the overhead threads, and that of the vCPUs."""

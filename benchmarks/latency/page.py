@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import os
-import statistics
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, Final
 
-import libvirt
+import msgspec
 
-from benchmarks.latency.loads import LOADS
-from benchmarks.latency.measure import PINFOLD, SHARED, VCPU, NotStarted, Order, Rig
-from benchmarks.latency.serial import SLOT_MS, Histogram, added, over, quantile
 from benchmarks.page import table
 from benchmarks.plot import Heat, Plot, Series
 from benchmarks.subject import Figures, Page, Size, Subject
-from pinfold.lab.daemon import LabHost, missing
+from pinfold.lab.daemon import missing
+from pinfold.latency.figures import COMPARED, Value, answer_ms, groups, late, late_us, median, ratio
+from pinfold.latency.loads import LOADS
+from pinfold.latency.model import FIFO, FLOAT, PINFOLD, SHARE, NotStarted, Pcpus, Sample, Trial
+from pinfold.latency.run import run
+from pinfold.latency.serial import SLOT_MS, added
 
-PLAIN: Final = ("float", "share")
-FIFO: Final = ("float, FIFO", "share, FIFO")
+VCPU, SHARED = 1, 0
+"""The two pCPUs."""
+PLAIN: Final = (FLOAT, SHARE)
 _HEATED: Final = "storm"
 _NAMES: Final = {"kvm": "KVM", "qemu": "TCG"}
 _WORDS: Final = """\
@@ -63,51 +63,31 @@ def measure(size: Size, _seed: int) -> Figures:
     kinds = ("kvm", "qemu") if Path("/dev/kvm").exists() else ("qemu",)
     seconds, runs = {Size.CHECK: (0.5, 1), Size.SMALL: (4.0, 2), Size.LONG: (15.0, 3)}[size]
     names = ("storm",) if size is Size.CHECK else tuple(LOADS)
-    samples = []
-    with _on(SHARED), tempfile.TemporaryDirectory(prefix="pf-latency-") as folder:
-        Path(folder).chmod(0o711)
-        with LabHost(f"latency{os.getpid()}", cgroups=False) as lab:
-            rig = Rig(lab, Path(folder))
-            try:
-                for kind in kinds[:1] if size is Size.CHECK else kinds:
-                    for load in names:
-                        policies = _policies(size, load)
-                        samples += list(_turns(rig, kind, load, policies, seconds, runs))
-            finally:
-                rig.close()
-    return {"seconds": seconds, "runs": runs, "samples": samples}
+    trials = [
+        [Trial(accelerator=kind, load=load, policy=policy, seconds=seconds) for policy in _policies(size, load)]
+        for kind in (kinds[:1] if size is Size.CHECK else kinds)
+        for load in names
+    ]
+    found = run(Pcpus(vcpu=VCPU, overhead=SHARED), trials, runs, lambda trial, number: _say(trial, number, runs))
+    return {"seconds": seconds, "runs": runs, "samples": [_kept(one) for one in found]}
+
+
+def _say(trial: Trial, number: int, runs: int) -> None:
+    print(f"{_NAMES[trial.accelerator]}, {trial.load}, {trial.policy}, run {number + 1} of {runs}", flush=True)
+
+
+def _kept(one: Sample | NotStarted) -> dict[str, Any]:
+    """The sample as JSON has it. One map of each policy is enough, so only the first run under the storm keeps it."""
+    found: dict[str, Any] = msgspec.to_builtins(one)
+    if isinstance(one, Sample) and (one.run or one.load != _HEATED):
+        found["worst_us"] = []
+    return found
 
 
 def _policies(size: Size, load: str) -> tuple[str, ...]:
     if size is Size.CHECK:
         return (*PLAIN, "pinfold, share")
     return (*PLAIN, *(FIFO if load in ("idle", _HEATED) else ()), *(PINFOLD if load == _HEATED else ()))
-
-
-@contextmanager
-def _on(pcpu: int) -> Iterator[None]:
-    """This process, and what it starts, runs on that pCPU; afterwards where it ran before."""
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {pcpu})
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, before)
-
-
-def _turns(rig: Rig, kind: str, load: str, policies: Sequence[str], seconds: float, runs: int) -> Iterator[dict[str, Any]]:
-    for run in range(runs):
-        for policy in policies if run % 2 == 0 else policies[::-1]:
-            print(f"{_NAMES[kind]}, {load}, {policy}, run {run + 1} of {runs}", flush=True)
-            order = Order(accelerator=kind, load=load, policy=policy, seconds=seconds)
-            try:
-                found = rig.measure(order)
-            except (libvirt.libvirtError, NotStarted) as error:
-                yield {"accelerator": kind, "load": load, "policy": policy, "run": run, "refused": str(error)}
-                continue
-            if run or load != _HEATED:
-                found["worst_us"] = []  # one map of each policy is enough
-            yield {**found, "run": run}
 
 
 def page(figures: Figures) -> Page:
@@ -122,100 +102,62 @@ def page(figures: Figures) -> Page:
 
 
 def _of_accelerator(samples: list[dict[str, Any]], kind: str) -> list[str | Plot]:
-    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for one in samples:
-        if "refused" not in one:
-            groups.setdefault((one["load"], one["policy"]), []).append(one)
+    found = groups(msgspec.convert(one, Sample) for one in samples if "refused" not in one)
     heads = ("load", "policy", *(name for name, _ in _COLUMNS), "p99 of the runs, us")
-    rows = [(*key, *(_median(group, value) for _, value in _COLUMNS), _range(group)) for key, group in groups.items()]
+    rows = [(*key, *(median(group, value) for _, value in _COLUMNS), _range(group)) for key, group in found.items()]
     body: list[str | Plot] = [*table(heads, rows), ""]
     body += [f"- {one['load']}, {one['policy']}: did not start: {one['refused']}" for one in samples if "refused" in one]
-    loads = list(dict.fromkeys(load for load, _ in groups))
+    loads = list(dict.fromkeys(load for load, _ in found))
     body += ["Float divided by share, so that more is better for share, and what was seen in trials:", ""]
-    body += [*table(("load", "what", "float / share", "in trials"), _ratios(groups, loads)), ""]
+    body += [*table(("load", "what", "float / share", "in trials"), _ratios(found, loads)), ""]
     body += ["Who else ran most on the vCPU's pCPU, in ms of one run (threads that were last seen there, with all that they ran):", ""]
-    body += [*table(("load", "policy", "threads"), [(*key, _instead(group[0])) for key, group in groups.items()]), ""]
+    body += [*table(("load", "policy", "threads"), [(*key, _instead(group[0])) for key, group in found.items()]), ""]
     for load in loads:
-        body += [_percentiles(groups, load, kind), ""]
-    return body + _heats(groups, kind)
+        body += [_percentiles(found, load, kind), ""]
+    return body + _heats(found, kind)
 
 
-Value = Callable[[dict[str, Any]], float | None]
-
-
-def _late(one: dict[str, Any]) -> Histogram:
-    return dict(one["late"])
-
-
-def _late_us(share: float) -> Value:
-    return lambda one: quantile(_late(one), share) / 1000
-
-
-def _stalls(ns: int) -> Value:
-    return lambda one: over(dict(one["gaps"]), ns) / one["seconds"]
-
-
-def _answer_ms(share: float) -> Value:
-    return lambda one: (
-        one["monitor_ms"][min(len(one["monitor_ms"]) - 1, int(share * len(one["monitor_ms"])))] if one["monitor_ms"] else None
-    )
-
-
-_VALUES: Final[dict[str, Value]] = {
-    "p99": _late_us(0.99),
-    "stalls over 100 us": _stalls(100_000),
-    "stalls over 1 ms": _stalls(1_000_000),
-    "vCPU waits": lambda one: one["vcpu"]["wait_percent"],
-    "monitor, median": _answer_ms(0.5),
-}
 _COLUMNS: Final[tuple[tuple[str, Value], ...]] = (
-    ("late p50, us", _late_us(0.5)),
-    ("p99, us", _VALUES["p99"]),
-    ("p99.9, us", _late_us(0.999)),
-    ("worst gap, ms", lambda one: one["gap_max_ns"] / 1e6),
-    ("stalls over 100 us, per s", _VALUES["stalls over 100 us"]),
-    ("over 1 ms, per s", _VALUES["stalls over 1 ms"]),
-    ("stolen, %", lambda one: one["stolen_us"] / one["seconds"] / 1e4),
-    ("vCPU waits, %", _VALUES["vCPU waits"]),
-    ("overhead threads run, %", lambda one: one["overhead"]["run_percent"]),
-    ("and wait, %", lambda one: one["overhead"]["wait_percent"]),
-    ("monitor p50, ms", _VALUES["monitor, median"]),
-    ("p99, ms", _answer_ms(0.99)),
-    ("cost of a disk request to the vCPU, us", lambda one: one["kick_us"]),
+    ("late p50, us", late_us(0.5)),
+    ("p99, us", COMPARED["p99"]),
+    ("p99.9, us", late_us(0.999)),
+    ("worst gap, ms", lambda one: one.gap_max_ns / 1e6),
+    ("stalls over 100 us, per s", COMPARED["stalls over 100 us"]),
+    ("over 1 ms, per s", COMPARED["stalls over 1 ms"]),
+    ("stolen, %", lambda one: one.stolen_us / one.seconds / 1e4),
+    ("vCPU waits, %", COMPARED["vCPU waits"]),
+    ("overhead threads run, %", lambda one: one.overhead.run_percent),
+    ("and wait, %", lambda one: one.overhead.wait_percent),
+    ("monitor p50, ms", COMPARED["monitor, median"]),
+    ("p99, ms", answer_ms(0.99)),
+    ("cost of a disk request to the vCPU, us", lambda one: one.kick_us),
 )
 
 
-def _median(group: Sequence[dict[str, Any]], value: Value) -> float | None:
-    found = [number for number in map(value, group) if number is not None]
-    return statistics.median(found) if found else None
-
-
-def _range(group: Sequence[dict[str, Any]]) -> str:
-    values = [_VALUES["p99"](one) or 0.0 for one in group]
+def _range(group: Sequence[Sample]) -> str:
+    values = [COMPARED["p99"](one) or 0.0 for one in group]
     return f"{min(values):,.1f} to {max(values):,.1f}"
 
 
-def _ratios(groups: dict[tuple[str, str], list[dict[str, Any]]], loads: Sequence[str]) -> Iterator[tuple[object, ...]]:
+def _ratios(found: Mapping[tuple[str, str], Sequence[Sample]], loads: Sequence[str]) -> Iterator[tuple[object, ...]]:
     for load in loads:
         for pair, said in ((PLAIN, load), (tuple(PINFOLD), f"{load}, started by pinfold")):
-            sides = [groups.get((load, policy)) for policy in pair]
+            sides = [found.get((load, policy)) for policy in pair]
             if sides[0] is None or sides[1] is None:
                 continue
-            for name, value in _VALUES.items():
-                float_, share = _median(sides[0], value), _median(sides[1], value)
-                ratio = f"{float_ / share:.1f}" if float_ and share else f"{float_ or 0:.3g} / {share or 0:.3g}"
-                yield said, name, ratio, _TRIALS.get((said, name), "")
+            for name, value in COMPARED.items():
+                yield said, name, ratio(median(sides[0], value), median(sides[1], value)), _TRIALS.get((said, name), "")
 
 
-def _instead(one: dict[str, Any]) -> str:
-    return ", ".join(f"{name} {ms:,.0f}" for name, ms in one["instead"]) or "none"
+def _instead(one: Sample) -> str:
+    return ", ".join(f"{name} {ms:,.0f}" for name, ms in one.instead) or "none"
 
 
-def _percentiles(groups: dict[tuple[str, str], list[dict[str, Any]]], load: str, kind: str) -> Plot:
+def _percentiles(found: Mapping[tuple[str, str], Sequence[Sample]], load: str, kind: str) -> Plot:
     """How late, by percentile, with a logarithmic tail; all runs of a policy together."""
     series = []
-    for (known, policy), group in groups.items():
-        histogram = added([_late(one) for one in group])
+    for (known, policy), group in found.items():
+        histogram = added([late(one) for one in group])
         total = sum(histogram.values())
         if known == load and total:
             values = sorted(histogram)
@@ -236,16 +178,16 @@ def _percentiles(groups: dict[tuple[str, str], list[dict[str, Any]]], load: str,
     )
 
 
-def _heats(groups: dict[tuple[str, str], list[dict[str, Any]]], kind: str) -> list[str | Plot]:
+def _heats(samples: Mapping[tuple[str, str], Sequence[Sample]], kind: str) -> list[str | Plot]:
     """The worst gap in each 20 ms of the first run under the storm: seconds across, the offset within the second down."""
     found: list[str | Plot] = []
     rows = 1000 // SLOT_MS
     for policy in PLAIN:
-        group = groups.get((_HEATED, policy))
-        worst = dict(map(tuple, group[0]["worst_us"])) if group else {}
+        group = samples.get((_HEATED, policy))
+        worst = dict(group[0].worst_us) if group else {}
         if not group or not worst:
             continue
-        columns = max(1, int(group[0]["seconds"]))
+        columns = max(1, int(group[0].seconds))
         heat = Heat(rows=[[worst.get(column * rows + row) for column in range(columns)] for row in range(rows)], unit="worst gap, us")
         found += [
             Plot(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from benchmarks.consolidation.page import CONSOLIDATION, knee
 from benchmarks.consolidation.trials import lines
-from benchmarks.latency.measure import tsc_khz
 from benchmarks.latency.page import LATENCY
-from benchmarks.latency.serial import added, bucket_start_ns, over, parse, quantile
-from benchmarks.latency.threads import Thread, changed, instead, shares
 from benchmarks.plot import Plot
 from benchmarks.summary import text
+
+from pinfold.latency.guest import tsc_khz
+from pinfold.latency.serial import added, bucket_start_ns, over, parse, quantile
+from pinfold.latency.threads import Thread, changed, instead, shares
 
 SAID = """PROBE-UP behaviour=3
 ROUND 0 cycles=42 loops=9 gaps=2 stolen_us=1500 gap_max_ns=1400000 late_max_ns=1300000 ios=4 io_us=80

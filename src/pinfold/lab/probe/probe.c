@@ -283,7 +283,7 @@ static inline u64 now(void) {
     return (u64)high << 32 | low;
 }
 
-/* Histograms of nanoseconds: exact below 16, then eight buckets to each power of two. benchmarks/latency/serial.py has the inverse. */
+/* Histograms of nanoseconds: exact below 16, then eight buckets to each power of two. pinfold/latency/serial.py has the inverse. */
 #define BUCKETS 512
 static u32 late[BUCKETS], gaps[BUCKETS];
 

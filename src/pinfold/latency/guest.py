@@ -1,4 +1,4 @@
-"""Measure one guest under one load: the vCPU pinned to pCPU 1, the overhead threads there too (float) or on pCPU 0 (share)."""
+"""Start the guest of one trial, measure one round, end it. Its vCPU is pinned; the overhead threads run there too, or apart from it."""
 
 from __future__ import annotations
 
@@ -8,25 +8,20 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import libvirt
+from msgspec import Struct, structs
 
-from benchmarks.latency import loads
-from benchmarks.latency.serial import Round, parse
-from benchmarks.latency.threads import changed, instead, shares, threads
+from pinfold.core.errors import PinfoldError, Unavailable
 from pinfold.lab import rom
 from pinfold.lab.daemon import LabHost
+from pinfold.latency import loads
+from pinfold.latency.model import FLOAT, PINFOLD, Pcpus, Sample, ThreadShares, Trial
+from pinfold.latency.serial import Round, parse
+from pinfold.latency.threads import changed, instead, shares, threads
 
-VCPU, SHARED = 1, 0
-"""The two pCPUs."""
-PINFOLD: Final[dict[str, list[str]]] = {
-    "pinfold, unset": [],
-    "pinfold, share": ["-p", "hw:emulator_threads_policy=share"],
-}
-"""Policies whose guest is placed and started by `pinfold guest start`, with the options that it gets."""
 _WRITE_PERIOD_US, _WRITE_DEPTH = 2000, 8
 _PAUSE_SECONDS, _PATIENCE_SECONDS = 0.2, 120.0
 _DOMAIN: Final = """<domain type='{kind}'><name>{name}</name><memory unit='MiB'>{mib}</memory>
@@ -41,46 +36,48 @@ _DISK: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
-    """What to measure: the accelerator (`kvm` or `qemu`, which is TCG), the load, the policy, and for how long."""
-
-    accelerator: str
-    load: str
-    policy: str
-    seconds: float
+class StartError(PinfoldError):
+    """A guest did not start."""
 
 
-class NotStarted(Exception):
-    """pinfold did not start the guest."""
+class _Load(Struct, frozen=True, kw_only=True):
+    """What was seen from outside while the load ran; the fields of `Sample`."""
+
+    operations: int
+    monitor_ms: tuple[float, ...]
+    vcpu: ThreadShares
+    overhead: ThreadShares
+    instead: tuple[tuple[str, float], ...]
+    watched_seconds: float
 
 
 class Rig:
     """A lab whose guests have no cgroup, so that real-time threads are allowed. It changes no setting of the machine."""
 
-    def __init__(self, lab: LabHost, folder: Path) -> None:
+    def __init__(self, lab: LabHost, folder: Path, pcpus: Pcpus) -> None:
         self._folder = folder
         self._connection = libvirt.open(lab.uri)
         self._run = lab.run_dir
         self._uri = lab.uri
         self._khz = tsc_khz(self._connection.getCapabilities())
         self._number = 0
+        self._pcpus = pcpus
 
     def close(self) -> None:
         """End the connection."""
         self._connection.close()
 
-    def measure(self, order: Order) -> dict[str, Any]:
-        """Start the guest, measure one round, end the guest. Raises `libvirt.libvirtError` or `NotStarted` if it does not start."""
+    def measure(self, trial: Trial) -> Sample:
+        """Start the guest, measure one round, end the guest. Raises `StartError` if it does not start."""
         self._number += 1
         name = f"lat{self._number}"
         serial = self._folder / f"{name}.serial"
-        domain = self._start(name, order, self._xml(name, order, serial))
+        domain = self._start(name, trial, self._xml(name, trial, serial))
         try:
             pid = int((self._run / "qemu" / f"{name}.pid").read_text())
             until(lambda: "PROBE-UP" in read(serial))
-            found = self._loaded(domain, pid, order)
-            until(lambda: parse(read(serial)) is not None, seconds=order.seconds * 4 + _PATIENCE_SECONDS)
+            found = self._loaded(domain, pid, trial)
+            until(lambda: parse(read(serial)) is not None, seconds=trial.seconds * 4 + _PATIENCE_SECONDS)
         finally:
             defined = domain.isPersistent()
             domain.destroy()
@@ -88,35 +85,38 @@ class Rig:
                 domain.undefine()
         measured = parse(read(serial))
         assert measured is not None
-        return {**asdict(order), **found, **_written(measured)}
+        return _sample(trial, measured, found)
 
-    def _start(self, name: str, order: Order, xml: str) -> Any:
+    def _start(self, name: str, trial: Trial, xml: str) -> Any:
         """The running domain: started by libvirt as it is, or by `pinfold guest start` with the domain as its template."""
-        if order.policy not in PINFOLD:
-            return self._connection.createXML(xml, 0)
+        if trial.policy not in PINFOLD:
+            try:
+                return self._connection.createXML(xml, 0)
+            except libvirt.libvirtError as error:
+                raise StartError(str(error)) from error
         template, config = self._folder / f"{name}.xml", self._folder / "pinfold.conf"
         template.write_text(xml)
         config.write_text(
-            f"[compute]\ncpu_shared_set = {SHARED}\ncpu_dedicated_set = {VCPU}\nreserved_host_memory_mb = 0\n"
+            f"[compute]\ncpu_shared_set = {self._pcpus.overhead}\ncpu_dedicated_set = {self._pcpus.vcpu}\nreserved_host_memory_mb = 0\n"
             f"[libvirt]\nconnection_uri = {self._uri}\n[pinfold]\nstate_dir = {self._folder / 'state'}\n"
         )
         line = [sys.executable, "-m", "pinfold", "guest", "start", name, "--config", str(config), "--template", str(template)]
-        line += ["--virt-type", order.accelerator, "--vcpus", "1", "--ram", str(_mib(order)), "-p", "hw:cpu_policy=dedicated"]
-        line += PINFOLD[order.policy]
+        line += ["--virt-type", trial.accelerator, "--vcpus", "1", "--ram", str(_mib(trial)), "-p", "hw:cpu_policy=dedicated"]
+        line += PINFOLD[trial.policy]
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
         done = subprocess.run(line, capture_output=True, text=True, check=False, env=environment)
         if done.returncode:
-            raise NotStarted(f"pinfold guest start: {done.stdout}{done.stderr}")
+            raise StartError(f"pinfold guest start: {done.stdout}{done.stderr}")
         return self._connection.lookupByName(name)
 
-    def _loaded(self, domain: Any, pid: int, order: Order) -> dict[str, Any]:
+    def _loaded(self, domain: Any, pid: int, trial: Trial) -> _Load:
         """Run the load for most of the round, ask the monitor meanwhile, and see who ran."""
         stop, done, answers = threading.Event(), list[int](), list[float]()
-        loader = threading.Thread(target=lambda: done.append(loads.LOADS[order.load](self._connection, domain, stop)))
+        loader = threading.Thread(target=lambda: done.append(loads.LOADS[trial.load](self._connection, domain, stop)))
         before, began = threads(), time.monotonic()
         loader.start()
         try:
-            while time.monotonic() - began < order.seconds * 0.9:
+            while time.monotonic() - began < trial.seconds * 0.9:
                 asked = time.monotonic()
                 loads.monitor(domain, "query-status")
                 answers.append(1000 * (time.monotonic() - asked))
@@ -126,23 +126,23 @@ class Rig:
         finally:
             stop.set()
             loader.join(_PATIENCE_SECONDS)
-        return {
-            "operations": sum(done),
-            "monitor_ms": sorted(round(answer, 3) for answer in answers),
-            "vcpu": asdict(shares(change, pid, passed, vcpus=True)),
-            "overhead": asdict(shares(change, pid, passed, vcpus=False)),
-            "instead": [(who, round(ms, 1)) for who, ms in instead(change, VCPU, pid)],
-            "watched_seconds": round(passed, 2),
-        }
+        return _Load(
+            operations=sum(done),
+            monitor_ms=tuple(sorted(round(answer, 3) for answer in answers)),
+            vcpu=shares(change, pid, passed, vcpus=True),
+            overhead=shares(change, pid, passed, vcpus=False),
+            instead=tuple((who, round(ms, 1)) for who, ms in instead(change, self._pcpus.vcpu, pid)),
+            watched_seconds=round(passed, 2),
+        )
 
-    def _xml(self, name: str, order: Order, serial: Path) -> str:
-        writes = order.load == "writes"
+    def _xml(self, name: str, trial: Trial, serial: Path) -> str:
+        writes = trial.load == "writes"
         made = rom.write(
             self._folder / f"{name}.rom",
             rom.Parameters(
                 behaviour=rom.Behaviour.MEASURE,
                 tsc_khz=self._khz,
-                round_ms=int(order.seconds * 1000),
+                round_ms=int(trial.seconds * 1000),
                 rounds=1,
                 io=rom.Io.DISK if writes else rom.Io.NONE,
                 io_period_us=_WRITE_PERIOD_US,
@@ -155,38 +155,41 @@ class Rig:
             disk.touch()
             os.truncate(disk, 16 << 20)
         return _DOMAIN.format(
-            kind=order.accelerator,
+            kind=trial.accelerator,
             name=name,
-            mib=_mib(order),
-            vcpu=VCPU,
-            emulator=VCPU if order.policy.startswith("float") else SHARED,
-            fifo=_FIFO if order.policy.endswith("FIFO") else "",
+            mib=_mib(trial),
+            vcpu=self._pcpus.vcpu,
+            emulator=self._pcpus.vcpu if trial.policy.startswith(FLOAT) else self._pcpus.overhead,
+            fifo=_FIFO if trial.policy.endswith("FIFO") else "",
             rom=made,
             disk=_DISK.format(file=disk) if writes else "",
             serial=serial,
         )
 
 
-def _mib(order: Order) -> int:
+def _mib(trial: Trial) -> int:
     """The guest's memory; a migration needs some to copy."""
-    return 256 if order.load == "migration" else 16
+    return 256 if trial.load == "migration" else 16
 
 
-def _written(measured: Round) -> dict[str, Any]:
-    """The round as JSON has it: histograms as pairs."""
-    return {
-        "stolen_us": measured.stolen_us,
-        "gap_max_ns": measured.gap_max_ns,
-        "late_max_ns": measured.late_max_ns,
-        "kick_us": round(measured.io_us / measured.ios, 1) if measured.ios else None,
-        "late": sorted(measured.late.items()),
-        "gaps": sorted(measured.gaps.items()),
-        "worst_us": sorted(measured.worst_us.items()),
-    }
+def _sample(trial: Trial, measured: Round, load: _Load) -> Sample:
+    return Sample(
+        **structs.asdict(trial),
+        **structs.asdict(load),
+        stolen_us=measured.stolen_us,
+        gap_max_ns=measured.gap_max_ns,
+        late_max_ns=measured.late_max_ns,
+        kick_us=round(measured.io_us / measured.ios, 1) if measured.ios else None,
+        late=tuple(sorted(measured.late.items())),
+        gaps=tuple(sorted(measured.gaps.items())),
+        worst_us=tuple(sorted(measured.worst_us.items())),
+    )
 
 
 def tsc_khz(capabilities: str) -> int:
     """The frequency of the time-stamp counter, from libvirt's capabilities, else from the kernel's message of the boot.
+
+    Raises `Unavailable` if neither has it.
 
     >>> tsc_khz("<counter name='tsc' frequency='2100000000' scaling='no'/>")
     2100000
@@ -196,7 +199,8 @@ def tsc_khz(capabilities: str) -> int:
         return int(told[1]) // 1000
     log = subprocess.run(["dmesg"], capture_output=True, text=True, check=False).stdout
     seen = re.findall(r"tsc: (?:Refined TSC clocksource calibration: |Detected )([\d.]+) MHz", log)
-    assert seen, "neither libvirt nor the kernel tells the frequency of the time-stamp counter"
+    if not seen:
+        raise Unavailable("neither libvirt nor the kernel tells the frequency of the time-stamp counter")
     return int(float(seen[-1]) * 1000)
 
 
@@ -206,8 +210,9 @@ def read(path: Path) -> str:
 
 
 def until(true: Any, seconds: float = _PATIENCE_SECONDS) -> None:
-    """Wait until it is true."""
+    """Wait until it is true. Raises `Unavailable` if it is not in time."""
     end = time.monotonic() + seconds
     while not true():
-        assert time.monotonic() < end, f"the guest did not answer within {seconds:.0f} s"
+        if time.monotonic() >= end:
+            raise Unavailable(f"the guest did not answer within {seconds:.0f} s")
         time.sleep(0.05)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
+
+from pinfold.latency.model import ThreadShares
 
 _PROCESSOR = 36
 """Where `/proc/PID/task/TID/stat` has the pCPU that a thread ran on last, counted from its state (proc(5), field 39)."""
@@ -21,15 +23,6 @@ class Thread(NamedTuple):
     wait_ns: int
     slices: int
     pcpu: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shares:
-    """Per cent of the time that threads ran and waited, and their slices."""
-
-    run_percent: float
-    wait_percent: float
-    slices: int
 
 
 def threads() -> dict[int, Thread]:
@@ -58,11 +51,11 @@ def changed(before: Mapping[int, Thread], after: Mapping[int, Thread]) -> dict[i
     return found
 
 
-def shares(change: Mapping[int, Thread], pid: int, seconds: float, *, vcpus: bool) -> Shares:
+def shares(change: Mapping[int, Thread], pid: int, seconds: float, *, vcpus: bool) -> ThreadShares:
     """How much the vCPUs of a QEMU process, or its other threads, ran and waited. Pure."""
     own = [one for one in change.values() if one.pid == pid and one.name.startswith("CPU ") is vcpus]
     run, wait = (sum(getattr(one, name) for one in own) for name in ("run_ns", "wait_ns"))
-    return Shares(run_percent=run / seconds / 1e7, wait_percent=wait / seconds / 1e7, slices=sum(one.slices for one in own))
+    return ThreadShares(run_percent=run / seconds / 1e7, wait_percent=wait / seconds / 1e7, slices=sum(one.slices for one in own))
 
 
 def instead(change: Mapping[int, Thread], pcpu: int, pid: int, most: int = 6) -> list[tuple[str, float]]:
@@ -76,3 +69,16 @@ def instead(change: Mapping[int, Thread], pcpu: int, pid: int, most: int = 6) ->
             name = f"{one.name} of the guest" if one.pid == pid else one.name
             sums[name] = sums.get(name, 0) + one.run_ns / 1e6
     return sorted(sums.items(), key=lambda item: -item[1])[:most]
+
+
+def pinned_here(pcpus: frozenset[int], seen: Mapping[int, Thread]) -> dict[int, int]:
+    """The process of a guest that has a vCPU pinned to one of these pCPUs, by pCPU. vCPUs that may run on all pCPUs do not count."""
+    online = os.cpu_count() or 1
+    found = {}
+    for tid, one in seen.items():
+        if one.name.startswith("CPU "):
+            with contextlib.suppress(OSError):
+                allowed = os.sched_getaffinity(tid)
+                if len(allowed) < online:
+                    found.update(dict.fromkeys(allowed & pcpus, one.pid))
+    return found

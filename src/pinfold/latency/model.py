@@ -1,0 +1,83 @@
+"""What a trial is asked, and what one guest measured: plain values."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from msgspec import Struct
+
+FLOAT: Final = "float"
+SHARE: Final = "share"
+FIFO: Final = ("float, FIFO", "share, FIFO")
+"""The same two with a vCPU of the real-time priority 1."""
+PINFOLD: Final[dict[str, tuple[str, ...]]] = {
+    "pinfold, unset": (),
+    "pinfold, share": ("-p", "hw:emulator_threads_policy=share"),
+}
+"""Policies whose guest is placed and started by `pinfold guest start`, with the options that it gets."""
+MOST_SECONDS: Final = 120.0
+"""The longest round: the probe keeps one figure for each 20 ms of it."""
+
+
+class Pcpus(Struct, frozen=True, kw_only=True):
+    """The pCPU of the vCPU, and the one to which `share` takes the overhead threads. Whatever makes the load runs there as well."""
+
+    vcpu: int
+    overhead: int
+
+
+class Trial(Struct, frozen=True, kw_only=True):
+    """One guest, one round: the accelerator (`kvm`, or `qemu`, which is TCG), the load, the policy, and for how long."""
+
+    accelerator: str
+    load: str
+    policy: str
+    seconds: float
+
+
+class ThreadShares(Struct, frozen=True, kw_only=True):
+    """Per cent of the time that threads ran and waited, and their slices."""
+
+    run_percent: float
+    wait_percent: float
+    slices: int
+
+
+class Sample(Struct, frozen=True, kw_only=True):
+    """What was measured in one round.
+
+    `late` and `gaps` are histograms: pairs of the least nanoseconds of a bucket and how often. `late` has how late the guest noticed each
+    tenth of a millisecond, `gaps` how long it did not run. `worst_us` has the worst gap of each 20 ms. `stolen_us` is the sum of all gaps.
+    `vcpu` and `overhead` are the two kinds of threads of its process, by the kernel's sums. `instead` names who else ran on the vCPU's
+    pCPU, and for how many milliseconds. `monitor_ms` are the times of the monitor's answers, ascending. `kick_us` is the vCPU's time for
+    each disk request, None without any.
+    """
+
+    accelerator: str
+    load: str
+    policy: str
+    seconds: float
+    run: int = 0
+    operations: int = 0
+    monitor_ms: tuple[float, ...] = ()
+    vcpu: ThreadShares
+    overhead: ThreadShares
+    instead: tuple[tuple[str, float], ...] = ()
+    watched_seconds: float = 0.0
+    stolen_us: int
+    gap_max_ns: int
+    late_max_ns: int
+    kick_us: float | None = None
+    late: tuple[tuple[int, int], ...] = ()
+    gaps: tuple[tuple[int, int], ...] = ()
+    worst_us: tuple[tuple[int, int], ...] = ()
+
+
+class NotStarted(Struct, frozen=True, kw_only=True):
+    """A guest that did not start, and why."""
+
+    accelerator: str
+    load: str
+    policy: str
+    run: int
+    refused: str
