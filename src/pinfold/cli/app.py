@@ -16,7 +16,7 @@ from pinfold.cli.output import silence
 from pinfold.cli.session import Parts
 
 PANELS: Final = {
-    "On this host": ("guest", "fit", "host", "audit", "repair", "watch", "history", "top", "advise", "simulate", "doctor"),
+    "On this host": ("guest", "fit", "host", "audit", "repair", "watch", "history", "top", "advise", "simulate", "bench", "doctor"),
     "As a service": ("up", "server", "flavor", "api", "agent", "database", "keystone"),
     "Beside Nova": ("nova",),
     "More": ("config", "lab", "version"),

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
-from pinfold.latency.model import Sample
+from pinfold.latency.model import Medians, Sample
 from pinfold.latency.serial import Histogram, over, quantile
 
 Value = Callable[[Sample], float | None]
@@ -65,3 +65,27 @@ def ratio(left: float | None, right: float | None) -> str:
     ('45.0', '3.5 / 0')
     """
     return f"{left / right:.1f}" if left and right else f"{left or 0:.3g} / {right or 0:.3g}"
+
+
+_OF_MEDIANS: Final[dict[str, Value]] = {
+    "late_p50_us": late_us(0.5),
+    "late_p99_us": COMPARED["p99"],
+    "late_p999_us": late_us(0.999),
+    "worst_gap_ms": lambda one: one.gap_max_ns / 1e6,
+    "stalls_over_100us_per_s": COMPARED["stalls over 100 us"],
+    "stalls_over_1ms_per_s": COMPARED["stalls over 1 ms"],
+    "stolen_percent": lambda one: one.stolen_us / one.seconds / 1e4,
+    "vcpu_waits_percent": COMPARED["vCPU waits"],
+    "overhead_runs_percent": lambda one: one.overhead.run_percent,
+    "overhead_waits_percent": lambda one: one.overhead.wait_percent,
+    "monitor_p50_ms": COMPARED["monitor, median"],
+    "monitor_p99_ms": answer_ms(0.99),
+}
+
+
+def medians(samples: Iterable[Sample]) -> tuple[Medians, ...]:
+    """The medians of each load and policy, in the order of their first sample."""
+    return tuple(
+        Medians(load=load, policy=policy, **{name: median(group, value) for name, value in _OF_MEDIANS.items()})
+        for (load, policy), group in groups(samples).items()
+    )

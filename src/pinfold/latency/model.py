@@ -81,3 +81,34 @@ class NotStarted(Struct, frozen=True, kw_only=True):
     policy: str
     run: int
     refused: str
+
+
+class Medians(Struct, frozen=True, kw_only=True):
+    """The medians over the runs of one load and policy. `None` where no run has the figure."""
+
+    load: str
+    policy: str
+    late_p50_us: float | None
+    late_p99_us: float | None
+    late_p999_us: float | None
+    worst_gap_ms: float | None
+    stalls_over_100us_per_s: float | None
+    stalls_over_1ms_per_s: float | None
+    stolen_percent: float | None
+    vcpu_waits_percent: float | None
+    overhead_runs_percent: float | None
+    overhead_waits_percent: float | None
+    monitor_p50_ms: float | None
+    monitor_p99_ms: float | None
+
+
+class LatencyResult(Struct, frozen=True, kw_only=True):
+    """All that was found. `seconds` is the length of a round; `not_started` has the guests that did not start."""
+
+    pcpus: Pcpus
+    accelerator: str
+    seconds: float
+    runs: int
+    medians: tuple[Medians, ...]
+    not_started: tuple[NotStarted, ...]
+    samples: tuple[Sample, ...]

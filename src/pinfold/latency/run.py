@@ -29,19 +29,25 @@ def own_pcpus() -> Pcpus:
     return Pcpus(vcpu=allowed[-1], overhead=allowed[0])
 
 
-def check_pcpus(pcpus: Pcpus) -> None:
-    """Raises `InvalidRequest` if the two are one, if this process may not use them, or if a guest has a vCPU pinned there."""
+def check_pcpus(pcpus: Pcpus, *, beside_guests: bool = False) -> None:
+    """Raises `InvalidRequest` if the two are one, if this process may not use them, or if a guest's vCPU is pinned there.
+
+    With `beside_guests` the last one is allowed.
+    """
     if pcpus.vcpu == pcpus.overhead:
         raise InvalidRequest(f"--vcpu-on and --overhead-on are both pCPU {pcpus.vcpu}; two pCPUs are needed", key="--overhead-on")
     allowed = os.sched_getaffinity(0)
     for option, pcpu in (("--vcpu-on", pcpus.vcpu), ("--overhead-on", pcpus.overhead)):
         if pcpu not in allowed:
             raise InvalidRequest(f"{option} is {pcpu}; this process may use the pCPUs {_listed(allowed)}", key=option)
+    if beside_guests:
+        return
     owners = pinned_here(frozenset((pcpus.vcpu, pcpus.overhead)), threads())
     for option, pcpu in (("--vcpu-on", pcpus.vcpu), ("--overhead-on", pcpus.overhead)):
         if pcpu in owners:
             raise InvalidRequest(
-                f"{option} is {pcpu}, and a vCPU of process {owners[pcpu]} is pinned there; take a pCPU that no guest has", key=option
+                f"{option} is {pcpu}, and a vCPU of process {owners[pcpu]} is pinned there; take another pCPU, or add --beside-guests",
+                key=option,
             )
 
 

@@ -1,0 +1,136 @@
+"""`pinfold bench latency`: what float and share mean for one guest on two pCPUs of this machine, measured. `pinfold.latency` does it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from pinfold.cli import options as opt
+from pinfold.cli.output import show, show_json
+from pinfold.core.errors import InvalidRequest
+
+if TYPE_CHECKING:
+    from pinfold.latency.model import Pcpus, Trial
+    from pinfold.latency.run import Notice
+
+_LOADS: Final = "idle,storm,statistics,writes,migration"
+
+app = typer.Typer(help="Measure this machine.", no_args_is_help=True)
+
+
+@app.callback()
+def _group() -> None:
+    """Keep `latency` a command of its own; a group of one command would be that command."""
+
+
+@app.command()
+def latency(
+    load: Annotated[
+        str,
+        typer.Option("--load", metavar="LIST", help="The loads to measure, of those in the default."),
+    ] = _LOADS,
+    seconds: Annotated[float, typer.Option("--seconds", metavar="S", min=0.5, max=120, help="How long a round is.")] = 4,
+    runs: Annotated[int, typer.Option("--runs", metavar="N", min=1, max=100, help="So many rounds of each kind; medians are shown.")] = 2,
+    vcpu_on: Annotated[
+        int | None, typer.Option("--vcpu-on", metavar="PCPU", min=0, help="The pCPU of the vCPU; default: the highest of this process.")
+    ] = None,
+    overhead_on: Annotated[
+        int | None,
+        typer.Option("--overhead-on", metavar="PCPU", min=0, help="The pCPU of overhead threads with share; default: the lowest."),
+    ] = None,
+    virt_type: Annotated[
+        str | None, typer.Option("--virt-type", metavar="kvm|qemu", help="KVM, or emulation; default: the best there is.")
+    ] = None,
+    fifo: Annotated[bool, typer.Option("--fifo", help="Both policies once more, with a vCPU of the real-time priority 1.")] = False,
+    beside_guests: Annotated[
+        bool, typer.Option("--beside-guests", help="Also on a pCPU to which a guest's vCPU is pinned, which disturbs that guest.")
+    ] = False,
+    as_json: opt.Json = False,
+) -> None:
+    """Measure how long overhead threads keep a vCPU from running: with float, where they share its pCPU, and with share, where they do not.
+
+    Guests of one vCPU and no operating system run one after another in a lab of their own, which is gone afterwards; no guest or setting
+    of this machine is touched. Needs root, and two pCPUs that do nothing else meanwhile: what else runs there is in the figures, and is
+    named. A pCPU to which a guest's vCPU is pinned is refused, unless --beside-guests is given.
+    """
+    from pinfold.cli.views.latency import latency_view
+    from pinfold.core.encoding import plain
+    from pinfold.latency.figures import medians
+    from pinfold.latency.model import FIFO, FLOAT, SHARE, LatencyResult, NotStarted, Sample, Trial
+    from pinfold.latency.run import check_pcpus, run
+
+    pcpus = _pcpus(vcpu_on, overhead_on)
+    check_pcpus(pcpus, beside_guests=beside_guests)
+    accelerator = _accelerator(virt_type)
+    policies = (FLOAT, SHARE, *(FIFO if fifo else ()))
+    trials = [[Trial(accelerator=accelerator, load=one, policy=policy, seconds=seconds) for policy in policies] for one in _loads(load)]
+    with _progress(sum(map(len, trials)) * runs) as notice:
+        found = tuple(run(pcpus, trials, runs, notice))
+    samples = tuple(one for one in found if isinstance(one, Sample))
+    result = LatencyResult(
+        pcpus=pcpus,
+        accelerator=accelerator,
+        seconds=seconds,
+        runs=runs,
+        medians=medians(samples),
+        not_started=tuple(one for one in found if isinstance(one, NotStarted)),
+        samples=samples,
+    )
+    if as_json:
+        show_json(plain(result))
+    else:
+        show(latency_view(result))
+
+
+def _pcpus(vcpu: int | None, overhead: int | None) -> Pcpus:
+    from pinfold.latency.model import Pcpus
+    from pinfold.latency.run import own_pcpus
+
+    own = own_pcpus()
+    return Pcpus(vcpu=own.vcpu if vcpu is None else vcpu, overhead=own.overhead if overhead is None else overhead)
+
+
+def _accelerator(asked: str | None) -> str:
+    from pathlib import Path
+
+    has_kvm = Path("/dev/kvm").exists()
+    if asked not in (None, "kvm", "qemu"):
+        raise InvalidRequest(f"--virt-type is {asked[:40]!r}, kvm or qemu is allowed", key="--virt-type")
+    if asked == "kvm" and not has_kvm:
+        raise InvalidRequest("--virt-type is kvm, and this machine has no /dev/kvm; qemu is allowed", key="--virt-type")
+    return asked or ("kvm" if has_kvm else "qemu")
+
+
+def _loads(text: str) -> list[str]:
+    allowed = _LOADS.split(",")
+    wanted = list(dict.fromkeys(name.strip() for name in text.split(",")))
+    for name in wanted:
+        if name not in allowed:
+            raise InvalidRequest(f"--load has {name[:40]!r}, of {', '.join(allowed)} some are allowed", key="--load")
+    return wanted
+
+
+@contextmanager
+def _progress(rounds: int) -> Iterator[Notice | None]:
+    """A bar on standard error that names the round; None if that is no terminal."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from pinfold.cli.screen import Screen
+
+    target = Screen(stderr=True)
+    if not target.is_terminal:
+        yield None
+        return
+    with Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=target, transient=True
+    ) as bar:
+        task = bar.add_task("the lab starts", total=rounds)
+        begun = iter(range(rounds))
+
+        def notice(trial: Trial, number: int) -> None:
+            bar.update(task, completed=next(begun), description=f"{trial.load}, {trial.policy}, run {number + 1}")
+
+        yield notice

@@ -1,0 +1,86 @@
+"""`pinfold bench latency`: the screen, and what is said about wrong options. `tests/real/host/test_bench_latency.py` measures."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from rich.console import Console
+from tests.cli.conftest import Pinfold
+
+from pinfold.cli.views.latency import latency_view
+from pinfold.latency.figures import medians
+from pinfold.latency.model import LatencyResult, NotStarted, Pcpus, Sample, ThreadShares
+from pinfold.latency.threads import Thread, pinned_here
+
+
+def _sample(policy: str, late: int) -> Sample:
+    shares = ThreadShares(run_percent=50.0, wait_percent=late / 1e6, slices=5)
+    return Sample(
+        accelerator="kvm",
+        load="storm",
+        policy=policy,
+        seconds=2.0,
+        monitor_ms=(1.0, 2.0),
+        vcpu=shares,
+        overhead=shares,
+        instead=(("cc1", 3.0),),
+        stolen_us=10,
+        gap_max_ns=late,
+        late_max_ns=late,
+        late=((0, 95), (late, 5)),
+        gaps=((late, 4),),
+    )
+
+
+def test_the_screen_has_medians_ratios_who_ran_instead_and_what_did_not_start() -> None:
+    samples = _sample("float", 8_000_000), _sample("share", 2_000_000)
+    result = LatencyResult(
+        pcpus=Pcpus(vcpu=7, overhead=3),
+        accelerator="kvm",
+        seconds=2.0,
+        runs=1,
+        medians=medians(samples),
+        not_started=(NotStarted(accelerator="kvm", load="storm", policy="float, FIFO", run=0, refused="Operation not permitted"),) * 2,
+        samples=samples,
+    )
+    console = Console(width=120, file=open(os.devnull, "w"), record=True)  # noqa: SIM115
+    for line in latency_view(result):
+        console.print(line)
+    said = [" ".join(line.split()) for line in console.export_text().splitlines()]
+    assert said[0] == "KVM, the vCPU on pCPU 7, overhead threads of share on pCPU 3"
+    assert "storm float 0.0 8,000.0 8,000.0 8.00 2.0 2.0 8.00 2.00" in said
+    assert "storm share 0.0 2,000.0 2,000.0 2.00 2.0 2.0 2.00 2.00" in said
+    assert "storm 4.0 1.0 1.0 4.0 1.0" in said
+    assert "storm, share: cc1 3" in said
+    assert said.count("storm, float, FIFO: did not start: Operation not permitted") == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (("--load", "storm,rain"), "--load has 'rain', of idle, storm, statistics, writes, migration some are allowed"),
+        (("--virt-type", "xen"), "--virt-type is 'xen', kvm or qemu is allowed"),
+        (("--vcpu-on", "0", "--overhead-on", "0"), "--vcpu-on and --overhead-on are both pCPU 0; two pCPUs are needed"),
+        (("--vcpu-on", "8191"), "--vcpu-on is 8191; this process may use the pCPUs "),
+    ],
+)
+def test_a_wrong_option_is_named(pinfold: Pinfold, options: tuple[str, ...], sentence: str) -> None:
+    answer = pinfold("bench", "latency", *options, "--beside-guests")
+    assert answer.status == 2
+    assert sentence in " ".join(answer.err.split())
+
+
+def test_a_pcpu_of_a_pinned_vcpu_is_known_and_one_of_a_floating_vcpu_is_free() -> None:
+    own = os.sched_getaffinity(0)
+    if len(own) < 2:
+        pytest.skip("one pCPU")
+    pcpu, tid = min(own), os.getpid()
+    seen = {tid: Thread(5, "CPU 0/KVM", 0, 0, 0, pcpu)}
+    assert pinned_here(frozenset(own), seen) == {}
+    os.sched_setaffinity(0, {pcpu})
+    try:
+        assert pinned_here(frozenset(own), seen) == {pcpu: 5}
+        assert pinned_here(frozenset(own), {tid: Thread(5, "qemu-system-x86", 0, 0, 0, pcpu)}) == {}
+    finally:
+        os.sched_setaffinity(0, own)
