@@ -32,8 +32,10 @@ BOOT_SECONDS = 2400.0
 GATEWAY = "192.0.2.1"
 NAME, ADDRESS = "door.example.org", "192.0.2.77"
 """What the name server of the network knows."""
-INSIDE = f"sudo hostname 2>&1; getent ahostsv4 {NAME}"
-"""Prints the name of the server alone, since sudo finds it in /etc/hosts, and what the guest's resolver finds."""
+INSIDE = f"sudo hostname 2>&1; ls -A /etc | grep resolv; getent ahostsv4 {NAME}"
+"""Prints the name of the server alone, since sudo finds it in /etc/hosts; the file of the resolver, and none of the machine that built the
+image; and what the resolver finds.
+"""
 
 
 def blocks() -> list[str]:
@@ -102,8 +104,8 @@ def test_a_fresh_user_goes_from_an_image_to_ssh(lab_possible: None, tmp_path: Pa
                 times["boot"] = _timed(lambda: _await_login(exports + console))
                 assert shell(exports + login) == printed
                 times["cloud-init"] = _timed(lambda: _finished(exports + end))
-                hostname, found, *_ = shell(exports + login.replace("'hostname; cat /etc/motd'", f"'{INSIDE}'")).splitlines()
-                assert (hostname, found.split()[0]) == ("vm1", ADDRESS)
+                hostname, file, found, *_ = shell(exports + login.replace("'hostname; cat /etc/motd'", f"'{INSIDE}'")).splitlines()
+                assert (hostname, file, found.split()[0]) == ("vm1", "resolv.conf", ADDRESS)
                 shell(exports + delete)
         finally:
             shell(exports_of(lab) + leave)
