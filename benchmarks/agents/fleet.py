@@ -84,7 +84,8 @@ def api(folder: Path, number: int, database: str, placement: str, lease_seconds:
     lines += ["[pinfold_api]", "port = 0", f"accounts_file = {folder}/accounts", f"lease_seconds = {lease_seconds}"]
     path = folder / f"api-{number}.conf"
     path.write_text("\n".join(lines) + "\n")
-    return Process(("api", "--config", str(path)), folder, f"api-{number}")
+    # With an environment of its own it is started anew: a fork of a program that is loaded already would leave out what loading costs.
+    return Process(("api", "--config", str(path)), folder, f"api-{number}", environment={"PYTHONUNBUFFERED": "1"})
 
 
 @contextmanager

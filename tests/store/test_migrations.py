@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -123,3 +124,15 @@ def _tables(url: str) -> dict[str, list[tuple[object, ...]]]:
             found[name] = [tuple(rows.keys()), *sorted((tuple(row) for row in rows), key=repr)]
     database.close()
     return found
+
+
+def test_a_start_on_the_newest_tables_loads_no_alembic(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/pinfold.db"
+    database = Database(url)
+    upgrade(database)
+    database.close()
+    script = (
+        f"import sys; from pinfold.store.database import Database, upgrade; upgrade(Database({url!r})); print('alembic' in sys.modules)"
+    )
+    told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert told.stdout == "False\n", told

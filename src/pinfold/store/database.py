@@ -299,6 +299,8 @@ def upgrade(database: Database) -> None:
 
     Raises `InvalidRequest`, and changes nothing, if a later pinfold has changed the tables.
     """
+    if _is_newest(database):
+        return
     from alembic import command
     from alembic.config import Config
     from alembic.migration import MigrationContext
@@ -313,6 +315,16 @@ def upgrade(database: Database) -> None:
         _refuse_later(found, [script.revision for script in ScriptDirectory.from_config(config).walk_revisions()])
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
+
+
+def _is_newest(database: Database) -> bool:
+    """Whether the tables have the newest revision: then Alembic, which takes long to load, would find nothing to do."""
+    names = [each.name for each in (resources.files("pinfold.store") / "migrations" / "versions").iterdir()]
+    newest = max(name.partition("_")[0] for name in names if name[0].isdigit())
+    with database.read() as connection:
+        if not sa.inspect(connection).has_table("alembic_version"):
+            return False
+        return list(connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalars()) == [newest]
 
 
 def _refuse_later(found: str | None, known: list[str]) -> None:

@@ -59,8 +59,8 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen on the sockets."""
-        # What is loaded now (Placement, the routes, the index) lives as long as the process: the collector need not check it again.
-        gc.collect()
+        # What is loaded now (Placement, the routes, the index) lives as long as the process: the collector need not check it again. It does
+        # not check it now either: that takes as long as loading SQLAlchemy, and finds a few thousand small objects.
         gc.freeze()
         gc.enable()
         await super().startup([])
