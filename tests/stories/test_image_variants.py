@@ -14,7 +14,7 @@ from tests.rig.in_process import READER, Fleet
 from tests.stories.test_projects import Cloud
 
 from pinfold.agent.wire import PROTOCOL
-from pinfold.api.image.bodies import MAX_OPERATIONS, PATCH_TYPE
+from pinfold.api.image.bodies import EARLIER_PATCH_TYPE, MAX_OPERATIONS, PATCH_TYPE
 from pinfold.core.bounds import MAX_IMAGE_PROPERTIES, MAX_IMAGE_VARIANTS
 from pinfold.core.host_features import HARDWARE
 from pinfold.store.records import PROTOCOL_FACT
@@ -230,6 +230,9 @@ def test_a_patch_changes_properties_and_some_fields(red: Images) -> None:
     assert f"at most {MAX_IMAGE_PROPERTIES} are allowed" in red.patch(image, *more, status=400)
     assert f"at most {MAX_OPERATIONS} are allowed" in red.patch(image, *more, *more, *more, status=400)
     red.patch(image, more[0], status=415, kind="application/json")
+    assert red.patch(image, {"replace": "/name", "value": "earlier"}, {"remove": "/a"}, kind=EARLIER_PATCH_TYPE)["name"] == "earlier"
+    for operation in ({"value": "x"}, {"add": "/a", "remove": "/b", "value": "x"}, {"op": "remove", "path": "/c~1d"}):
+        assert "is no JSON patch" in red.patch(image, operation, status=400, kind=EARLIER_PATCH_TYPE)
     red.patch(image, {"op": "replace", "path": "/protected", "value": False})
     red.ask("DELETE", f"/{image}", status=204)
 

@@ -20,6 +20,7 @@ from pinfold.service.image_variants import with_properties
 from pinfold.store.image_variants import ImageVariant
 
 PATCH_TYPE: Final = "application/openstack-images-v2.1-json-patch"
+EARLIER_PATCH_TYPE: Final = "application/openstack-images-v2.0-json-patch"
 MAX_OPERATIONS: Final = 2 * MAX_IMAGE_PROPERTIES
 _MAX_NAME: Final = 255
 Amount = Annotated[int, Field(ge=0, le=MAX_AMOUNT)]
@@ -52,7 +53,18 @@ class Operation(Struct, frozen=True, kw_only=True):
     value: Any | UnsetType = UNSET
 
 
+class EarlierOperation(Struct, frozen=True, kw_only=True):
+    """The same in the earlier form, where the operation is the key of the path. It has one of the three."""
+
+    add: str | None = None
+    replace: str | None = None
+    remove: str | None = None
+    value: Any | UnsetType = UNSET
+
+
 _read_operations = json_reader(tuple[Operation, ...])
+_read_earlier = json_reader(tuple[EarlierOperation, ...])
+_OPS: Final[tuple[Literal["add", "replace", "remove"], ...]] = ("add", "replace", "remove")
 _CHANGED: Final = {
     "name": "name",
     "visibility": "public",
@@ -86,15 +98,23 @@ def new_variant(asked: NewImage, caller: Caller, variant_id: str) -> ImageVarian
     return with_properties(made, properties)
 
 
-def read_patch(body: bytes) -> tuple[Operation, ...]:
-    """The operations of a body. Raises `InvalidRequest`."""
+def read_patch(body: bytes, kind: str) -> tuple[Operation, ...]:
+    """The operations of a body of either type. Raises `InvalidRequest`."""
     try:
-        operations = _read_operations(body)
+        operations = _read_operations(body) if kind == PATCH_TYPE else tuple(map(_in_form, _read_earlier(body)))
     except (MsgspecError, UnicodeError, RecursionError) as error:
         raise InvalidRequest(f"the request body is no JSON patch: {error}") from error
     if len(operations) > MAX_OPERATIONS:
         raise InvalidRequest(f"the patch has {len(operations)} operations; at most {MAX_OPERATIONS} are allowed")
     return operations
+
+
+def _in_form(operation: EarlierOperation) -> Operation:
+    given = [(op, path) for op in _OPS if (path := getattr(operation, op)) is not None]
+    if len(given) != 1:
+        raise InvalidRequest("the request body is no JSON patch: an operation has one of add, replace and remove")
+    ((op, path),) = given
+    return Operation(op=op, path=path, value=operation.value)
 
 
 def patched(variant: ImageVariant, operations: Sequence[Operation], caller: Caller) -> ImageVariant:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Body, Request, Response
@@ -12,7 +13,7 @@ from starlette.requests import ClientDisconnect
 from pinfold.api.caller import Caller, caller_of
 from pinfold.api.dependencies import ApiServices, Services
 from pinfold.api.errors import ApiError
-from pinfold.api.image.bodies import PATCH_TYPE, NewImage, new_variant, patched, read_patch
+from pinfold.api.image.bodies import EARLIER_PATCH_TYPE, PATCH_TYPE, NewImage, Operation, new_variant, patched, read_patch
 from pinfold.api.image.catalog import CatalogImage, read_catalog
 from pinfold.api.image.comparison import PIECE, Comparison
 from pinfold.api.image.routes import BYTES, ImageShown, view
@@ -63,9 +64,9 @@ async def update_image(image_id: str, request: Request, services: Services) -> I
     """Add, replace and remove properties of a variant, and replace its name, visibility, protection and least sizes."""
     caller = caller_of(request)
     await run_in_threadpool(own_variant, services, caller, image_id)
-    _need_type(request, PATCH_TYPE)
-    body = await request.body()
-    return await run_in_threadpool(_update, services, caller, image_id, body)
+    kind = _need_type(request, PATCH_TYPE, EARLIER_PATCH_TYPE)
+    operations = read_patch(await request.body(), kind)
+    return await run_in_threadpool(_update, services, caller, image_id, operations)
 
 
 @router.delete("/v2/images/{image_id}", status_code=204, response_class=Response)
@@ -121,13 +122,14 @@ def _take(services: ApiServices, image_id: str, comparison: Comparison) -> None:
     services.fleet.image_variants.set_base(image_id, unchanged_file(services, found).name)
 
 
-def _update(services: ApiServices, caller: Caller, image_id: str, body: bytes) -> ImageShown:
-    operations = read_patch(body)
+def _update(services: ApiServices, caller: Caller, image_id: str, operations: Sequence[Operation]) -> ImageShown:
     changed = services.fleet.image_variants.change(image_id, lambda variant: patched(variant, operations, caller))
     return view(shown_variant(services, changed))
 
 
-def _need_type(request: Request, wanted: str) -> None:
-    given = request.headers.get("content-type", "")
-    if given.partition(";")[0].strip().lower() != wanted:
-        raise ApiError(415, f"Unsupported Content-Type: the body must be {wanted}.")
+def _need_type(request: Request, *allowed: str) -> str:
+    """The type of the body. Raises `ApiError` 415 for another one than those."""
+    given = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if given not in allowed:
+        raise ApiError(415, f"Unsupported Content-Type: the body must be {' or '.join(allowed)}.")
+    return given
