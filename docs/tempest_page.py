@@ -31,7 +31,8 @@ bin/test --all tests/tempest
 [whitebox-tempest-plugin](https://opendev.org/openstack/whitebox-tempest-plugin) {whitebox} reads the domains of a host by ssh and
 `virsh`, and changes the configuration of its agent with `crudini`. Its tests of processors, of memory and of the hardware that pinfold
 gives a guest run unmodified against `pinfold api`, an agent of its own process and a lab host of two cells, each with two shared and six
-dedicated pCPUs. `tests/tempest/whitebox.txt` has every test with its result.
+dedicated pCPUs. Those of UEFI run with emulated guests, since not every KVM runs firmware for UEFI. `tests/tempest/whitebox.txt` has every
+test with its result.
 
 {white}"""
 

@@ -80,7 +80,7 @@ def programs_of_tempest(folder: Path, *more: str, given: str = "PINFOLD_TEST_TEM
 
 
 @contextmanager
-def keystone_and_lab(folder: Path, name: str, topology: str) -> Iterator[tuple[Keystone, LabHost]]:
+def keystone_and_lab(folder: Path, name: str, topology: str, *, kvm: bool = True) -> Iterator[tuple[Keystone, LabHost]]:
     """A Keystone and a lab host with a bridge, in a network namespace, which this thread and what it starts is in until the block ends."""
     for each in (folder, folder.parent):
         each.chmod(0o711)
@@ -89,7 +89,7 @@ def keystone_and_lab(folder: Path, name: str, topology: str) -> Iterator[tuple[K
     with network_namespace("br0") as namespace, namespace.inside(), running_keystone(folder / "keystone", python) as keystone:
         keystone.project("service")
         keystone.user("pinfold", service="service")
-        lab = LabHost(name, topology=host(topology)).up()
+        lab = LabHost(name, topology=host(topology), kvm=kvm).up()
         try:
             yield keystone, lab
             sweep(lab)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 from tests.tempest import results
-from tests.tempest.cloud import SELECTED, cloud, run
+from tests.tempest.cloud import SELECTED, Cloud, cloud, run
 from tests.tempest.results import TEMPEST, WHITEBOX, Kept, Result
-from tests.tempest.whitebox import CHOSEN, whitebox
+from tests.tempest.whitebox import CHOSEN, EMULATED, emulated_whitebox, whitebox
 
 
 @pytest.mark.parametrize("kept", [TEMPEST, WHITEBOX], ids=lambda kept: kept.results)
@@ -36,11 +38,14 @@ def test_what_passed_before_passes_again(lab_name: str, lab_possible: None, tmp_
 @pytest.mark.installs
 @pytest.mark.real_libvirt
 @pytest.mark.timeout(3600)
-def test_what_whitebox_found_right_it_finds_right_again(lab_name: str, lab_possible: None, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("made_by", "chosen"), [(whitebox, CHOSEN), (emulated_whitebox, EMULATED)], ids=["kvm", "emulated"])
+def test_what_whitebox_found_right_it_finds_right_again(
+    made_by: Callable[[Path, str], AbstractContextManager[Cloud]], chosen: str, lab_name: str, lab_possible: None, tmp_path: Path
+) -> None:
     folder = tmp_path / "cloud"
     folder.mkdir()
-    with whitebox(folder, lab_name) as made:
-        seen = run(made, CHOSEN)
+    with made_by(folder, lab_name) as made:
+        seen = run(made, chosen)
     (tmp_path / WHITEBOX.results).write_text(results.written(seen))
     assert worse(WHITEBOX, seen) == {}
 

@@ -20,7 +20,7 @@ from tests.rig.fleet import ACCOUNT, write_accounts
 from tests.rig.keystone import Keystone
 from tests.rig.keystone_stand_in import authtoken
 from tests.rig.processes import Process, Service, configuration, ending
-from tests.tempest.cloud import HERE, NETWORKS, Cloud, describe, keystone_and_lab, prepared, programs_of_tempest, roomy, write_images
+from tests.tempest.cloud import HERE, NETWORKS, Cloud, describe, keystone_and_lab, prepared, programs_of_tempest, roomy
 from tests.tempest.results import WHITEBOX_VERSION
 
 from pinfold.lab.daemon import LabHost
@@ -33,7 +33,6 @@ _MODULES: Final = (
     "cpu_state_mgmt",
     "hugepages",
     "multiqueue",
-    "uefi",
     "virtio_rng",
     "vpmu",
     "vtpm",
@@ -41,11 +40,17 @@ _MODULES: Final = (
 )
 CHOSEN: Final = rf"whitebox_tempest_plugin\.api\.compute\.test_({'|'.join(_MODULES)})\."
 """The tests of whitebox that are run: those of processors, of memory, and of the hardware that pinfold gives a guest."""
+EMULATED: Final = r"whitebox_tempest_plugin\.api\.compute\.test_uefi\."
+"""Those that are run with emulated guests: not every KVM runs firmware for UEFI, or has a System Management Mode for secure boot."""
 TOPOLOGY: Final = "pack:2 cell:1 core:4 pu:2 mem:16384"
 SHARED: Final = "0-1,8-9"
 DEDICATED: Final = "2-7,10-15"
+_NO_PROCESSOR: Final = "cpu_mode = none"
 _PROCESSOR: Final = "cpu_mode = custom\ncpu_models = pentium3\ncpu_model_extra_flags = +sse2, -mtrr"
 """A processor that KVM gives, a nested one too, with a feature more and one less."""
+_HALTING: Final = b"\xfa\xf4\xeb\xfd".ljust(510, b"\x00") + b"\x55\xaa"
+"""A boot sector of one endless loop: CLI, HLT, JMP to HLT."""
+_DISK: Final = 1 << 16
 _AGENT: Final = """#!/bin/sh
 # The agent as a service manager would start and stop it.
 case "$1" in
@@ -61,14 +66,21 @@ esac
 
 
 @contextmanager
-def whitebox(folder: Path, name: str) -> Iterator[Cloud]:
+def emulated_whitebox(folder: Path, name: str) -> Iterator[Cloud]:
+    """The same cloud with emulated guests, and libvirt's own processor."""
+    with whitebox(folder, name, kvm=False) as made:
+        yield made
+
+
+@contextmanager
+def whitebox(folder: Path, name: str, *, kvm: bool = True) -> Iterator[Cloud]:
     """The cloud, until the block ends. `name` is the beginning of the lab's name, and that of the host."""
     programs = programs_of_tempest(folder / "tempest-venv", *PACKAGES, given="PINFOLD_TEST_WHITEBOX")
     with (
-        keystone_and_lab(folder, f"{name}-white", TOPOLOGY) as (keystone, lab),
+        keystone_and_lab(folder, f"{name}-white", TOPOLOGY, kvm=kvm) as (keystone, lab),
         _api(folder, keystone) as api,
         _ssh(folder, programs, lab),
-        _agent(folder, name, lab, api) as agent,
+        _agent(folder, name, lab, api, _PROCESSOR if kvm else _NO_PROCESSOR) as agent,
     ):
         describe(keystone, api)
         (folder / "nodes.yaml").write_text(_nodes(name, agent, folder))
@@ -76,11 +88,18 @@ def whitebox(folder: Path, name: str) -> Iterator[Cloud]:
         yield prepared(folder, keystone, api, programs, text.replace("{folder}", str(folder)).replace("{host}", name))
 
 
+def _write_images(images: Path) -> None:
+    """Two images: disks whose boot sector halts. A ROM would take the place of UEFI, which some tests ask for."""
+    images.mkdir(mode=0o755)
+    for number, image in enumerate(("probe.raw", "probe-alt.raw")):
+        (images / image).write_bytes(_HALTING + bytes([number]) * (_DISK - len(_HALTING)))
+
+
 @contextmanager
 def _api(folder: Path, keystone: Keystone) -> Iterator[Service]:
     state, config = folder / "api", folder / "api.conf"
     state.mkdir(mode=0o711)
-    write_images(state / "images")
+    _write_images(state / "images")
     (state / "images" / "probe.toml").write_text('hw_rng_model = "virtio"\n')  # as devstack's images have it
     write_accounts(folder)
     config.write_text(
@@ -97,7 +116,7 @@ def _api(folder: Path, keystone: Keystone) -> Iterator[Service]:
 
 
 @contextmanager
-def _agent(folder: Path, name: str, lab: LabHost, api: Service) -> Iterator[Path]:
+def _agent(folder: Path, name: str, lab: LabHost, api: Service, processor: str) -> Iterator[Path]:
     """The command that starts and stops the agent, which runs until the block ends."""
     state, config, command = folder / "agent", folder / "agent.conf", folder / "bin" / "agent-service"
     state.mkdir(mode=0o711)
@@ -107,7 +126,7 @@ def _agent(folder: Path, name: str, lab: LabHost, api: Service) -> Iterator[Path
     (folder / "networks.toml").write_text(NETWORKS)
     more = {"pinfold_agent": f"api_url = {api.url}\nsweep_seconds = 1"}
     text = roomy(configuration(lab, state, host=name, shared=SHARED, dedicated=DEDICATED, **more))
-    config.write_text(text.replace("cpu_mode = none", _PROCESSOR))
+    config.write_text(text.replace(_NO_PROCESSOR, processor))
     sources = os.pathsep.join(entry for entry in sys.path if entry)
     command.write_text(_AGENT.format(folder=folder, sources=sources, python=sys.executable, config=config))
     command.chmod(0o755)
