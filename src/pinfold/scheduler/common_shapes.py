@@ -49,7 +49,7 @@ class CommonShapes:
             return
         try:
             began = self._clock()
-            with self._database.read() as connection:
+            with self._database.read_once() as connection:
                 known = shapes.latest(connection)
             if known is None or known.age >= self._count_seconds:
                 known = shapes.renew(self._database, seconds=self._count_seconds, count=_count, same=_same)

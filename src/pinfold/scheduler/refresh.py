@@ -47,7 +47,7 @@ class Freshness:
 
     def _read(self) -> None:
         began = self._clock()
-        with self._database.read() as connection:
+        with self._database.read_once() as connection:
             marks = hosts.marks(connection)
         reread, gone = self._index.stale(marks)
         self._index.drop(gone)

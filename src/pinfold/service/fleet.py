@@ -82,7 +82,7 @@ def assemble(database: Database, placement: Placement, settings: SchedulerSettin
     repinner = Repinner(database, scheduler, amender, providers)
     edits = Edits(database)
     together = Together(database, placement, scheduler, claimer)
-    guests = Lifecycle(database, together, replacer, providers, edits)
+    guests = Lifecycle(database, claimer, together, replacer, providers, edits)
     presence = Presence(database)
     interfaces = Interfaces(database, amender)
     return Fleet(

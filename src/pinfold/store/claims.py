@@ -140,7 +140,7 @@ def _intended(one: IntendedClaim, seconds: float) -> dict[str, Any]:
 
 def _place(one: IntendedClaim, seconds: float) -> dict[str, Any]:
     """The columns of a claim that change when it is redirected."""
-    return {"host": one.host, "amounts": encode(one.amounts), "fit": _fit_text(one.fit), "shapes": one.shapes, "seconds": seconds}
+    return {"host": one.host, "amounts": encode(one.amounts), "fit": fit_text(one.fit), "shapes": one.shapes, "seconds": seconds}
 
 
 class HostNews(Struct, frozen=True, kw_only=True):
@@ -169,7 +169,7 @@ def hold(connection: sa.Connection, claim_id: ClaimId, *, guest: GuestId, host: 
 
     Raises `Conflict` when the claim is no longer intended, or when a pCPU has an owner.
     """
-    text = _fit_text(fit)
+    text = fit_text(fit)
     _step(connection, claim_id, (ClaimState.INTENDED,), state=ClaimState.HELD.value, revision=revision, held=revision, fit=text, host=host)
     _own(connection, claim_id, guest=guest, host=host, fit=fit)
 
@@ -202,7 +202,7 @@ def amend(connection: sa.Connection, was: ClaimRecord, *, fit: Fit, amounts: Amo
     claim ids takes it for another claim. Raises `Conflict` when the claim is no longer held at revision `was`, or when a pCPU has another
     owner.
     """
-    values = {"new_fit": _fit_text(fit), "new_amounts": encode(amounts), "new_revision": revision}
+    values = {"new_fit": fit_text(fit), "new_amounts": encode(amounts), "new_revision": revision}
     values["new_held"] = revision if moved else was.held
     if connection.execute(_AMEND, {"claim_id": was.id, "was": was.revision, **values}).rowcount != 1:
         raise Conflict(f"claim {was.id} is not held at revision {was.revision} any more")
@@ -343,7 +343,7 @@ def _select(connection: sa.Connection, *conditions: Any) -> tuple[ClaimRecord, .
     return tuple(_record(row) for row in rows)
 
 
-def _fit_text(fit: Fit) -> str:
+def fit_text(fit: Fit) -> str:
     return encode(written(fit))
 
 

@@ -90,6 +90,16 @@ class Database:
             yield connection
 
     @contextmanager
+    def read_once(self) -> Iterator[sa.Connection]:
+        """A connection for one statement that reads: it sees one instant by itself, so that no transaction is begun and ended for it.
+
+        Raises `Unavailable`.
+        """
+        options: dict[str, Any] = {"isolation_level": "AUTOCOMMIT"} if self.postgresql else {"pinfold_once": True}
+        with self._translated(), self.engine.connect().execution_options(**options) as connection, connection.begin():
+            yield connection
+
+    @contextmanager
     def write(self) -> Iterator[sa.Connection]:
         """A connection in a transaction that commits at the end, or rolls back when the block raises.
 
@@ -202,6 +212,11 @@ def tell(connection: sa.Connection, topic: str) -> None:
     truth.
     """
     connection.info.setdefault(_TOLD, []).append(topic)
+
+
+def notify(topic: sa.ColumnElement[str]) -> sa.ColumnElement[None]:
+    """An expression that does what `tell` does, as part of a statement. Only PostgreSQL has it."""
+    return sa.func.pg_notify(_CHANNEL, topic, type_=sa.types.NullType())
 
 
 @contextmanager
@@ -364,8 +379,9 @@ def _sqlite_connect(connection: Any, _record: object) -> None:
 
 
 def _sqlite_begin(connection: sa.Connection) -> None:
-    reading = connection.get_execution_options().get("pinfold_read", False)
-    connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+    options = connection.get_execution_options()
+    if not options.get("pinfold_once", False):
+        connection.exec_driver_sql("BEGIN" if options.get("pinfold_read", False) else "BEGIN IMMEDIATE")
 
 
 def _postgresql_checkout(connection: Any, record: Any, _proxy: object) -> None:

@@ -77,7 +77,7 @@ _CREATE: Final = (
     )
     .returning(guest)
 )
-_PLACE: Final = (
+PLACE: Final = (
     guest.update()
     .where(guest.c.id == sa.bindparam("guest_id"), guest.c.deleted.is_(None), guest.c.desired != Desired.ABSENT.value)
     .values(task="spawning", fault="", observed=Observed.UNSEEN.value, revision=guest.c.revision + 1, updated=EpochNow())
@@ -148,7 +148,7 @@ def place(connection: sa.Connection, guest_id: GuestId, host: HostId) -> None:
     """Set the guest's host, whose agent is to start it, after its claim is held. Raises `Conflict` when the guest is gone or unwanted by
     now.
     """
-    if connection.execute(_PLACE, {"guest_id": guest_id, "host": host}).rowcount != 1:
+    if connection.execute(PLACE, {"guest_id": guest_id, "host": host}).rowcount != 1:
         raise Conflict(f"guest {guest_id} is gone, or is not wanted any more")
 
 

@@ -64,7 +64,7 @@ _OPEN = sa.and_(_UP.element, host.c.disabled.is_(False), host.c.fenced.is_(False
 _AT = sa.and_(host.c.id == sa.bindparam("host_id"), host.c.revision == sa.bindparam("decided_on"))
 _NEXT: dict[str, Any] = {"revision": host.c.revision + 1, "orders": host.c.orders + 1, "updated": EpochNow()}
 _ADVANCE = host.update().where(_AT, _OPEN).values(_NEXT)
-_ADVANCE_NEWEST = host.update().where(host.c.id == sa.bindparam("host_id"), _OPEN).values(_NEXT).returning(host.c.revision)
+ADVANCE_NEWEST = host.update().where(host.c.id == sa.bindparam("host_id"), _OPEN).values(_NEXT).returning(host.c.revision)
 _ADVANCE_DISABLED_TOO = host.update().where(_AT, _UP.element, host.c.fenced.is_(False)).values(_NEXT)
 _MARKS = sa.select(host.c.id, host.c.revision, _UP, host.c.disabled, host.c.disabled_reason, host.c.fenced).order_by(host.c.id)
 _REPORTED = sa.select(
@@ -296,7 +296,7 @@ def advance(connection: sa.Connection, host_id: HostId, revision: int, *, also_d
 
 def advance_newest(connection: sa.Connection, host_id: HostId) -> int:
     """As `advance`, whatever revision the host has by now; its row stays locked. Raises `Conflict` when it takes no guests any more."""
-    if (made := connection.execute(_ADVANCE_NEWEST, {"host_id": host_id}).scalar_one_or_none()) is None:
+    if (made := connection.execute(ADVANCE_NEWEST, {"host_id": host_id}).scalar_one_or_none()) is None:
         raise Conflict(f"host {host_id} takes no guests any more")
     tell(connection, f"host:{host_id}")
     return int(made)

@@ -18,6 +18,8 @@ from pinfold.store.unreadable import read_or
 
 _KEPT: Final = 1000
 """How many versions are kept, so that one can see later by what a claim was decided."""
+_AGE: Final = sa.func.abs(EpochNow() - common_shapes.c.checked)  # a time in the future (the clock was set back) is old too
+_LATEST: Final = sa.select(common_shapes, _AGE.label("age")).order_by(common_shapes.c.version.desc()).limit(1)
 
 
 class CommonShape(Struct, frozen=True, kw_only=True):
@@ -65,9 +67,7 @@ def renew(
 
 def latest(connection: sa.Connection) -> StoredShapes | None:
     """The newest version; None if the guests were never counted."""
-    age = sa.func.abs(EpochNow() - common_shapes.c.checked)  # a time in the future (the clock was set back) is old too
-    query = sa.select(common_shapes, age.label("age"))
-    row = connection.execute(query.order_by(common_shapes.c.version.desc()).limit(1)).mappings().first()
+    row = connection.execute(_LATEST).mappings().first()
     if row is None:
         return None
     return StoredShapes(version=row["version"], shapes=read_or(_read_shapes, row["value"], "common_shapes.value", ()), age=row["age"])

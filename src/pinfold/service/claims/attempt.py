@@ -9,7 +9,8 @@ from pinfold.accounting.resources import Amounts
 from pinfold.core.fit.demand import Demand
 from pinfold.core.identity import ClaimId, HostId
 from pinfold.core.reasons import ReasonCode
-from pinfold.scheduler.model import HostRefusal, HostSearch
+from pinfold.scheduler.decide import Conditions
+from pinfold.scheduler.model import Candidate, HostRefusal, HostSearch
 from pinfold.store.claims import IntendedClaim
 
 _OVERTAKEN: Final = frozenset({ReasonCode.STALE, ReasonCode.PLACEMENT})
@@ -17,10 +18,15 @@ _OVERTAKEN: Final = frozenset({ReasonCode.STALE, ReasonCode.PLACEMENT})
 
 @dataclass(slots=True)
 class Attempt:
-    """One create in progress: what was written so far, and what refused. `intent` is what the claim row says until it is booked."""
+    """One create in progress: what was written so far, and what refused. `intent` is what the claim row says until it is booked.
+
+    `conditions` and `candidates` are of a first decision (`Claimer.begin`) that nothing was tried on yet.
+    """
 
     wanted: HostSearch
     demand: Demand
+    conditions: Conditions | None = None
+    candidates: tuple[Candidate, ...] = ()
     claim: ClaimId | None = None
     intent: IntendedClaim | None = None
     host: HostId | None = None

@@ -1,7 +1,8 @@
 """Claim a host for a guest. `scheduler.decide` says which hosts are worth claiming; `healing` clears up after a claimer that died.
 
-0. Write the claim row: `intended`, with a deadline by the database's clock, and the amounts. If others have claimed on that host since, or
-   intend to, decide once more beside them, in the same transaction. For another host or other amounts, redirect the row.
+0. Write the claim row: `intended`, with a deadline by the database's clock, and the amounts; for a new guest, in the transaction that
+   stores it. If others have claimed on that host since, or intend to, decide once more beside them, in the same transaction. For another
+   host or other amounts, redirect the row.
 1. Write the allocation in Placement, which holds the guest's other claims too: first without a consumer generation; later ones with the
    generation that was read *before* the claim row was redirected. So a claimer whose claim was abandoned meanwhile can never overwrite its
    successor's allocation.
@@ -25,6 +26,7 @@ from collections import defaultdict
 from dataclasses import replace
 from typing import Final
 
+import msgspec
 import sqlalchemy as sa
 
 from pinfold.accounting.client import Placement
@@ -47,10 +49,11 @@ from pinfold.service.claims.amend import TRIES, StaleError
 from pinfold.service.claims.attempt import Attempt
 from pinfold.service.claims.booking import booked_by, settle
 from pinfold.service.claims.outcome import Claimed, Refused
-from pinfold.store import claims, guests, hosts
+from pinfold.store import arrival, claims
+from pinfold.store.arrival import Arrival
 from pinfold.store.claims import IntendedClaim, Seen
 from pinfold.store.database import Database
-from pinfold.store.records import ClaimRole, ClaimState
+from pinfold.store.records import ClaimState
 
 _CONSUMER_TRIES: Final = 5
 _SETTLE_SECONDS: Final = 0.1
@@ -75,8 +78,32 @@ class Claimer:
         # Threads of one process take turns here, so that only other processes can make their revision stale.
         self.locks: defaultdict[HostId, threading.Lock] = defaultdict(threading.Lock)
 
+    def begin(self, wanted: HostSearch) -> Attempt:
+        """Decide about a guest that is not stored yet. `intend` goes on in the transaction that stores it, then `create`.
+
+        Raises `Unavailable`.
+        """
+        attempt = Attempt(wanted=wanted, demand=prepare(untrait(wanted.request)))
+        attempt.conditions = self._conditions(wanted)
+        attempt.candidates = decide(self._index, wanted.guest, attempt.demand, attempt.conditions, self._settings)
+        return attempt
+
+    def intend(self, connection: sa.Connection, attempt: Attempt) -> None:
+        """Write step 0 of what `begin` decided, in the caller's transaction; nothing if no host takes the guest. Raises `Conflict` as
+        `create`; then roll back.
+        """
+        if attempt.candidates and attempt.conditions is not None:
+            attempt.candidates = self._intend_first(connection, attempt, attempt.candidates, attempt.conditions)
+
+    def _conditions(self, wanted: HostSearch) -> Conditions:
+        """What a host must be for the guest, with an index that is up to date."""
+        self._fresh.look()
+        self._shapes.look()
+        return self._sets.conditions(wanted)
+
     def create(self, wanted: HostSearch, attempt: Attempt | None = None) -> Claimed | Refused:
-        """Find a host and claim it. The guest's row must exist (`store.guests.create`). `attempt` is what `together` began for the guest.
+        """Find a host and claim it. The guest's row must exist (`store.guests.create`). `attempt` is what `together` or `begin` began for
+        the guest.
 
         On success the guest is on its host with the task `spawning`, and the host's agent has been notified. A refusal leaves the guest's
         row as it is; the caller stores the fault. Raises `Conflict` when the guest has a live claim of that role, is gone or is wanted
@@ -84,9 +111,7 @@ class Claimer:
         """
         attempt = attempt or Attempt(wanted=wanted, demand=prepare(untrait(wanted.request)))
         try:
-            self._fresh.look()
-            self._shapes.look()
-            conditions = self._sets.conditions(wanted)
+            conditions = attempt.conditions or self._conditions(wanted)
             claimed = self._claim_any(attempt, conditions)
             if claimed is None:
                 self._fresh.now()
@@ -108,11 +133,13 @@ class Claimer:
         """Try hosts from the best on, until one is held or the index has no more."""
         while True:
             left = replace(conditions, exclude=conditions.exclude | attempt.tried.keys())
-            candidates = decide(self._index, attempt.wanted.guest, attempt.demand, left, self._settings)
+            candidates = attempt.candidates or decide(self._index, attempt.wanted.guest, attempt.demand, left, self._settings)
+            attempt.candidates = ()
             if not candidates:
                 return None
             if attempt.claim is None:
-                candidates = self._intend_first(attempt, candidates, left)
+                with self._database.write() as connection:
+                    candidates = self._intend_first(connection, attempt, candidates, left)
             for candidate in candidates:
                 outcome = self._claim_on(attempt, candidate)
                 if isinstance(outcome, Claimed):
@@ -121,34 +148,35 @@ class Claimer:
                     break
                 attempt.tried[candidate.host] = outcome
 
-    def _intend_first(self, attempt: Attempt, candidates: tuple[Candidate, ...], conditions: Conditions) -> tuple[Candidate, ...]:
+    def _intend_first(
+        self, connection: sa.Connection, attempt: Attempt, candidates: tuple[Candidate, ...], conditions: Conditions
+    ) -> tuple[Candidate, ...]:
         """Step 0 for the best host, decided once more beside what others have claimed there since or intend to. Returns the hosts in the
         order in which to try them; the claim row is for the first.
         """
         claim = ClaimId(str(uuid.uuid4()))
         written: IntendedClaim | None = None
         known: dict[HostId, Entry] = {}
-        with self._database.write() as connection:
-            for _ in range(TRIES):
-                best = candidates[0]
-                entry = known.get(best.host) or self._index.get(best.host)
-                if entry is None:
-                    break
-                intent = _intent(claim, attempt.wanted, best.host, best.fit, amounts(best.fit, entry.state), best.shapes)
-                seen = self._write_intent(connection, intent, written=written is not None)
-                written = intent
-                if best.host in known or (seen.revision == best.revision and not seen.others):
-                    break
-                other = newest.beside(connection, self._index, best.host, claim)
-                if other is None:
-                    break
-                known[best.host] = other
-                again = decide(self._index, attempt.wanted.guest, attempt.demand, conditions, self._settings, known)
-                if not again:
-                    break
-                candidates = again
-                if (again[0].host, again[0].fit) == (best.host, best.fit):
-                    break
+        for _ in range(TRIES):
+            best = candidates[0]
+            entry = known.get(best.host) or self._index.get(best.host)
+            if entry is None:
+                break
+            intent = _intent(claim, attempt.wanted, best.host, best.fit, amounts(best.fit, entry.state), best.shapes)
+            seen = self._write_intent(connection, intent, written=written is not None)
+            written = intent
+            if best.host in known or (seen.revision == best.revision and not seen.others):
+                break
+            other = newest.beside(connection, self._index, best.host, claim)
+            if other is None:
+                break
+            known[best.host] = other
+            again = decide(self._index, attempt.wanted.guest, attempt.demand, conditions, self._settings, known)
+            if not again:
+                break
+            candidates = again
+            if (again[0].host, again[0].fit) == (best.host, best.fit):
+                break
         if written is not None:
             attempt.claim, attempt.intent = claim, written
         return candidates
@@ -262,15 +290,13 @@ class Claimer:
         assert claim is not None
         with self.locks[entry.id]:
             with self._database.write() as connection:
-                try:
-                    made = hosts.advance_newest(connection, entry.id)
-                except Conflict as error:
-                    raise StaleError from error
+                arriving = Arrival(claim=claim, guest=guest, host=entry.id, fit=wanted, role=attempt.wanted.role)
+                made = arrival.arrive(connection, arriving, revision=revision + 1)
+                if made is None:
+                    raise StaleError
                 if made != revision + 1:
                     (wanted,) = newest.fits(connection, self._index, entry.id, made - 1, [(attempt, wanted, attempt.booked)])
-                claims.hold(connection, claim, guest=guest, host=entry.id, fit=wanted, revision=made)
-                if attempt.wanted.role is ClaimRole.RUNS:
-                    guests.place(connection, guest, entry.id)
+                    arrival.settle(connection, msgspec.structs.replace(arriving, fit=wanted), revision=made)
                 fault_point("claim.pinned")
             self._index.claimed(entry.id, Claim(guest=guest, fit=wanted, id=claim), made)
         fault_point("claim.held")

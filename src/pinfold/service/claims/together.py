@@ -67,11 +67,14 @@ class Together:
         self._index = scheduler.index
         self._claimer = claimer
 
-    def create_all(self, wanted: Sequence[HostSearch]) -> list[Outcome]:
+    def create_all(self, wanted: Sequence[HostSearch], begun: Attempt | None = None) -> list[Outcome]:
         """What comes of each search, in their order: as `Claimer.create`, with the error where that raises one.
 
-        The searches differ in the guest only, and are about claims by which guests run.
+        The searches differ in the guest only, and are about claims by which guests run. `begun` is what `Claimer.begin` began for the only
+        one.
         """
+        if begun is not None:
+            return [self._alone(begun)]
         demand = prepare(untrait(wanted[0].request))
         attempts = [Attempt(wanted=one, demand=demand) for one in wanted]
         held: dict[GuestId, Outcome] = {}

@@ -15,6 +15,8 @@ from pinfold.core.identity import GuestId, HostId
 from pinfold.core.quota import Amount, amount_of
 from pinfold.core.request.aggregate_specs import aggregate_specs
 from pinfold.scheduler.model import HostRefusal, HostSearch
+from pinfold.service.claims.attempt import Attempt
+from pinfold.service.claims.claim import Claimer
 from pinfold.service.claims.outcome import Claimed, Refused
 from pinfold.service.claims.replace import Replacer
 from pinfold.service.claims.together import Outcome, Together
@@ -62,8 +64,11 @@ class Lifecycle:
     `refusals` counts the guests that no host took.
     """
 
-    def __init__(self, database: Database, together: Together, replacer: Replacer, providers: Providers, edits: Edits) -> None:
+    def __init__(
+        self, database: Database, claimer: Claimer, together: Together, replacer: Replacer, providers: Providers, edits: Edits
+    ) -> None:
         self._database = database
+        self._claimer = claimer
         self._together = together
         self._replacer = replacer
         self._providers = providers
@@ -81,24 +86,44 @@ class Lifecycle:
         Raises `LimitReached` when the quota of their project has no room for all, `Conflict` when an id exists or an address is taken,
         `Unavailable` when the database is away before they are stored.
         """
-        with self._database.write() as connection:
-            refuse_excess(connection, new[0].project, Amount().plus(amount_of(new[0].request), len(new)))
-            stored = guests.create_all(connection, new)
-        search = self._search(stored[0], frozenset(port.network for port in new[0].ports))
-        outcomes = self._together.create_all([replace(search, guest=guest.id) for guest in stored])
+        search = self._search(new[0], frozenset(port.network for port in new[0].ports))
+        begun = self._begin(search) if len(new) == 1 else None
+        try:
+            stored = self._store(new, begun)
+        except Conflict:
+            if begun is None:
+                raise
+            # The host may be gone by now. Store the guest without it; what is in its own way is in the way again.
+            begun, stored = None, self._store(new, None)
+        outcomes = self._together.create_all([replace(search, guest=guest.id) for guest in stored], begun)
         for guest, outcome in zip(stored, outcomes, strict=True):
             self._placed(guest, outcome)
 
+    def _begin(self, search: HostSearch) -> Attempt | None:
+        """The decision about a single guest, so that its claim is intended in the transaction that stores it; None if it has to wait."""
+        try:
+            return self._claimer.begin(search)
+        except PinfoldError as error:
+            _log.info("guest %s is stored before its host is looked for: %s", search.guest, error)
+            return None
+
+    def _store(self, new: Sequence[NewGuest], begun: Attempt | None) -> tuple[GuestRecord, ...]:
+        with self._database.write() as connection:
+            refuse_excess(connection, new[0].project, Amount().plus(amount_of(new[0].request), len(new)))
+            stored = guests.create_all(connection, new)
+            if begun is not None:
+                self._claimer.intend(connection, begun)
+        return stored
+
     def search(self, guest: GuestRecord) -> HostSearch:
         """What a stored guest asks of a host."""
-        return self._search(guest, self._networks(guest))
+        return replace(self._search(guest, self._networks(guest)), exclude=failed_on(guest))
 
-    def _search(self, guest: GuestRecord, networks: frozenset[str]) -> HostSearch:
+    def _search(self, guest: GuestRecord | NewGuest, networks: frozenset[str]) -> HostSearch:
         return HostSearch(
             guest=guest.id,
             request=guest.request,
             hosts=frozenset({HostId(guest.only_on)}) if guest.only_on else None,
-            exclude=failed_on(guest),
             member_of=guest.member_of,
             aggregates=aggregate_specs(guest.flavor),
             networks=networks,

@@ -142,7 +142,7 @@ def _count(asked: NewServer) -> int:
 
 def _flavor(services: ApiServices, caller: Caller, reference: str) -> FlavorRecord:
     flavor_id = reference.rstrip("/").rsplit("/", 1)[-1]
-    with services.database.read() as connection:
+    with services.database.read_once() as connection:
         found = flavors.find(connection, flavor_id)
     if found is None or not may_use(caller, found):
         raise ApiError(400, f"Flavor {flavor_id[:255]} could not be found.")
