@@ -57,8 +57,8 @@ bench-%: .venv/pinfold-stamp ## one benchmark, all of it, as in `make bench-fit`
 bench-figures: .venv/pinfold-stamp ## the pages and plots of docs/benchmarks anew from their raw figures, without measuring
 	$(python) -m benchmarks.run --pages
 
-bench-compare: .venv/pinfold-stamp ## this tree beside another commit in turns, as in `make bench-compare BASE=main~10`: decisions and fit
-	$(python) -m benchmarks.compare --base $(BASE)
+bench-compare: .venv/pinfold-stamp ## this tree beside another commit in turns, as in `make bench-compare BASE=main~10 ARGS="--creates 30"`; without ARGS, decisions and fit
+	$(python) -m benchmarks.compare --base $(BASE) $(ARGS)
 
 oracle: .venv/pinfold-stamp ## 100,000 random cases against the oracle; writes docs/benchmarks/oracle.md
 	$(python) -m benchmarks.run oracle --size long

@@ -21,6 +21,7 @@ from benchmarks.page import figure, machine, table
 
 ROOT = Path(__file__).resolve().parents[2]
 _WORKER = Path(__file__).with_name("measure.py")
+_CREATES = Path(__file__).with_name("creates.py")
 Sample = dict[str, float]
 """What was measured in one round, in microseconds: less is better."""
 
@@ -31,6 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--base", required=True, metavar="COMMIT")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--hosts", type=int, default=1000)
+    parser.add_argument("--creates", type=int, default=0, metavar="COUNT", help="measure so many creates over HTTP a round instead")
     asked = parser.parse_args(arguments)
     samples: dict[str, list[Sample]] = {"base": [], "this": []}
     with worktree(asked.base) as base:
@@ -38,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             sides = [("base", base), ("this", ROOT)]
             for side, tree in sides if number % 2 == 0 else sides[::-1]:
                 print(f"round {number + 1} of {asked.rounds}, {side}", file=sys.stderr, flush=True)
-                samples[side].append(measured(tree, asked.hosts))
+                samples[side].append(measured(tree, asked.hosts, asked.creates))
     print("\n".join(report(asked.base, samples["base"], samples["this"])))
     return 0
 
@@ -61,10 +63,11 @@ def _git(*arguments: str) -> None:
         sys.exit(f"git {' '.join(arguments)}: {done.stderr.strip()}")
 
 
-def measured(tree: Path, hosts: int) -> Sample:
-    """One round of one side."""
+def measured(tree: Path, hosts: int, creates: int = 0) -> Sample:
+    """One round of one side: decisions on so many hosts and fits, or so many creates."""
     environment = os.environ | {"PYTHONPATH": os.pathsep.join((str(tree / "src"), str(tree)))}
-    line = [sys.executable, str(_WORKER), str(tree), str(hosts)]
+    worker, size = (_CREATES, creates) if creates else (_WORKER, hosts)
+    line = [sys.executable, str(worker), str(tree), str(size)]
     done = subprocess.run(line, cwd=tree, env=environment, stdout=subprocess.PIPE, text=True, check=True)
     found: Sample = json.loads(done.stdout.splitlines()[-1])
     return found

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import sqlalchemy as sa
 
 from benchmarks.schedule.fleet import ASKS, empty
 from pinfold.accounting.client import Placement
@@ -68,6 +69,11 @@ class Meter:
 
     def __init__(self, services: ApiServices, metered: Metered, provider: str) -> None:
         self._app, self._services, self._metered, self._provider = create_app(services), services, metered, provider
+        self._statements = 0
+        sa.event.listen(services.database.engine, "before_cursor_execute", self._count)
+
+    def _count(self, *_: Any) -> None:
+        self._statements += 1
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         asked = {"/meter": dict, "/put": self._put, "/direct": self._direct}.get(scope.get("path", ""))
@@ -75,7 +81,13 @@ class Meter:
             await self._app(scope, receive, send)
             return
         told = asked()
-        body = json.dumps({**told, "cpu": time.process_time(), "placement": self._metered.cpu, "writes": self._metered.writes}).encode()
+        metered = {
+            "cpu": time.process_time(),
+            "placement": self._metered.cpu,
+            "writes": self._metered.writes,
+            "statements": self._statements,
+        }
+        body = json.dumps({**told, **metered}).encode()
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/json")]})
         await send({"type": "http.response.body", "body": body})
 

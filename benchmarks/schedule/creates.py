@@ -7,6 +7,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -30,7 +31,10 @@ _HEADERS = {"OpenStack-API-Version": "compute 2.96"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Creates:
-    """One run: creates of all processes together; medians of CPU in ms: ours for a create over HTTP, for one without, and a bare PUT's."""
+    """One run: creates of all processes together; medians of CPU in ms: ours for a create over HTTP, for one without, and a bare PUT's.
+
+    `writes` to Placement and SQL `statements` of our own are means of one create.
+    """
 
     setting: str
     processes: int
@@ -42,6 +46,7 @@ class Creates:
     direct_cpu_ms: float
     put_cpu_ms: float
     writes: float
+    statements: float
 
 
 @dataclass
@@ -53,6 +58,7 @@ class _Said:
     direct: list[float] = field(default_factory=list)
     puts: list[float] = field(default_factory=list)
     writes: list[float] = field(default_factory=list)
+    statements: list[float] = field(default_factory=list)
 
 
 def prepare(database_url: str, placement_url: str) -> None:
@@ -71,15 +77,17 @@ def prepare(database_url: str, placement_url: str) -> None:
 
 def measure(setting: str, database_url: str, placement_url: str, processes: int, count: int) -> Creates:
     """So many API processes at once, each asked for `count` servers one after another, on tables that `prepare` made."""
-    command = [sys.executable, "-m", "benchmarks.schedule.api_process", database_url, placement_url]
+    return measure_each(setting, [(database_url, placement_url)] * processes, count)
+
+
+def measure_each(setting: str, places: Sequence[tuple[str, str]], count: int) -> Creates:
+    """As `measure`, with one process for each pair of databases. If these differ, the processes share nothing but the machine."""
+    command = [sys.executable, "-m", "benchmarks.schedule.api_process"]
     environment = {**os.environ, "PYTHONPATH": f"{Path('src').resolve()}:{Path.cwd()}"}
     with ExitStack() as stack:
-        running = [
-            stack.enter_context(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment))
-            for _ in range(processes)
-        ]
+        running = [stack.enter_context(_started([*command, *place], environment)) for place in places]
         ports = [int(process.stdout.readline()) for process in running if process.stdout]
-        with ThreadPoolExecutor(processes) as pool:
+        with ThreadPoolExecutor(len(places)) as pool:
             said = list(pool.map(lambda port: _ask(port, count), ports))
         for process in running:
             if process.stdin:
@@ -87,7 +95,7 @@ def measure(setting: str, database_url: str, placement_url: str, processes: int,
     walls = sorted(wall for one in said for wall in one.walls)
     return Creates(
         setting=setting,
-        processes=processes,
+        processes=len(places),
         count=len(walls),
         per_second=sum(len(one.walls) / sum(one.walls) for one in said),
         p50_ms=statistics.median(walls) * 1e3,
@@ -96,7 +104,12 @@ def measure(setting: str, database_url: str, placement_url: str, processes: int,
         direct_cpu_ms=statistics.median(value for one in said for value in one.direct) * 1e3,
         put_cpu_ms=statistics.median(value for one in said for value in one.puts) * 1e3,
         writes=sum(sum(one.writes) for one in said) / len(walls),
+        statements=sum(sum(one.statements) for one in said) / len(walls),
     )
+
+
+def _started(command: list[str], environment: dict[str, str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
 
 
 def _ask(port: int, count: int) -> _Said:
@@ -120,6 +133,7 @@ def _ask(port: int, count: int) -> _Said:
                 said.walls.append(wall)
                 said.own.append(_spent(before, after) - idle)
                 said.writes.append(after["writes"] - before["writes"])
+                said.statements.append(after["statements"] - before["statements"])
                 said.direct.append(direct)
                 said.puts.append(put)
     return said

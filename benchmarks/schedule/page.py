@@ -20,7 +20,9 @@ CREATE_BUDGET = 0.45
 RETRIES_BUDGET = 2.0
 """The budget of creates in 100 that another process overtakes."""
 GROWTH_BUDGET = 1.1
-"""The budget of our own CPU per create with 4 API processes, as a multiple of that with one."""
+"""The budget of our own CPU per create with 4 API processes on one fleet, as a multiple of that with 4 on fleets of their own."""
+APART = "PostgreSQL, a fleet for each"
+"""The setting in which the API processes share the machine and nothing else."""
 _HOSTS: Final = (1000, 10_000, 100_000)
 
 
@@ -66,6 +68,11 @@ def _creates(count: int) -> list[creates.Creates]:
         for processes in (1, 2, 4):
             print(f"creates on PostgreSQL, {processes} at once", flush=True)
             measured.append(creates.measure("PostgreSQL", *where, processes, count))
+        print("creates on PostgreSQL, 4 at once on fleets of their own", flush=True)
+        places = [(server.create_database(), server.create_database()) for _ in range(4)]
+        for place in places:
+            creates.prepare(*place)
+        measured.append(creates.measure_each(APART, places, count))
     finally:
         server.stop()
     return measured
@@ -119,15 +126,24 @@ def _budgets(mixes: Sequence[Mapping[str, Any]], made: Sequence[Mapping[str, Any
         what = f"create, {one['setting']}, {one['processes']} API process{'es' if one['processes'] > 1 else ''}"
         found.append(Budget(what=f"{what}: our own CPU as a share of one bare PUT", measured=_ratio(one), bound=CREATE_BUDGET))
         found.append(Budget(what=f"{what}: creates in 100 that write to Placement again", measured=_again(one), bound=RETRIES_BUDGET))
-    return [*found, *_growth([one for one in made if one["setting"] == "PostgreSQL"])]
+    return [*found, *_growth(made)]
 
 
 def _growth(made: Sequence[Mapping[str, Any]]) -> list[Budget]:
-    """How much more of our own CPU a create takes with the most processes than with one, both as shares of a bare PUT."""
-    if len(made) < 2:
+    """What one fleet costs processes beside each other: our own CPU with the most of them, as a multiple of that with as many on fleets of
+    their own. Figures taken before that was measured are compared with one process, as shares of a bare PUT.
+    """
+    apart = [one for one in made if one["setting"] == APART]
+    together = [one for one in made if one["setting"] == "PostgreSQL"]
+    if len(together) < 2:
         return []
-    what = f"create, PostgreSQL, our own CPU with {made[-1]['processes']} API processes as a multiple of that with {made[0]['processes']}"
-    return [Budget(what=what, measured=_ratio(made[-1]) / _ratio(made[0]), bound=GROWTH_BUDGET)]
+    what = f"create, PostgreSQL, our own CPU with {together[-1]['processes']} API processes on one fleet as a multiple of that"
+    if apart:
+        growth = together[-1]["own_cpu_ms"] / apart[0]["own_cpu_ms"]
+        return [Budget(what=f"{what} with as many on fleets of their own", measured=growth, bound=GROWTH_BUDGET)]
+    return [
+        Budget(what=f"{what} with {together[0]['processes']}", measured=_ratio(together[-1]) / _ratio(together[0]), bound=GROWTH_BUDGET)
+    ]
 
 
 def _again(one: Mapping[str, Any]) -> float:
@@ -144,7 +160,15 @@ def _of_creates(made: Sequence[Mapping[str, Any]]) -> list[str]:
     if not made:
         return ["This run made none."]
     names = ("setting", "processes", "count", "per_second", "p50_ms", "p99_ms", "own_cpu_ms", "direct_cpu_ms", "put_cpu_ms")
-    rows = [(*(one[name] for name in names), f"**{_ratio(one):.2f}**", round(_again(one), 1)) for one in made]
+    rows = [
+        (
+            *(one[name] for name in names),
+            f"**{_ratio(one):.2f}**",
+            round(_again(one), 1),
+            round(one["statements"], 1) if "statements" in one else None,
+        )
+        for one in made
+    ]
     return [*_CREATES.splitlines(), "", *table(_COLUMNS, rows)]
 
 
@@ -168,12 +192,15 @@ _CREATES: Final = """\
 `POST /servers`, with authentication, to API processes of their own on 60 hosts without a hypervisor; one client asks each, one server after
 another. Our own CPU is all that the process spends (HTTP server, API, scheduler, store, our client for Placement) less Placement's
 application; the bare `PUT /allocations` is that application alone. Without HTTP, the same create is called in the same process. The three
-take turns; figures of CPU are medians. Creates per second add up over the processes, and leave out the other two. The last column is how
-many creates in 100 write to Placement a second time, because another process was faster."""
+take turns; figures of CPU are medians. Creates per second add up over the processes, and leave out the other two. The last columns are how
+many creates in 100 write to Placement a second time, because another process was faster, and the SQL statements of a create.
+
+More processes than processors take turns, and find the caches full of what others left. A setting apart shows what that costs: as many
+processes, each with a fleet, databases and Placement of its own. What a create costs beyond it is what one fleet costs them."""
 
 _COLUMNS: Final = (
     *("database", "API processes", "creates", "creates/s", "p50 ms", "p99 ms"),
-    *("own CPU ms", "of it without HTTP", "bare PUT CPU ms", "ratio", "written again, %"),
+    *("own CPU ms", "of it without HTTP", "bare PUT CPU ms", "ratio", "written again, %", "statements"),
 )
 
 SCHEDULE: Final = Subject(
