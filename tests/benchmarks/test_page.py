@@ -34,13 +34,13 @@ def test_decisions_are_measured() -> None:
 
 def test_the_page_of_scheduling_has_its_budgets_and_each_create() -> None:
     create = {"setting": "SQLite", "processes": 2, "count": 40, "per_second": 20.0, "p50_ms": 40.0, "p99_ms": 90.0}
-    create |= {"own_cpu_ms": 6.0, "direct_cpu_ms": 4.0, "put_cpu_ms": 24.0, "writes": 1.0}
+    create |= {"own_cpu_ms": 6.0, "direct_cpu_ms": 4.0, "put_cpu_ms": 24.0, "writes": 1.0, "statements": 7.25}
     kind = {"hosts": 10_000, "ask": "4 pinned, share", "taken": True, "first_us": 900.0, "p50_us": 200.0, "p99_us": 500.0}
     page = SCHEDULE.page(
         {"creates": [create], "kinds": [kind], "mixes": [{"hosts": 10_000, "per_second": 3999.0, "load_seconds": 1.0}], "rounds": 3}
     )
     assert [budget.kept for budget in page.budgets] == [False, True, True]
-    assert "| SQLite | 2 | 40 | 20 | 40 | 90 | 6 | 4 | 24 | **0.25** | 0 |" in page.body
+    assert "| SQLite | 2 | 40 | 20 | 40 | 90 | 6 | 4 | 24 | **0.25** | 0 | 7.2 |" in page.body
     assert "| 10,000 | 4 pinned, share | yes | 900 | 200 | 500 | 5,000 |" in page.body
 
 
