@@ -17,7 +17,7 @@ from pinfold.core.request.guest_hardware import GuestHardware, SecureBoot
 from pinfold.drivers.libvirt.driver import LibvirtDriver
 from pinfold.drivers.port import Boot, GuestSpec
 from pinfold.lab.daemon import LabHost
-from pinfold.linux import procfs
+from pinfold.linux import kvm, procfs
 
 _MEMORY_MIB = 128
 _SECURE = GuestHardware(machine="q35", uefi=True, secure_boot=SecureBoot.REQUIRED, tpm="2.0", tpm_model="tpm-crb")
@@ -58,6 +58,15 @@ def _files(lab: LabHost, guest: GuestSpec) -> list[str]:
     state = lab.folder.path / "lib"
     found = [path.name for path in state.glob(f"qemu/nvram/{guest.name}_VARS.*")]
     return sorted(found + [path.name for path in state.glob(f"swtpm/{guest.id}/*/*") if not path.name.startswith(".")])
+
+
+def test_secure_boot_is_a_feature_under_kvm_only_with_system_management_mode(lab_name: str, lab_possible: None) -> None:
+    if not kvm.DEVICE.exists():
+        pytest.skip("this machine has no /dev/kvm")
+    with LabHost(f"{lab_name}-smm", cgroups=False) as host, driver_on(host) as driver:
+        features = driver.features()
+    assert host_features.UEFI_Q35 in features
+    assert (host_features.SECURE_BOOT in features) is kvm.has_system_management_mode()
 
 
 def test_a_guest_boots_with_secure_uefi_and_a_tpm_and_leaves_nothing(driver: LibvirtDriver, emulating_lab: LabHost, tmp_path: Path) -> None:

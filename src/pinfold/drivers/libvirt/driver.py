@@ -49,7 +49,7 @@ from pinfold.drivers.libvirt.guests import Guests
 from pinfold.drivers.libvirt.processors import Processors
 from pinfold.drivers.libvirt.threads import Threads
 from pinfold.drivers.port import Event, GuestShape, GuestSpec, HostGuest, Interface, Observation, Record
-from pinfold.linux import cgroup, procfs, sysfs
+from pinfold.linux import cgroup, kvm, procfs, sysfs
 
 _log = logging.getLogger(__name__)
 
@@ -155,7 +155,9 @@ class LibvirtDriver:
         return tuple(sorted(found))
 
     def _offered(self, platform: Platform) -> frozenset[str]:
-        """What libvirt says that guests can have here now: firmware, TPMs and memory that is shared. Raises `Unavailable`."""
+        """What libvirt says that guests can have here now: firmware, TPMs and memory that is shared. Secure boot under KVM also needs its
+        System Management Mode. Raises `Unavailable`.
+        """
         if not platform.virt_types:
             return frozenset()
         text = self._domain_capabilities(platform, platform.best_virt_type)
@@ -164,6 +166,8 @@ class LibvirtDriver:
             found |= {host_features.SHARED_MEMORY}
         if "q35" in platform.machines:
             found |= firmware.of_q35(self._domain_capabilities(platform, platform.best_virt_type, "q35"))
+        if self.local and platform.best_virt_type == "kvm" and kvm.has_system_management_mode() is False:
+            found -= {host_features.SECURE_BOOT}  # libvirt only looks at the firmware's files; the start would fail
         return found
 
     def _domain_capabilities(self, platform: Platform, virt_type: str, machine: str | None = None) -> str:
