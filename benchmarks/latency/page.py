@@ -14,9 +14,8 @@ from benchmarks.page import table
 from benchmarks.plot import Heat, Plot, Series
 from benchmarks.subject import Figures, Page, Size, Subject
 from pinfold.lab.daemon import missing
-from pinfold.latency.figures import COMPARED, Value, answer_ms, groups, late, late_us, median, ratio
-from pinfold.latency.loads import LOADS
-from pinfold.latency.model import FIFO, FLOAT, PINFOLD, SHARE, NotStarted, Pcpus, Sample, Trial
+from pinfold.latency.figures import COMPARED, OF_MEDIANS, Value, compared, groups, late, median
+from pinfold.latency.model import FIFO, FLOAT, LOADS, PINFOLD, SHARE, NotStarted, Pcpus, Sample, Trial
 from pinfold.latency.run import run
 from pinfold.latency.serial import SLOT_MS, added
 
@@ -62,7 +61,7 @@ def measure(size: Size, _seed: int) -> Figures:
     """Every load under both policies, on KVM and TCG; idle and storm with FIFO too, the storm also with guests that pinfold starts."""
     kinds = ("kvm", "qemu") if Path("/dev/kvm").exists() else ("qemu",)
     seconds, runs = {Size.CHECK: (0.5, 1), Size.SMALL: (4.0, 2), Size.LONG: (15.0, 3)}[size]
-    names = ("storm",) if size is Size.CHECK else tuple(LOADS)
+    names = ("storm",) if size is Size.CHECK else LOADS
     trials = [
         [Trial(accelerator=kind, load=load, policy=policy, seconds=seconds) for policy in _policies(size, load)]
         for kind in (kinds[:1] if size is Size.CHECK else kinds)
@@ -118,18 +117,18 @@ def _of_accelerator(samples: list[dict[str, Any]], kind: str) -> list[str | Plot
 
 
 _COLUMNS: Final[tuple[tuple[str, Value], ...]] = (
-    ("late p50, us", late_us(0.5)),
+    ("late p50, us", OF_MEDIANS["late_p50_us"]),
     ("p99, us", COMPARED["p99"]),
-    ("p99.9, us", late_us(0.999)),
-    ("worst gap, ms", lambda one: one.gap_max_ns / 1e6),
+    ("p99.9, us", OF_MEDIANS["late_p999_us"]),
+    ("worst gap, ms", OF_MEDIANS["worst_gap_ms"]),
     ("stalls over 100 us, per s", COMPARED["stalls over 100 us"]),
     ("over 1 ms, per s", COMPARED["stalls over 1 ms"]),
-    ("stolen, %", lambda one: one.stolen_us / one.seconds / 1e4),
+    ("stolen, %", OF_MEDIANS["stolen_percent"]),
     ("vCPU waits, %", COMPARED["vCPU waits"]),
-    ("overhead threads run, %", lambda one: one.overhead.run_percent),
-    ("and wait, %", lambda one: one.overhead.wait_percent),
+    ("overhead threads run, %", OF_MEDIANS["overhead_runs_percent"]),
+    ("and wait, %", OF_MEDIANS["overhead_waits_percent"]),
     ("monitor p50, ms", COMPARED["monitor, median"]),
-    ("p99, ms", answer_ms(0.99)),
+    ("p99, ms", OF_MEDIANS["monitor_p99_ms"]),
     ("cost of a disk request to the vCPU, us", lambda one: one.kick_us),
 )
 
@@ -142,11 +141,8 @@ def _range(group: Sequence[Sample]) -> str:
 def _ratios(found: Mapping[tuple[str, str], Sequence[Sample]], loads: Sequence[str]) -> Iterator[tuple[object, ...]]:
     for load in loads:
         for pair, said in ((PLAIN, load), (tuple(PINFOLD), f"{load}, started by pinfold")):
-            sides = [found.get((load, policy)) for policy in pair]
-            if sides[0] is None or sides[1] is None:
-                continue
-            for name, value in COMPARED.items():
-                yield said, name, ratio(median(sides[0], value), median(sides[1], value)), _TRIALS.get((said, name), "")
+            for name, divided in compared(found, load, *pair).items():
+                yield said, name, divided, _TRIALS.get((said, name), "")
 
 
 def _instead(one: Sample) -> str:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib import resources
 from pathlib import Path
 
 import pytest
@@ -124,6 +125,14 @@ def _tables(url: str) -> dict[str, list[tuple[object, ...]]]:
             found[name] = [tuple(rows.keys()), *sorted((tuple(row) for row in rows), key=repr)]
     database.close()
     return found
+
+
+def test_the_newest_revision_has_the_highest_number() -> None:
+    from alembic.script import ScriptDirectory
+
+    folder = resources.files("pinfold.store") / "migrations"
+    numbers = [each.name.partition("_")[0] for each in (folder / "versions").iterdir() if each.name[0].isdigit()]
+    assert ScriptDirectory(str(folder)).get_current_head() == max(numbers)
 
 
 def test_a_start_on_the_newest_tables_loads_no_alembic(tmp_path: Path) -> None:

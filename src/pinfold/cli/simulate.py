@@ -80,7 +80,7 @@ def simulate(
         fleet=SimulatedFleet(hosts=hosts or (len(topologies) if fleet else 100), topologies=topologies, reserve=reserve),
         mix=_mix(mix, requests),
         settings=_settings(policy, pool),
-        strategy=HostStrategy(_one_of(strategy, [one.value for one in HostStrategy], "--strategy")),
+        strategy=HostStrategy(opt.one_of(strategy, [one.value for one in HostStrategy], "--strategy")),
         seed=seed,
         churn=churn,
         load=load,
@@ -111,7 +111,7 @@ def _mix(name: str, file: str | None) -> GuestMix:
 
     if file is not None:
         return requests_of(read_text(file, "requests file"), f"requests file {file}")
-    return MIXES[_one_of(name, list(MIXES), "--mix")]
+    return MIXES[opt.one_of(name, list(MIXES), "--mix")]
 
 
 def _settings(policies: str, pools: str) -> tuple[Setting, ...]:
@@ -120,7 +120,7 @@ def _settings(policies: str, pools: str) -> tuple[Setting, ...]:
     from pinfold.simulation.model import MAX_POOL, Setting
 
     allowed = [one.value for one in EmulatorPolicy]
-    wanted = [EmulatorPolicy(_one_of(name.strip(), allowed, "--policy")) for name in policies.split(",")]
+    wanted = [EmulatorPolicy(opt.one_of(name.strip(), allowed, "--policy")) for name in policies.split(",")]
     sizes = []
     for text in pools.split(","):
         digits = text.strip()
@@ -129,12 +129,6 @@ def _settings(policies: str, pools: str) -> tuple[Setting, ...]:
         sizes.append(int(digits))
     found = [Setting(policy=one, pool_pcpus=size) for one in wanted for size in (sizes if one is EmulatorPolicy.SHARE else [0])]
     return tuple(dict.fromkeys(found))
-
-
-def _one_of(name: str, allowed: list[str], option: str) -> str:
-    if name not in allowed:
-        raise InvalidRequest(f"{option} is {name[:40]!r}, one of {', '.join(allowed)} is allowed", key=option)
-    return name
 
 
 @contextmanager

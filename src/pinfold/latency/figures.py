@@ -58,6 +58,14 @@ def median(group: Sequence[Sample], value: Value) -> float | None:
     return statistics.median(found) if found else None
 
 
+def compared(found: Groups, load: str, left: str, right: str) -> dict[str, str]:
+    """By figure, the medians of one policy divided by those of another under a load; empty if one of them was not measured."""
+    one, other = found.get((load, left)), found.get((load, right))
+    if not one or not other:
+        return {}
+    return {name: ratio(median(one, value), median(other, value)) for name, value in COMPARED.items()}
+
+
 def ratio(left: float | None, right: float | None) -> str:
     """The first divided by the second; both as they are, if one of them is nothing.
 
@@ -67,7 +75,7 @@ def ratio(left: float | None, right: float | None) -> str:
     return f"{left / right:.1f}" if left and right else f"{left or 0:.3g} / {right or 0:.3g}"
 
 
-_OF_MEDIANS: Final[dict[str, Value]] = {
+OF_MEDIANS: Final[dict[str, Value]] = {
     "late_p50_us": late_us(0.5),
     "late_p99_us": COMPARED["p99"],
     "late_p999_us": late_us(0.999),
@@ -81,11 +89,12 @@ _OF_MEDIANS: Final[dict[str, Value]] = {
     "monitor_p50_ms": COMPARED["monitor, median"],
     "monitor_p99_ms": answer_ms(0.99),
 }
+"""By field of `Medians`, its figure."""
 
 
 def medians(samples: Iterable[Sample]) -> tuple[Medians, ...]:
     """The medians of each load and policy, in the order of their first sample."""
     return tuple(
-        Medians(load=load, policy=policy, **{name: median(group, value) for name, value in _OF_MEDIANS.items()})
+        Medians(load=load, policy=policy, **{name: median(group, value) for name, value in OF_MEDIANS.items()})
         for (load, policy), group in groups(samples).items()
     )

@@ -112,7 +112,7 @@ class Rig:
     def _loaded(self, domain: Any, pid: int, trial: Trial) -> _Load:
         """Run the load for most of the round, ask the monitor meanwhile, and see who ran."""
         stop, done, answers = threading.Event(), list[int](), list[float]()
-        loader = threading.Thread(target=lambda: done.append(loads.LOADS[trial.load](self._connection, domain, stop)))
+        loader = threading.Thread(target=lambda: done.append(loads.RUN[trial.load](self._connection, domain, stop)))
         before, began = threads(), time.monotonic()
         loader.start()
         try:

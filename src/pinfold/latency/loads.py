@@ -11,6 +11,8 @@ from typing import Any, Final
 import libvirt
 import libvirt_qemu
 
+from pinfold.latency.model import LOADS
+
 Load = Callable[[Any, Any, threading.Event], int]
 """Runs on a connection and a domain until the event is set; returns how many operations it did."""
 _POLL_SECONDS: Final = 0.005
@@ -55,8 +57,8 @@ def migration(_connection: Any, domain: Any, stop: threading.Event) -> int:
     return done
 
 
-LOADS: Final[dict[str, Load]] = {"idle": idle, "storm": storm, "statistics": statistics, "writes": idle, "migration": migration}
-"""By name. With `writes` the guest itself writes to its disk."""
+RUN: Final[dict[str, Load]] = dict(zip(LOADS, (idle, storm, statistics, idle, migration), strict=True))
+"""By load. With `writes` the guest itself writes to its disk."""
 
 
 def monitor(domain: Any, command: str, **arguments: object) -> Any:

@@ -6,6 +6,8 @@ from typing import Final
 
 from msgspec import Struct
 
+LOADS: Final = ("idle", "storm", "statistics", "writes", "migration")
+"""What may keep overhead threads busy. `pinfold.latency.loads` does it."""
 FLOAT: Final = "float"
 SHARE: Final = "share"
 FIFO: Final = ("float, FIFO", "share, FIFO")

@@ -333,7 +333,10 @@ def upgrade(database: Database) -> None:
 
 
 def _is_newest(database: Database) -> bool:
-    """Whether the tables have the newest revision: then Alembic, which takes long to load, would find nothing to do."""
+    """Whether the tables have the newest revision: then Alembic, which takes long to load, would find nothing to do.
+
+    The newest has the highest number, whatever the order of those before it; a test compares it with Alembic's.
+    """
     names = [each.name for each in (resources.files("pinfold.store") / "migrations" / "versions").iterdir()]
     newest = max(name.partition("_")[0] for name in names if name[0].isdigit())
     with database.read() as connection:

@@ -30,7 +30,7 @@ _MAX_PROPERTIES: Final = 65536
 _MAX_IMAGES: Final = 10_000
 _MAX_TOLD: Final = 256
 _QCOW2_HEAD: Final = 32
-_PLAINLY: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+PLAINLY: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 """Open a FIFO without waiting for its writer, and never follow a link."""
 MAX_PROPERTY: Final = 255
 """The most characters of a property's value, and of the key of a variant's property."""
@@ -219,7 +219,7 @@ def _image(files: list[tuple[Path, int]]) -> CatalogImage:
     if not stat.S_ISREG(mode):
         raise InvalidRequest(f"{path}: it is {_kind(mode)}; an image is a plain file", key=str(path))
     try:
-        handle = os.open(path, _PLAINLY)
+        handle = os.open(path, PLAINLY)
     except OSError as error:
         raise InvalidRequest(f"{path}: it cannot be read: {error.strerror}", key=str(path)) from error
     try:
@@ -263,7 +263,7 @@ def _kind(mode: int) -> str:
 def _properties(path: Path) -> dict[str, str]:
     """The properties in a TOML file: a flat table of strings, numbers and booleans, converted to text as in the image API."""
     try:
-        handle = os.open(path, _PLAINLY)
+        handle = os.open(path, PLAINLY)
     except FileNotFoundError:
         return {}
     except OSError as error:

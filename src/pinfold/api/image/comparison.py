@@ -7,11 +7,10 @@ import stat
 from collections.abc import Sequence
 from typing import Final
 
-from pinfold.api.image.catalog import CatalogImage
+from pinfold.api.image.catalog import PLAINLY, CatalogImage
 
 PIECE: Final = 1 << 20
 """How many bytes of a stream are compared at once."""
-_PLAINLY: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class Comparison:
@@ -39,7 +38,7 @@ def _has(image: CatalogImage, offset: int, piece: bytes) -> bool:
     if offset + len(piece) > image.size:
         return False
     try:
-        handle = os.open(image.path, _PLAINLY)
+        handle = os.open(image.path, PLAINLY)
     except OSError:
         return False
     try:

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from pinfold.cli.views.columns import Columns
 from pinfold.core.plural import count
-from pinfold.latency.figures import COMPARED, groups, median, ratio
+from pinfold.latency.figures import COMPARED, compared, groups
 from pinfold.latency.model import FLOAT, SHARE
 
 if TYPE_CHECKING:
@@ -24,10 +24,10 @@ def latency_view(found: LatencyResult) -> list[RenderableType]:
     head = f"{kind}, the vCPU on pCPU {found.pcpus.vcpu}, overhead threads of share on pCPU {found.pcpus.overhead}"
     rounds = f"{count(found.runs, 'run')} of {found.seconds:g} s each, medians"
     lines: list[RenderableType] = [Text(head, style="bold"), Text(rounds), Text(), _medians(found)]
-    compared = list(_compared(found))
-    if compared:
+    rows = list(_divided(found))
+    if rows:
         table = Columns("float / share", *COMPARED, right=tuple(COMPARED))
-        for row in compared:
+        for row in rows:
             table.add_row(*row)
         lines += [Text(), table]
     lines += [Text(), Text(f"Who else ran most on pCPU {found.pcpus.vcpu}, in ms of one run:"), *map(Text, _instead(found))]
@@ -57,12 +57,11 @@ def _numbers(one: Medians) -> Iterator[str]:
         yield "-" if value is None else f"{value:,.{digits}f}"
 
 
-def _compared(found: LatencyResult) -> Iterator[tuple[str, ...]]:
+def _divided(found: LatencyResult) -> Iterator[tuple[str, ...]]:
     known = groups(found.samples)
     for load in dict.fromkeys(load for load, _ in known):
-        float_, share = known.get((load, FLOAT)), known.get((load, SHARE))
-        if float_ and share:
-            yield load, *(ratio(median(float_, value), median(share, value)) for value in COMPARED.values())
+        if divided := compared(known, load, FLOAT, SHARE):
+            yield load, *divided.values()
 
 
 def _instead(found: LatencyResult) -> Iterator[str]:
