@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from typing_extensions import TypedDict
 
 from pinfold.api.caller import BASIC_PROJECT, caller_of
@@ -17,8 +17,9 @@ from pinfold.api.compute.links import base
 from pinfold.api.dependencies import ApiServices, Services
 from pinfold.api.errors import ApiError
 from pinfold.api.response_schema import Link, MediaType, closed
+from pinfold.api.router import Router
 
-router = APIRouter(prefix="/identity", tags=["versions"])
+router = Router(prefix="/identity", tags=["versions"])
 
 _NO_KEYSTONE: Final = (
     "Its accounts are those of the accounts file, and all of them work in the project pinfold; "

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Final, TypeAlias
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -14,6 +14,7 @@ from prometheus_client.registry import Collector
 from pinfold.api.compute.servers.status import server_status
 from pinfold.api.dependencies import ApiServices, services_of
 from pinfold.api.password_checks import Outcome
+from pinfold.api.router import Router
 from pinfold.api.v1.capacity import stored_flavors
 from pinfold.core.fit.capacity import HostCapacity
 from pinfold.core.ledger import roles
@@ -23,7 +24,7 @@ from pinfold.store import findings, guests, hosts
 from pinfold.store.records import REPAIRS, HostLedger, HostRecord
 from pinfold.store.unreadable import read_or
 
-router = APIRouter(tags=["service"])
+router = Router(tags=["service"])
 
 _MOST_FLAVORS: Final = 20
 """The most flavors for which free slots are told: there is a series for each on each host."""

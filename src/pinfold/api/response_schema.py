@@ -6,9 +6,10 @@ it becomes a 500 with the text in the log. A key that only some microversions ha
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Final
 
-from pydantic import ConfigDict, Field, WithJsonSchema, with_config
+from pydantic import ConfigDict, Field, with_config
 from typing_extensions import TypedDict
 
 from pinfold.core.form_schema import schema
@@ -27,9 +28,24 @@ def before(minor: int) -> Any:
     return Field(description=f"Before microversion 2.{minor}.")
 
 
-def written_as(as_type: Any) -> Any:
-    """The schema of a value in its written form, for JSON types that `core.encoding` makes or reads."""
-    return WithJsonSchema(schema(as_type))
+@dataclass(frozen=True, slots=True)
+class _WrittenForm:
+    """Tells pydantic the schema of a written form when the OpenAPI document is made. A start does not need it."""
+
+    as_type: Any
+    others: tuple[dict[str, Any], ...]
+
+    def __get_pydantic_json_schema__(self, _core_schema: object, _handler: object) -> dict[str, Any]:
+        made = schema(self.as_type)
+        return {"anyOf": [made, *self.others]} if self.others else made
+
+    def __hash__(self) -> int:
+        return hash(self.as_type)
+
+
+def written_as(as_type: Any, *others: dict[str, Any]) -> Any:
+    """The schema of a value in its written form, for JSON types that `core.encoding` makes or reads. `others`: schemas of other forms."""
+    return _WrittenForm(as_type, others)
 
 
 @closed

@@ -5,11 +5,10 @@ from __future__ import annotations
 import time
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Body, Depends, Query, Response
+from fastapi import Body, Depends, Query, Response
 from fastapi.responses import FileResponse
 from msgspec import UNSET
 from msgspec.structs import replace
-from pydantic import WithJsonSchema
 from starlette.concurrency import run_in_threadpool
 
 from pinfold.agent.wire import PROTOCOL, Absence, GuestReport, Hello, Orders, Welcome
@@ -21,11 +20,11 @@ from pinfold.api.errors import ApiError
 from pinfold.api.image.catalog import read_catalog
 from pinfold.api.image.routes import BYTES
 from pinfold.api.response_schema import written_as
+from pinfold.api.router import Router
 from pinfold.core.config_drive import GuestConfig
 from pinfold.core.drift.written import FindingsReport, accept
 from pinfold.core.encoding import encode, plain, reader
 from pinfold.core.errors import not_found
-from pinfold.core.form_schema import schema
 from pinfold.core.guest_questions import GuestAnswer
 from pinfold.core.history import HistoryAnswer
 from pinfold.core.identity import GuestId, HostId
@@ -35,7 +34,7 @@ from pinfold.service.guests.reports import ClaimName
 from pinfold.service.hosts import Lease
 from pinfold.store import guest_configs, guests, hosts
 
-router = APIRouter(prefix="/agent/v1", tags=["agents"])
+router = Router(prefix="/agent/v1", tags=["agents"])
 
 _read_hello = reader(Hello)
 _read_guest_report = reader(GuestReport)
@@ -61,7 +60,7 @@ _EARLIER = {
     "properties": {"count": {"type": "integer"}, "orders": {"type": "array"}, "tombstones": {"type": "array"}},
     "required": ["count", "orders", "tombstones"],
 }
-OrdersAnswer = Annotated[dict[str, Any], WithJsonSchema({"anyOf": [schema(Orders), _EARLIER]})]
+OrdersAnswer = Annotated[dict[str, Any], written_as(Orders, _EARLIER)]
 
 
 @router.put("/host", responses={403: {}})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, NotRequired
 
-from fastapi import APIRouter, Body, Response
+from fastapi import Body, Response
 from pydantic import BaseModel, ConfigDict, Field
 from typing_extensions import TypedDict
 
@@ -15,6 +15,7 @@ from pinfold.api.compute.names import Name
 from pinfold.api.dependencies import ApiServices, Services
 from pinfold.api.microversion import Microversion
 from pinfold.api.response_schema import closed, since
+from pinfold.api.router import Router
 from pinfold.api.text_pattern import TextPattern
 from pinfold.core.errors import InvalidRequest
 from pinfold.service.aggregates import ZONE_KEY, get
@@ -22,7 +23,7 @@ from pinfold.store import aggregates as rows
 from pinfold.store import hosts
 from pinfold.store.records import AggregateRecord, HostRecord
 
-router = APIRouter(prefix=f"{ROOT}/os-aggregates", tags=["aggregates"])
+router = Router(prefix=f"{ROOT}/os-aggregates", tags=["aggregates"])
 
 
 Zone = Annotated[str, Field(min_length=1, max_length=255), TextPattern(pattern=r"^[^:]+$", allowed="an availability zone has no colon")]

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal, NotRequired
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import Query, Request, Response
 from pydantic import BaseModel, Field
 from typing_extensions import TypedDict
 
@@ -20,9 +20,10 @@ from pinfold.api.image.catalog import CatalogImage, ImageStatus
 from pinfold.api.image.changes import delete_variant
 from pinfold.api.image.variants import visible_image, visible_images
 from pinfold.api.response_schema import Link, closed
+from pinfold.api.router import Router
 from pinfold.core.errors import not_found
 
-router = APIRouter(prefix=ROOT, tags=["images"], responses={404: {}})
+router = Router(prefix=ROOT, tags=["images"], responses={404: {}})
 
 ProxyStatus = Literal["ACTIVE", "SAVING", "UNKNOWN"]
 _ELSEWHERE: Final = "Images are at the image API, under /image/v2/images; `openstack image list` asks that one."

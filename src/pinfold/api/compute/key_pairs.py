@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final, Literal, NotRequired
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 from typing_extensions import TypedDict
 
@@ -19,12 +19,13 @@ from pinfold.api.dependencies import Services
 from pinfold.api.errors import ApiError
 from pinfold.api.microversion import Microversion
 from pinfold.api.response_schema import Link, closed, since
+from pinfold.api.router import Router
 from pinfold.api.text_pattern import TextPattern
 from pinfold.core.errors import InvalidRequest
 from pinfold.service.key_pairs import MOST_KEY
 from pinfold.store.records import KeyPairRecord
 
-router = APIRouter(prefix=f"{ROOT}/os-keypairs", tags=["key pairs"])
+router = Router(prefix=f"{ROOT}/os-keypairs", tags=["key pairs"])
 
 _TYPED: Final = Microversion(2, 2)
 _FOR_USERS: Final = Microversion(2, 10)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, NotRequired
 
-from fastapi import APIRouter, Query, Request
+from fastapi import Query, Request
 from typing_extensions import TypedDict
 
 from pinfold.api.caller import caller_of, forbidden
@@ -13,10 +13,11 @@ from pinfold.api.compute.links import ROOT
 from pinfold.api.dependencies import Services
 from pinfold.api.microversion import Microversion
 from pinfold.api.response_schema import before, closed
+from pinfold.api.router import Router
 from pinfold.service.guests.edits import MOST_METADATA
 from pinfold.service.key_pairs import MOST_KEY_PAIRS
 
-router = APIRouter(prefix=f"{ROOT}/limits", tags=["limits"])
+router = Router(prefix=f"{ROOT}/limits", tags=["limits"])
 
 Tenant = Annotated[str | None, Query(max_length=255)]
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter
 from typing_extensions import TypedDict
 
 from pinfold.api.compute.links import ROOT
 from pinfold.api.response_schema import closed
+from pinfold.api.router import Router
 
-router = APIRouter(prefix=ROOT, tags=["servers"])
+router = Router(prefix=ROOT, tags=["servers"])
 
 
 @closed

@@ -8,19 +8,19 @@ from __future__ import annotations
 from ipaddress import IPv4Network
 from typing import Final
 
-from fastapi import APIRouter
 from typing_extensions import TypedDict
 
 from pinfold.api.compute.links import ROOT
 from pinfold.api.compute.proxies import until
 from pinfold.api.dependencies import ApiServices, Services
 from pinfold.api.response_schema import closed
+from pinfold.api.router import Router
 from pinfold.core.errors import not_found
 from pinfold.service.networks import FleetNetwork
 
 _ELSEWHERE: Final = "Networks are at the network API, under /network/v2.0/networks; `openstack network list` asks that one."
 
-router = APIRouter(prefix=ROOT, tags=["networks"], dependencies=[until(35, _ELSEWHERE)], responses={404: {}})
+router = Router(prefix=ROOT, tags=["networks"], dependencies=[until(35, _ELSEWHERE)], responses={404: {}})
 
 
 class Labelled(TypedDict):

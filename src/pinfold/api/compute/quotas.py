@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final, NotRequired
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 from typing_extensions import TypedDict
 
@@ -15,11 +15,12 @@ from pinfold.api.dependencies import Services
 from pinfold.api.errors import ApiError
 from pinfold.api.microversion import Microversion
 from pinfold.api.response_schema import before, closed
+from pinfold.api.router import Router
 from pinfold.core.quota import UNLIMITED, Quota
 from pinfold.service.guests.edits import MOST_METADATA
 from pinfold.service.key_pairs import MOST_KEY_PAIRS
 
-router = APIRouter(prefix=f"{ROOT}/os-quota-sets", tags=["quotas"])
+router = Router(prefix=f"{ROOT}/os-quota-sets", tags=["quotas"])
 
 _FIXED: Final = {
     "key_pairs": MOST_KEY_PAIRS,

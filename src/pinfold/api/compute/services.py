@@ -7,7 +7,7 @@ from __future__ import annotations
 import uuid
 from typing import Annotated, Any, Final, Literal, NotRequired, TypeVar
 
-from fastapi import APIRouter, Query, Response
+from fastapi import Query, Response
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from typing_extensions import TypedDict
 
@@ -19,12 +19,13 @@ from pinfold.api.dependencies import ApiServices, Services
 from pinfold.api.errors import ApiError
 from pinfold.api.microversion import Microversion
 from pinfold.api.response_schema import closed, since
+from pinfold.api.router import Router
 from pinfold.core.errors import InvalidRequest, not_found
 from pinfold.service.aggregates import zones
 from pinfold.store import aggregates, hosts
 from pinfold.store.records import HostRecord
 
-router = APIRouter(prefix=f"{ROOT}/os-services", tags=["services"])
+router = Router(prefix=f"{ROOT}/os-services", tags=["services"])
 
 
 Schema = TypeVar("Schema", bound=BaseModel)

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from fastapi import APIRouter
 from msgspec import Struct
 from starlette.responses import Response
 
@@ -16,6 +15,7 @@ from pinfold.api.compute.headers import Version
 from pinfold.api.compute.links import ROOT
 from pinfold.api.errors import ApiError
 from pinfold.api.microversion import OLDEST, Microversion
+from pinfold.api.router import Router
 
 _ROUTES: Final = {
     "pinfold has no list of extensions: the microversion of a request says what the API can do.": """
@@ -189,6 +189,6 @@ def _add(method: str, path: str, entry: Unsupported) -> None:
     router.add_api_route(path, refuse, methods=[method], include_in_schema=False)
 
 
-router = APIRouter(prefix=ROOT)
+router = Router(prefix=ROOT)
 for _row in UNSUPPORTED:
     _add(*_row)

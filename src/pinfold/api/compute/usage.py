@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Final, NotRequired
 
 import sqlalchemy as sa
-from fastapi import APIRouter, Query, Request
+from fastapi import Query, Request
 from typing_extensions import TypedDict
 
 from pinfold.api.caller import caller_of, forbidden
@@ -19,12 +19,13 @@ from pinfold.api.compute.servers.status import server_status
 from pinfold.api.dependencies import ApiServices, Services
 from pinfold.api.microversion import Microversion
 from pinfold.api.response_schema import Link, closed, since
+from pinfold.api.router import Router
 from pinfold.core.errors import InvalidRequest
 from pinfold.store import guests, hosts
 from pinfold.store.guests import GuestFilter
 from pinfold.store.records import GuestRecord
 
-router = APIRouter(prefix=f"{ROOT}/os-simple-tenant-usage", tags=["usage"])
+router = Router(prefix=f"{ROOT}/os-simple-tenant-usage", tags=["usage"])
 
 _PAGED: Final = Microversion(2, 40)
 _FORMS: Final = ("%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S.%f", "%Y-%m-%d %H:%M:%S.%f")

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from typing_extensions import TypedDict
 
 from pinfold.api.compute.links import ROOT, base
 from pinfold.api.microversion import NEWEST, OLDEST
 from pinfold.api.response_schema import Link, MediaType, closed
+from pinfold.api.router import Router
 
-router = APIRouter(tags=["versions"])
+router = Router(tags=["versions"])
 
 
 @closed

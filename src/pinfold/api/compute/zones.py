@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Final
 
-from fastapi import APIRouter
 from typing_extensions import TypedDict
 
 from pinfold.api.compute.instants import micro_instant
@@ -12,11 +11,12 @@ from pinfold.api.compute.links import ROOT
 from pinfold.api.dependencies import ApiServices, Services
 from pinfold.api.errors import ApiError
 from pinfold.api.response_schema import closed
+from pinfold.api.router import Router
 from pinfold.service.aggregates import ZONE_KEY, zones
 from pinfold.store import aggregates, hosts
 from pinfold.store.records import HostRecord
 
-router = APIRouter(prefix=f"{ROOT}/os-availability-zone", tags=["availability zones"])
+router = Router(prefix=f"{ROOT}/os-availability-zone", tags=["availability zones"])
 
 DEFAULT_ZONE: Final = "nova"
 

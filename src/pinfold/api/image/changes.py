@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Sequence
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Body, Request, Response
+from fastapi import Body, Request, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
@@ -19,9 +19,10 @@ from pinfold.api.image.comparison import PIECE, Comparison
 from pinfold.api.image.routes import BYTES, ImageShown, view
 from pinfold.api.image.variants import own_variant, refuse_protected, shown_variant, unchanged_file
 from pinfold.api.protocol import room_of
+from pinfold.api.router import Router
 from pinfold.core.errors import Conflict, InvalidRequest
 
-router = APIRouter(prefix="/image", tags=["images"])
+router = Router(prefix="/image", tags=["images"])
 
 _BYTES_TYPE: Final = "application/octet-stream"
 _PATCH_SCHEMA: Final[dict[str, Any]] = {

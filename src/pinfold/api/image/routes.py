@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from typing import Annotated, Any, Final, Literal, NotRequired, cast
 
-from fastapi import APIRouter, Query, Request
+from fastapi import Query, Request
 from fastapi.responses import FileResponse, Response
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, with_config
 from typing_extensions import TypedDict
@@ -17,9 +17,10 @@ from pinfold.api.errors import ApiError
 from pinfold.api.image.catalog import CatalogImage, ImageStatus
 from pinfold.api.image.variants import refuse_download, visible_image, visible_images
 from pinfold.api.response_schema import Link, closed
+from pinfold.api.router import Router
 from pinfold.core.plural import listed
 
-router = APIRouter(prefix="/image", tags=["images"])
+router = Router(prefix="/image", tags=["images"])
 
 
 BYTES: Final[dict[str, Any]] = {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Final, TypeVar, cast
 
-from fastapi import APIRouter, Path, Request, Response
+from fastapi import Path, Request, Response
 
 from pinfold.api.caller import caller_of, forbidden, need_everywhere
 from pinfold.api.compute.links import after_marker, base, sized
@@ -30,10 +30,11 @@ from pinfold.api.network.schemas import (
     SubnetAnswer,
     SubnetList,
 )
+from pinfold.api.router import Router
 from pinfold.core.errors import InvalidRequest, not_found
 from pinfold.store.ports import GuestPort
 
-router = APIRouter(prefix="/network", tags=["networks"])
+router = Router(prefix="/network", tags=["networks"])
 
 _ROOT: Final = "/network/v2.0"
 _COLLECTIONS: Final = (("network", "networks"), ("subnet", "subnets"), ("port", "ports"), ("security_group", "security-groups"))

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import Query, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 from starlette.concurrency import run_in_threadpool
 
 from pinfold.api.caller import caller_of
 from pinfold.api.dependencies import ApiServices, Services
+from pinfold.api.router import Router
 from pinfold.api.ui.page_response import fields, html, need_extra
 from pinfold.api.v1.hosts import find
 from pinfold.core.errors import not_found
@@ -21,7 +22,7 @@ from pinfold.store import guests
 
 List = Annotated[str | None, Query(max_length=1000)]
 
-router = APIRouter(prefix="/ui", tags=["web page"], include_in_schema=False)
+router = Router(prefix="/ui", tags=["web page"], include_in_schema=False)
 
 
 @router.get("/hosts/{name}/disable")

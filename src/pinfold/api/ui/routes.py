@@ -9,20 +9,21 @@ from functools import partial
 from importlib import resources
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import Query, Request, Response
 from fastapi.responses import HTMLResponse, StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
 from pinfold.api.caller import Caller, caller_of
 from pinfold.api.dependencies import ApiServices, Services
 from pinfold.api.errors import ApiError
+from pinfold.api.router import Router
 from pinfold.api.ui.headers import HEADERS
 from pinfold.api.ui.page_response import html, need_extra
 from pinfold.api.v1.hosts import find
 from pinfold.core.identity import GuestId
 from pinfold.drawing.svg import STYLE
 
-router = APIRouter(prefix="/ui", tags=["web page"], include_in_schema=False)
+router = Router(prefix="/ui", tags=["web page"], include_in_schema=False)
 
 _LOOK_SECONDS: Final = 2.0
 _STREAM_SECONDS: Final = 600.0

@@ -9,7 +9,7 @@ import asyncio
 import time
 from typing import Final
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 
 from pinfold.api.client_address import address_block, client_of
@@ -18,12 +18,13 @@ from pinfold.api.errors import ApiError
 from pinfold.api.keystone_sign_in import Credentials, KeystoneSignIn, Login, SignInRefused
 from pinfold.api.password_checks import TooManyAttempts
 from pinfold.api.policy import refusal
+from pinfold.api.router import Router
 from pinfold.api.ui.page_response import fields, html, need_extra
 from pinfold.api.ui.sessions import COOKIE, SESSION_SECONDS, token_of
 from pinfold.api.ui.token_cookies import MOST_TOKEN
 from pinfold.core.errors import Unavailable
 
-router = APIRouter(prefix="/ui", tags=["web page"], include_in_schema=False)
+router = Router(prefix="/ui", tags=["web page"], include_in_schema=False)
 
 _ENDED: Final = "Your session has ended; sign in again."
 _FIELDS: Final = "name=NAME&password=PASSWORD&project=PROJECT&domain=DOMAIN&by=keystone"

@@ -5,20 +5,21 @@ from __future__ import annotations
 import uuid
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Request, Response
+from fastapi import Body, Request, Response
 from msgspec import Struct
 
 from pinfold.api.caller import caller_of
 from pinfold.api.compute.servers.single import server
 from pinfold.api.dependencies import Services
 from pinfold.api.response_schema import written_as
+from pinfold.api.router import Router
 from pinfold.api.v1.hosts import find
 from pinfold.core.adoption import WantedAdoption
 from pinfold.core.encoding import plain, reader
 from pinfold.core.identity import GuestId
 from pinfold.store.records import Requester
 
-router = APIRouter(prefix="/v1", tags=["hosts"])
+router = Router(prefix="/v1", tags=["hosts"])
 
 _read_adoption = reader(WantedAdoption)
 

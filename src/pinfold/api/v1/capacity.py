@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any, Final, NotRequired
 
-from fastapi import APIRouter, Query, Request
+from fastapi import Query, Request
 from typing_extensions import TypedDict
 
 from pinfold.api.compute.links import Limit, after_marker, next_page, sized
 from pinfold.api.dependencies import ApiServices, Services
 from pinfold.api.response_schema import Link, closed, written_as
+from pinfold.api.router import Router
 from pinfold.core.encoding import plain
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.fit.capacity import CapacitySum, HostCapacity, NotCounted
 from pinfold.core.request.model import Flavor
 from pinfold.store import flavors
 
-router = APIRouter(prefix="/v1", tags=["capacity"])
+router = Router(prefix="/v1", tags=["capacity"])
 
 MOST_FLAVORS: Final = 100
 """The most flavors of one answer."""

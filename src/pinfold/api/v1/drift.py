@@ -6,10 +6,11 @@ import re
 from typing import Annotated, Final
 
 import msgspec
-from fastapi import APIRouter, Query, Request
+from fastapi import Query, Request
 
 from pinfold.api.compute.links import Limit, next_page, page_size
 from pinfold.api.dependencies import Services
+from pinfold.api.router import Router
 from pinfold.api.v1.hosts import find
 from pinfold.api.v1.schemas import CountOfHost, CountView, Drift, FindingOfHost, HostDrift
 from pinfold.api.v1.thread_report import thread_report
@@ -19,7 +20,7 @@ from pinfold.core.errors import InvalidRequest
 from pinfold.store import findings, guests
 from pinfold.store.records import HostFinding
 
-router = APIRouter(prefix="/v1", tags=["drift"])
+router = Router(prefix="/v1", tags=["drift"])
 
 _MARKER: Final = re.compile(r"([A-Za-z0-9_.-]{1,255}):([0-9]{1,6})")
 

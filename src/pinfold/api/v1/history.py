@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from starlette.concurrency import run_in_threadpool
 
 from pinfold.api.agent_answer import agent_answer
 from pinfold.api.dependencies import ApiServices, Services
 from pinfold.api.response_schema import written_as
+from pinfold.api.router import Router
 from pinfold.api.v1.hosts import find
 from pinfold.core.encoding import decoder, plain
 from pinfold.core.errors import Unavailable
@@ -18,7 +19,7 @@ from pinfold.core.history import HostHistory, since
 from pinfold.store import history
 from pinfold.store.records import HostRecord
 
-router = APIRouter(prefix="/v1/hosts", tags=["hosts"])
+router = Router(prefix="/v1/hosts", tags=["hosts"])
 
 WAIT_SECONDS: Final = 10.0
 """How long an agent may take. It answers a question at once, when it is there."""

@@ -6,11 +6,12 @@ import uuid
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Response
+from fastapi import Response
 from pydantic import BaseModel, ConfigDict
 
 from pinfold.api.agent.tokens import make_token
 from pinfold.api.dependencies import ApiServices, Services
+from pinfold.api.router import Router
 from pinfold.api.text_pattern import TextPattern
 from pinfold.api.v1.schemas import HostFenced, HostList, HostMap, HostShown, HostView, HostWithToken, ListedHost
 from pinfold.api.v1.thread_report import thread_report
@@ -26,7 +27,7 @@ from pinfold.store import findings, guests, hosts
 from pinfold.store.guests import GuestFilter
 from pinfold.store.records import HostRecord
 
-router = APIRouter(prefix="/v1/hosts", tags=["hosts"])
+router = Router(prefix="/v1/hosts", tags=["hosts"])
 
 
 class NewHost(BaseModel):

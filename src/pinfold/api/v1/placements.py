@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 from msgspec import Struct
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -14,6 +14,7 @@ from pinfold.api.dependencies import ApiServices, Services
 from pinfold.api.errors import ApiError
 from pinfold.api.image.variants import visible_images
 from pinfold.api.response_schema import written_as
+from pinfold.api.router import Router
 from pinfold.api.v1.hosts import find
 from pinfold.api.v1.thread_report import thread_report
 from pinfold.core.encoding import plain
@@ -28,7 +29,7 @@ from pinfold.service.guests.faults import refused_by
 from pinfold.store import claims, flavors, guests, hosts
 from pinfold.store.records import Move, WrittenClaim, written_claim
 
-router = APIRouter(prefix="/v1", tags=["placements"])
+router = Router(prefix="/v1", tags=["placements"])
 
 Text = Annotated[str, Field(max_length=255)]
 

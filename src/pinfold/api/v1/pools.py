@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body
+from fastapi import Body
 from msgspec import Struct
 
 from pinfold.api.dependencies import ApiServices, Services
 from pinfold.api.response_schema import written_as
+from pinfold.api.router import Router
 from pinfold.api.v1.hosts import find
 from pinfold.core.encoding import plain, reader
 from pinfold.core.pools import PoolOrder, Pools
 from pinfold.store import hosts
 from pinfold.store.records import POOLS_REFUSED
 
-router = APIRouter(prefix="/v1/hosts/{name}/pools", tags=["hosts"])
+router = Router(prefix="/v1/hosts/{name}/pools", tags=["hosts"])
 
 _read_order = reader(PoolOrder)
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 from typing_extensions import TypedDict
 
 from pinfold.api.dependencies import Services
 from pinfold.api.response_schema import closed
+from pinfold.api.router import Router
 from pinfold.core.encoding import plain
 
-router = APIRouter(prefix="/v1/projects", tags=["quotas"])
+router = Router(prefix="/v1/projects", tags=["quotas"])
 
 Limit = Annotated[int, Field(ge=-1, le=(1 << 31) - 1)]
 

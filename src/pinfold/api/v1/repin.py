@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from pinfold.api.dependencies import ApiServices, Services
 from pinfold.api.response_schema import written_as
+from pinfold.api.router import Router
 from pinfold.api.v1.capacity import MOST_FLAVORS, stored_flavors
 from pinfold.api.v1.hosts import find
 from pinfold.core.encoding import plain
@@ -18,7 +19,7 @@ from pinfold.core.repin.written import HostRepin, WrittenStep, written_progress
 from pinfold.service.claims.repin import RepinPlan
 from pinfold.store import guests, hosts
 
-router = APIRouter(prefix="/v1/hosts/{name}/repin", tags=["hosts"])
+router = Router(prefix="/v1/hosts/{name}/repin", tags=["hosts"])
 
 HostRepinAnswer = Annotated[dict[str, Any], written_as(HostRepin)]
 FlavorName = Annotated[str, Field(max_length=255)]

@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Body, Request, Response
+from fastapi import Body, Request, Response
 
 from pinfold.api.caller import caller_of
 from pinfold.api.compute.flavors.bodies import AccessChange, CreateFlavor, ExtraSpecs, Filters, FlavorQuery, UpdateFlavor, read_boolean
@@ -18,13 +18,14 @@ from pinfold.api.dependencies import ApiServices, Services
 from pinfold.api.errors import ApiError
 from pinfold.api.microversion import Microversion
 from pinfold.api.response_schema import Link
+from pinfold.api.router import Router
 from pinfold.core.errors import InvalidRequest, not_found
 from pinfold.core.request.model import Flavor
 from pinfold.service.flavors import no_extra_spec
 from pinfold.store import flavors as rows
 from pinfold.store.records import FlavorRecord
 
-router = APIRouter(prefix=ROOT, tags=["flavors"])
+router = Router(prefix=ROOT, tags=["flavors"])
 
 
 _SORTABLE: Final[dict[str, Callable[[FlavorRecord], Any]]] = {

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Final, Literal
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from pydantic import BaseModel, ConfigDict
 from typing_extensions import TypedDict
 
@@ -19,6 +19,7 @@ from pinfold.api.compute.zones import DEFAULT_ZONE
 from pinfold.api.dependencies import ApiServices, Services
 from pinfold.api.errors import ApiError
 from pinfold.api.response_schema import closed
+from pinfold.api.router import Router
 from pinfold.core.errors import InvalidRequest, not_found
 from pinfold.service.aggregates import zones
 from pinfold.store import aggregates, hosts
@@ -28,7 +29,7 @@ _ELSEWHERE: Final = "Hosts are at /os-hypervisors and /os-services: use `opensta
 _NO_SWITCH: Final = "No host is changed here: use `openstack compute service set --disable HOST nova-compute`, or `--enable`."
 _NO_POWER: Final = "pinfold starts, stops and reboots no hosts: do that on the host, or through its management controller."
 
-router = APIRouter(prefix=f"{ROOT}/os-hosts", tags=["hypervisors"], dependencies=[until(42, _ELSEWHERE)], responses={404: {}})
+router = Router(prefix=f"{ROOT}/os-hosts", tags=["hypervisors"], dependencies=[until(42, _ELSEWHERE)], responses={404: {}})
 
 
 class HostChange(BaseModel):

@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Query, Request
+from fastapi import Query, Request
 from pydantic import BaseModel
 
 from pinfold.api.compute.headers import Version
@@ -31,13 +31,14 @@ from pinfold.api.dependencies import ApiServices, Services
 from pinfold.api.errors import ApiError
 from pinfold.api.microversion import Microversion
 from pinfold.api.response_schema import Link
+from pinfold.api.router import Router
 from pinfold.core.errors import not_found
 from pinfold.core.identity import HostId
 from pinfold.core.plural import count
 from pinfold.store import hosts
 from pinfold.store.records import GuestRecord, HostLedger, HostRecord
 
-router = APIRouter(prefix=ROOT, tags=["hypervisors"])
+router = Router(prefix=ROOT, tags=["hypervisors"])
 
 
 _CPU_OBJECT: Final = Microversion(2, 28)

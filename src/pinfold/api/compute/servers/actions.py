@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Body, Request, Response
+from fastapi import Body, Request, Response
 from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 
@@ -20,11 +20,12 @@ from pinfold.api.compute.servers.unsupported_actions import UNSUPPORTED_ACTIONS
 from pinfold.api.dependencies import ApiServices, Services
 from pinfold.api.errors import ApiError
 from pinfold.api.microversion import Microversion
+from pinfold.api.router import Router
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.identity import GuestId
 from pinfold.service.guests.lifecycle import Lifecycle
 
-router = APIRouter(prefix=ROOT, tags=["servers"])
+router = Router(prefix=ROOT, tags=["servers"])
 
 _OneAction = Annotated[dict[str, Any], Body(min_length=1, max_length=1)]
 _LOCK_REASON: Final = Microversion(2, 73)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, cast
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from typing_extensions import TypedDict
 
 from pinfold.api.compute.links import ROOT
@@ -12,13 +12,14 @@ from pinfold.api.compute.servers.networks import addresses
 from pinfold.api.compute.servers.single import server
 from pinfold.api.dependencies import ApiServices, Services
 from pinfold.api.response_schema import closed
+from pinfold.api.router import Router
 from pinfold.core.errors import not_found
 from pinfold.core.identity import GuestId
 from pinfold.core.networks import Port
 from pinfold.store import ports
 from pinfold.store.records import GuestRecord
 
-router = APIRouter(prefix=ROOT, tags=["servers"])
+router = Router(prefix=ROOT, tags=["servers"])
 
 
 @closed

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from starlette.concurrency import run_in_threadpool
 
 from pinfold.api.agent_answer import agent_answer
@@ -16,13 +16,14 @@ from pinfold.api.compute.servers.schemas import DiagnosticsShown, StandardDiagno
 from pinfold.api.compute.servers.single import server
 from pinfold.api.dependencies import ApiServices, Services
 from pinfold.api.microversion import Microversion
+from pinfold.api.router import Router
 from pinfold.core.errors import Conflict, InvalidRequest, Unavailable
 from pinfold.core.guest_questions import MOST_LINES, About, Diagnostics, GuestAnswer
 from pinfold.core.identity import GuestId
 from pinfold.store import guest_questions, hosts
 from pinfold.store.records import GuestRecord, HostRecord, Observed
 
-router = APIRouter(prefix=ROOT, tags=["servers"])
+router = Router(prefix=ROOT, tags=["servers"])
 
 WAIT_SECONDS: Final = 10.0
 """How long an agent may take. It answers a question at once, when it is there."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final, Literal
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from pydantic import BaseModel, ConfigDict
 from typing_extensions import TypedDict
 
@@ -17,12 +17,13 @@ from pinfold.api.dependencies import ApiServices, Services
 from pinfold.api.errors import ApiError
 from pinfold.api.microversion import Microversion
 from pinfold.api.response_schema import closed
+from pinfold.api.router import Router
 from pinfold.api.websocket import CLIENTS
 from pinfold.core.errors import Conflict, InvalidRequest
 from pinfold.core.identity import GuestId
 from pinfold.store.records import Observed
 
-router = APIRouter(prefix=ROOT, tags=["servers"])
+router = Router(prefix=ROOT, tags=["servers"])
 
 _SINCE: Final = Microversion(2, 6)
 _UNTIL: Final = Microversion(2, 5)

@@ -6,7 +6,7 @@ import re
 import uuid
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Body, Request
+from fastapi import Body, Request
 from msgspec.structs import replace
 from starlette.concurrency import run_in_threadpool
 
@@ -25,6 +25,7 @@ from pinfold.api.compute.zones import zone_members
 from pinfold.api.dependencies import ApiServices, Services
 from pinfold.api.errors import ApiError
 from pinfold.api.microversion import Microversion
+from pinfold.api.router import Router
 from pinfold.core.config_drive import GuestConfig
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.identity import GuestId
@@ -33,7 +34,7 @@ from pinfold.service.guests.edits import refuse_too_much_metadata
 from pinfold.store import flavors, hosts
 from pinfold.store.records import CONFIG_DRIVE, FlavorRecord, NewGuest, Pairs
 
-router = APIRouter(prefix=ROOT, tags=["servers"])
+router = Router(prefix=ROOT, tags=["servers"])
 
 _SINCE: Final = (("description", 19), ("tags", 52), ("host", 74), ("hypervisor_hostname", 74), ("hostname", 90))
 _NETWORKS_NEEDED: Final = Microversion(2, 37)

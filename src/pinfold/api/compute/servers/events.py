@@ -6,7 +6,7 @@ import hashlib
 from typing import Annotated, Final, NotRequired
 
 import sqlalchemy as sa
-from fastapi import APIRouter, Query, Request
+from fastapi import Query, Request
 from pydantic import AwareDatetime, NaiveDatetime
 from typing_extensions import TypedDict
 
@@ -18,12 +18,13 @@ from pinfold.api.compute.servers.single import visible
 from pinfold.api.dependencies import Services
 from pinfold.api.microversion import Microversion
 from pinfold.api.response_schema import Link, closed, since
+from pinfold.api.router import Router
 from pinfold.core.errors import InvalidRequest, not_found
 from pinfold.core.identity import GuestId
 from pinfold.store import guest_events
 from pinfold.store.records import EventRecord
 
-router = APIRouter(prefix=f"{ROOT}/servers/{{server_id}}/os-instance-actions", tags=["servers"])
+router = Router(prefix=f"{ROOT}/servers/{{server_id}}/os-instance-actions", tags=["servers"])
 
 _OF_DELETED: Final = Microversion(2, 21)
 _EVENTS_FOR_ALL: Final = Microversion(2, 51)

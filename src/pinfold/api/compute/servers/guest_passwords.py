@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import Literal
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 from typing_extensions import TypedDict
 
 from pinfold.api.compute.links import ROOT
 from pinfold.api.compute.servers.single import server
 from pinfold.api.dependencies import Services
 from pinfold.api.response_schema import closed
+from pinfold.api.router import Router
 from pinfold.core.identity import GuestId
 
-router = APIRouter(prefix=f"{ROOT}/servers/{{server_id}}/os-server-password", tags=["servers"])
+router = Router(prefix=f"{ROOT}/servers/{{server_id}}/os-server-password", tags=["servers"])
 
 
 @closed

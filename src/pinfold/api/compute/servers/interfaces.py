@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated, Final, Literal, NotRequired
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 from typing_extensions import TypedDict
@@ -20,6 +20,7 @@ from pinfold.api.dependencies import ApiServices, Services
 from pinfold.api.errors import ApiError
 from pinfold.api.microversion import Microversion
 from pinfold.api.response_schema import closed, since
+from pinfold.api.router import Router
 from pinfold.core.errors import Conflict, InvalidRequest, not_found
 from pinfold.core.identity import GuestId
 from pinfold.core.networks import Port, network_id, subnet_id
@@ -29,7 +30,7 @@ from pinfold.store.port_changes import ChangingPort
 from pinfold.store.ports import is_active
 from pinfold.store.records import GuestRecord, PortState
 
-router = APIRouter(prefix=f"{ROOT}/servers/{{server_id}}/os-interface", tags=["servers"])
+router = Router(prefix=f"{ROOT}/servers/{{server_id}}/os-interface", tags=["servers"])
 
 _TAGGED: Final = Microversion(2, 49)
 _SHOWS_TAG: Final = Microversion(2, 70)

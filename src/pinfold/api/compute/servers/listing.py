@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Annotated, Any, Final, Literal
 
 import sqlalchemy as sa
-from fastapi import APIRouter, Query, Request
+from fastapi import Query, Request
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, NaiveDatetime
 
 from pinfold.api.caller import caller_of, need_everywhere
@@ -20,6 +20,7 @@ from pinfold.api.compute.servers.view import Form, Place, brief, full
 from pinfold.api.compute.zones import DEFAULT_ZONE
 from pinfold.api.dependencies import ApiServices, Services
 from pinfold.api.microversion import Microversion
+from pinfold.api.router import Router
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.identity import GuestId
 from pinfold.core.networks import Port
@@ -28,7 +29,7 @@ from pinfold.store import aggregates, guests, hosts, ports
 from pinfold.store.guests import GuestFilter
 from pinfold.store.records import GuestRecord
 
-router = APIRouter(prefix=ROOT, tags=["servers"])
+router = Router(prefix=ROOT, tags=["servers"])
 
 _STRICT: Final = Microversion(2, 75)
 _WITHOUT_EFFECT: Final = frozenset(

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 
 from pinfold.api.compute.links import ROOT
 from pinfold.api.compute.servers.bodies import OneMetadatum, ServerMetadata
 from pinfold.api.compute.servers.schemas import MetadataShown, MetadatumShown
 from pinfold.api.compute.servers.single import server, unlocked
 from pinfold.api.dependencies import ApiServices, Services
+from pinfold.api.router import Router
 from pinfold.core.errors import InvalidRequest, not_found
 from pinfold.core.identity import GuestId
 from pinfold.store.records import Pairs
 
-router = APIRouter(prefix=ROOT, tags=["servers"])
+router = Router(prefix=ROOT, tags=["servers"])
 
 
 @router.get("/servers/{server_id}/metadata")

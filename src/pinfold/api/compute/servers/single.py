@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 import sqlalchemy as sa
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 
 from pinfold.api.caller import Caller, caller_of
 from pinfold.api.compute.headers import Version
@@ -17,6 +17,7 @@ from pinfold.api.compute.zones import DEFAULT_ZONE
 from pinfold.api.dependencies import ApiServices, Services
 from pinfold.api.errors import ApiError
 from pinfold.api.microversion import Microversion
+from pinfold.api.router import Router
 from pinfold.core.errors import Conflict, InvalidRequest, not_found
 from pinfold.core.identity import GuestId
 from pinfold.core.networks import Port
@@ -24,7 +25,7 @@ from pinfold.service.aggregates import zones
 from pinfold.store import aggregates, claims, guests, hosts, ports
 from pinfold.store.records import GuestRecord, Requester
 
-router = APIRouter(prefix=ROOT, tags=["servers"])
+router = Router(prefix=ROOT, tags=["servers"])
 
 _DESCRIBED: Final = Microversion(2, 19)
 _WITH_TOPOLOGY: Final = Microversion(2, 78)

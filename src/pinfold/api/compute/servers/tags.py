@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import Depends, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
@@ -17,6 +17,7 @@ from pinfold.api.dependencies import Services
 from pinfold.api.errors import ApiError
 from pinfold.api.microversion import Microversion
 from pinfold.api.response_schema import closed
+from pinfold.api.router import Router
 from pinfold.core.errors import InvalidRequest, not_found
 from pinfold.core.identity import GuestId
 
@@ -29,7 +30,7 @@ async def _refuse_early(version: Version) -> None:
         raise ApiError(404, f"Nova has tags of servers only from microversion {_SINCE} on.")
 
 
-router = APIRouter(prefix=f"{ROOT}/servers/{{server_id}}/tags", tags=["servers"], dependencies=[Depends(_refuse_early)])
+router = Router(prefix=f"{ROOT}/servers/{{server_id}}/tags", tags=["servers"], dependencies=[Depends(_refuse_early)])
 
 
 class ServerTags(BaseModel):
