@@ -8,9 +8,11 @@ from benchmarks.latency.page import LATENCY
 from benchmarks.plot import Plot
 from benchmarks.summary import text
 
+from pinfold.core.usage import Times
 from pinfold.latency.guest import tsc_khz
 from pinfold.latency.serial import added, bucket_start_ns, over, parse, quantile
-from pinfold.latency.threads import Thread, changed, instead, shares
+from pinfold.latency.threads import changed, instead, shares
+from pinfold.linux.schedstat import MachineThread
 
 SAID = """PROBE-UP behaviour=3
 ROUND 0 cycles=42 loops=9 gaps=2 stolen_us=1500 gap_max_ns=1400000 late_max_ns=1300000 ios=4 io_us=80
@@ -34,13 +36,17 @@ def test_a_round_is_read_whole_or_not_at_all() -> None:
     assert added([found.gaps, found.gaps]) == {16_777_216: 2}
 
 
+def _thread(pid: int, name: str, run_ns: int, wait_ns: int, slices: int, pcpu: int) -> MachineThread:
+    return MachineThread(pid, name, Times(run_ns=run_ns, wait_ns=wait_ns, slices=slices), pcpu)
+
+
 def test_what_changed_tells_the_vcpu_from_the_overhead_threads_and_from_others() -> None:
-    before = {1: Thread(9, "CPU 0/KVM", 100, 10, 1, 1), 2: Thread(9, "qemu-system-x86", 0, 0, 0, 0)}
+    before = {1: _thread(9, "CPU 0/KVM", 100, 10, 1, 1), 2: _thread(9, "qemu-system-x86", 0, 0, 0, 0)}
     after = {
-        1: Thread(9, "CPU 0/KVM", 500_000_100, 250_000_010, 5, 1),
-        2: Thread(9, "qemu-system-x86", 100_000_000, 0, 3, 1),
-        3: Thread(7, "cc1", 40_000_000, 0, 1, 1),
-        4: Thread(7, "make", 90_000_000, 0, 1, 0),
+        1: _thread(9, "CPU 0/KVM", 500_000_100, 250_000_010, 5, 1),
+        2: _thread(9, "qemu-system-x86", 100_000_000, 0, 3, 1),
+        3: _thread(7, "cc1", 40_000_000, 0, 1, 1),
+        4: _thread(7, "make", 90_000_000, 0, 1, 0),
     }
     change = changed(before, after)
     vcpu = shares(change, 9, 1.0, vcpus=True)
@@ -50,8 +56,8 @@ def test_what_changed_tells_the_vcpu_from_the_overhead_threads_and_from_others()
 
 
 def test_a_thread_id_that_was_given_anew_counts_from_its_start() -> None:
-    change = changed({1: Thread(9, "old", 900, 0, 1, 0)}, {1: Thread(9, "new", 100, 0, 1, 0)})
-    assert change[1].run_ns == 100
+    change = changed({1: _thread(9, "old", 900, 0, 1, 0)}, {1: _thread(9, "new", 100, 0, 1, 0)})
+    assert change[1].times.run_ns == 100
 
 
 def test_the_frequency_is_libvirts() -> None:

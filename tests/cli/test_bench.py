@@ -9,9 +9,11 @@ from rich.console import Console
 from tests.cli.conftest import Pinfold
 
 from pinfold.cli.views.latency import latency_view
+from pinfold.core.usage import Times
 from pinfold.latency.figures import medians
 from pinfold.latency.model import LatencyResult, NotStarted, Pcpus, Sample, ThreadShares
-from pinfold.latency.threads import Thread, pinned_here
+from pinfold.latency.threads import pinned_here
+from pinfold.linux.schedstat import MachineThread
 
 
 def _sample(policy: str, late: int) -> Sample:
@@ -76,11 +78,11 @@ def test_a_pcpu_of_a_pinned_vcpu_is_known_and_one_of_a_floating_vcpu_is_free() -
     if len(own) < 2:
         pytest.skip("one pCPU")
     pcpu, tid = min(own), os.getpid()
-    seen = {tid: Thread(5, "CPU 0/KVM", 0, 0, 0, pcpu)}
+    seen = {tid: MachineThread(5, "CPU 0/KVM", Times(), pcpu)}
     assert pinned_here(frozenset(own), seen) == {}
     os.sched_setaffinity(0, {pcpu})
     try:
         assert pinned_here(frozenset(own), seen) == {pcpu: 5}
-        assert pinned_here(frozenset(own), {tid: Thread(5, "qemu-system-x86", 0, 0, 0, pcpu)}) == {}
+        assert pinned_here(frozenset(own), {tid: MachineThread(5, "qemu-system-x86", Times(), pcpu)}) == {}
     finally:
         os.sched_setaffinity(0, own)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from pathlib import Path
 
 from tests.linux.tree import add_process, add_thread
@@ -18,6 +20,29 @@ def test_how_long_a_thread_ran_and_waited_is_in_nanoseconds() -> None:
     assert times.run_ns > 1_000_000
     assert times.slices > 10
     assert not outside
+
+
+def test_every_thread_of_the_machine_has_its_process_name_times_and_last_pcpu(tmp_path: Path) -> None:
+    fields = ["0"] * 50
+    fields[0], fields[36] = "S", "11"
+    for pid, tid, name in ((7, 7, "qemu (a) b"), (7, 8, "CPU 0/KVM")):
+        add_thread(tmp_path, pid, tid)
+        (tmp_path / f"{pid}/task/{tid}/stat").write_text(f"{tid} ({name}) {' '.join(fields)}\n")
+        (tmp_path / f"{pid}/task/{tid}/schedstat").write_text(f"{tid} 6 5\n")
+    add_thread(tmp_path, 9, 9)
+    (tmp_path / "9/task/9/schedstat").unlink(missing_ok=True)
+    assert schedstat.machine_threads(proc=tmp_path) == {
+        7: (7, "qemu (a) b", Times(run_ns=7, wait_ns=6, slices=5), 11),
+        8: (7, "CPU 0/KVM", Times(run_ns=8, wait_ns=6, slices=5), 11),
+    }
+
+
+def test_the_threads_of_this_machine_include_this_one() -> None:
+    pcpus = os.sched_getaffinity(0)
+    own = schedstat.machine_threads()[threading.get_native_id()]
+    assert own.pid == os.getpid()
+    assert own.times.run_ns > 0
+    assert own.pcpu in pcpus
 
 
 def test_a_thread_that_has_ended_is_left_out(tmp_path: Path) -> None:

@@ -20,7 +20,8 @@ from pinfold.lab.daemon import LabHost
 from pinfold.latency import loads
 from pinfold.latency.model import FLOAT, PINFOLD, Pcpus, Sample, ThreadShares, Trial
 from pinfold.latency.serial import Round, parse
-from pinfold.latency.threads import changed, instead, shares, threads
+from pinfold.latency.threads import changed, instead, shares
+from pinfold.linux.schedstat import machine_threads
 
 _WRITE_PERIOD_US, _WRITE_DEPTH = 2000, 8
 _PAUSE_SECONDS, _PATIENCE_SECONDS = 0.2, 120.0
@@ -113,7 +114,7 @@ class Rig:
         """Run the load for most of the round, ask the monitor meanwhile, and see who ran."""
         stop, done, answers = threading.Event(), list[int](), list[float]()
         loader = threading.Thread(target=lambda: done.append(loads.RUN[trial.load](self._connection, domain, stop)))
-        before, began = threads(), time.monotonic()
+        before, began = machine_threads(), time.monotonic()
         loader.start()
         try:
             while time.monotonic() - began < trial.seconds * 0.9:
@@ -122,7 +123,7 @@ class Rig:
                 answers.append(1000 * (time.monotonic() - asked))
                 time.sleep(_PAUSE_SECONDS)
             passed = time.monotonic() - began
-            change = changed(before, threads())
+            change = changed(before, machine_threads())
         finally:
             stop.set()
             loader.join(_PATIENCE_SECONDS)

@@ -15,7 +15,8 @@ from pinfold.core.errors import InvalidRequest
 from pinfold.lab.daemon import LabHost
 from pinfold.latency.guest import Rig, StartError
 from pinfold.latency.model import NotStarted, Pcpus, Sample, Trial
-from pinfold.latency.threads import pinned_here, threads
+from pinfold.latency.threads import pinned_here
+from pinfold.linux.schedstat import machine_threads
 
 Notice = Callable[[Trial, int], None]
 """Hears of each trial before it begins, and its run, counted from 0."""
@@ -42,7 +43,7 @@ def check_pcpus(pcpus: Pcpus, *, beside_guests: bool = False) -> None:
             raise InvalidRequest(f"{option} is {pcpu}; this process may use the pCPUs {_listed(allowed)}", key=option)
     if beside_guests:
         return
-    owners = pinned_here(frozenset((pcpus.vcpu, pcpus.overhead)), threads())
+    owners = pinned_here(frozenset((pcpus.vcpu, pcpus.overhead)), machine_threads())
     for option, pcpu in (("--vcpu-on", pcpus.vcpu), ("--overhead-on", pcpus.overhead)):
         if pcpu in owners:
             raise InvalidRequest(

@@ -74,10 +74,7 @@ def threads(pid: int, *, proc: Path = PROC, before: Iterable[Thread] = ()) -> tu
     """
     known = {thread.tid: thread for thread in before} if proc is PROC else {}
     with task_folder(pid, proc=proc) as folder:
-        if folder is None:
-            return ()
-        listed = _forgiving(lambda: os.listdir(folder), f"{proc}/{pid}/task") or ()
-        found = (_thread(name, int(name), folder, known.get(int(name))) for name in sorted(filter(str.isdigit, listed), key=int))
+        found = (_thread(str(tid), tid, folder, known.get(tid)) for tid in thread_ids(folder))
         return tuple(thread for thread in found if thread is not None)
 
 
@@ -235,10 +232,10 @@ def inner_thread_ids(pid: int, *, proc: Path = PROC) -> dict[int, int]:
     """Each thread of process `pid` by the id that it has in its own PID namespace (`NSpid` in proc(5))."""
     found = {}
     with task_folder(pid, proc=proc) as folder:
-        for tid in () if folder is None else _forgiving(lambda: os.listdir(folder), f"{proc}/{pid}/task") or ():
+        for tid in thread_ids(folder):
             for line in (read_text(f"{tid}/status", folder=folder) or "").splitlines():
                 if line.startswith("NSpid:"):
-                    found[int(line.split()[-1])] = int(tid)
+                    found[int(line.split()[-1])] = tid
     return found
 
 
@@ -354,6 +351,14 @@ def task_folder(pid: int, *, proc: Path = PROC) -> Iterator[int | None]:
     finally:
         if folder is not None:
             os.close(folder)
+
+
+def thread_ids(folder: int | None) -> tuple[int, ...]:
+    """The ids, ascending, of the threads in a folder that `task_folder` opened; none without one. Raises `Unavailable`."""
+    if folder is None:
+        return ()
+    names = _forgiving(lambda: os.listdir(folder), f"/proc/self/fd/{folder}") or ()
+    return tuple(sorted(map(int, filter(str.isdigit, names))))
 
 
 def read_text(path: str, most_bytes: int | None = None, *, folder: int | None = None) -> str | None:
