@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import stat
 import tempfile
+import threading
 from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
@@ -38,6 +40,27 @@ _FILES, _LEAST_SECONDS = 40, 10
 
 LONG = frozenset(("real_libvirt", "real_placement", "real_postgresql", "real_clients", "installs"))
 """The marks of tests on real parts, whose files take long."""
+
+
+def pytest_configure() -> None:
+    """Let SIGTERM, by which `timeout` and CI stop a run, end it as Ctrl-C does: fixtures end their servers and remove their folders."""
+    if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, _Stop())
+
+
+class _Stop:
+    """Interrupts this process once, since `timeout` sends its signal twice. A fork ends at once, as it does without a handler."""
+
+    def __init__(self) -> None:
+        self._process, self._ends = os.getpid(), False
+
+    def __call__(self, number: int, frame: object) -> None:
+        if os.getpid() != self._process:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+        elif not self._ends:
+            self._ends = True
+            raise KeyboardInterrupt(signal.Signals(number).name)
 
 
 def pytest_xdist_auto_num_workers() -> int:

@@ -8,13 +8,18 @@ import pwd
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests import postgres_keeper
 from tests.ports import free_port
+from tests.postgres_keeper import postmaster, runs
+
+_PATIENCE_SECONDS = 120.0
 
 
 def binaries() -> Path | None:
@@ -28,11 +33,15 @@ def binaries() -> Path | None:
 
 @dataclass
 class PostgreSQL:
-    """One server, ours alone. It refuses to run as root, so root lends it to the user `postgres`."""
+    """One server, ours alone. It refuses to run as root, so root lends it to the user `postgres`.
+
+    A keeper stops it and removes its folder, by `stop` or when this process ends, even by SIGKILL.
+    """
 
     folder: Path
     port: int
     _user: str | None
+    _keeper: subprocess.Popen[bytes]
 
     @classmethod
     def start(cls, *, settings: tuple[str, ...] = (), environment: dict[str, str] | None = None) -> PostgreSQL:
@@ -44,7 +53,10 @@ class PostgreSQL:
         if user:
             entry = pwd.getpwnam(user)
             os.chown(folder, entry.pw_uid, entry.pw_gid)
-        server = cls(folder=folder, port=free_port(), _user=user)
+        command = [sys.executable, "-IS", str(Path(postgres_keeper.__file__)), str(os.getpid()), str(folder)]
+        # In a session of its own, so that what stops this process and its group does not stop the keeper.
+        keeper = subprocess.Popen(command, cwd="/", stdin=subprocess.DEVNULL, start_new_session=True)
+        server = cls(folder=folder, port=free_port(), _user=user, _keeper=keeper)
         server._run(str(programs / "initdb"), "-D", str(folder / "data"), "-A", "trust", "-U", "pinfold", "--no-sync", "-E", "UTF8")
         server._settings, server._more = settings, environment or {}
         server.resume()
@@ -67,25 +79,24 @@ class PostgreSQL:
 
         Its pid files go too: where nobody reaps orphans the dead server keeps its id as a zombie, and a new one would think that it lives.
         """
-        pid_file = self.folder / "data" / "postmaster.pid"
-        pid = int(pid_file.read_text().splitlines()[0])
+        pid = postmaster(self.folder)
+        assert pid is not None, "the server runs"
         os.kill(pid, signal.SIGSTOP)  # or it has another child by the time that these are dead, which holds the shared memory
         children = [int(text) for text in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
         for victim in (pid, *children):
             with contextlib.suppress(ProcessLookupError):  # a child that saw the server die has ended by itself
                 os.kill(victim, signal.SIGKILL)
-        while any(_runs(victim) for victim in (pid, *children)):
+        while any(runs(victim) for victim in (pid, *children)):
             time.sleep(0.01)
-        pid_file.unlink()
+        (self.folder / "data" / "postmaster.pid").unlink()
         for lock in self.folder.glob(".s.PGSQL.*.lock"):
             lock.unlink()
 
     def stop(self) -> None:
         """End the server and remove its folder."""
-        programs = binaries()
-        assert programs is not None
-        self._run(str(programs / "pg_ctl"), "-D", str(self.folder / "data"), "-m", "immediate", "-w", "stop")
-        shutil.rmtree(self.folder)
+        self._keeper.terminate()
+        self._keeper.wait(_PATIENCE_SECONDS)
+        assert not self.folder.exists(), f"{self.folder} is left"
 
     def url(self, database: str = "postgres") -> str:
         """The SQLAlchemy address of one of its databases."""
@@ -112,10 +123,3 @@ class PostgreSQL:
 def _environment() -> dict[str, str]:
     # pg_ctl's own patience with a server that starts or stops is a minute.
     return {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", "PGCTLTIMEOUT": "240"}
-
-
-def _runs(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except FileNotFoundError:
-        return False
