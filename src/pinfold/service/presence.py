@@ -44,7 +44,7 @@ _KEPT_SECONDS: Final = 120.0
 _MOST_WAITS: Final = 4
 """How many polls of one agent wait at once. Beyond, the one that came first is answered: its connection is probably dead."""
 
-_NEVER: Final = (float("-inf"), "")
+_NEVER: Final = float("-inf")
 
 
 class _Known(Struct):
@@ -53,7 +53,7 @@ class _Known(Struct):
     begun: float
     used: float
     standing: Standing | None = None
-    read: float = float("-inf")
+    read: float = _NEVER
     stale: bool = False
 
 
@@ -137,13 +137,13 @@ class Presence:
         or if the digest is not known.
         """
         with self._lock:
-            at, digest = self._renewed.get(host, _NEVER)
+            at, digest = self._renewed.get(host, (_NEVER, ""))
         return digest or None if at >= since else None
 
     def audited(self, host: HostId, since: float) -> bool:
         """Whether a sign of life at or after `since` has noted that an audit found what is stored."""
         with self._lock:
-            return self._audited.get(host, _NEVER[0]) >= since
+            return self._audited.get(host, _NEVER) >= since
 
     def watch(
         self,
@@ -168,7 +168,7 @@ class Presence:
                 self._news.notify()
             standing = None if known is None else known.standing
             at_once = self._ended or (standing is not None and standing.orders != after)
-            proven = self._renewed.get(host, _NEVER)[0] >= since
+            proven = self._renewed.get(host, (_NEVER, ""))[0] >= since
         if early is not None:
             early.wake()
         if at_once:
