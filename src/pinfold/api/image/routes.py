@@ -15,7 +15,7 @@ from pinfold.api.compute.links import Limit, after_marker, sized
 from pinfold.api.dependencies import Services
 from pinfold.api.errors import ApiError
 from pinfold.api.image.catalog import CatalogImage, ImageStatus
-from pinfold.api.image.variants import refuse_download, visible_image, visible_images
+from pinfold.api.image.variants import refuse_deactivated, visible_image, visible_images
 from pinfold.api.response_schema import Link, closed
 from pinfold.api.router import Router
 from pinfold.core.plural import listed
@@ -159,7 +159,7 @@ def show_image(image_id: str, request: Request, services: Services) -> ImageShow
 def download_image(image_id: str, request: Request, services: Services) -> Response:
     """The image's bytes; 204 for a variant that waits for its file."""
     image = visible_image(services, caller_of(request), image_id)
-    refuse_download(image)
+    refuse_deactivated(image, 403)
     if not image.path:
         return Response(status_code=204)
     return FileResponse(image.path, media_type="application/octet-stream")

@@ -48,14 +48,15 @@ def refuse_without_file(image: CatalogImage) -> None:
     """Raise `ApiError` 400 for a variant that has no file."""
     if image.status == "queued":
         raise ApiError(400, f"Image {image.id} is queued: it has no file yet; upload the bytes of an image of the operator's.")
-    if image.status == "deactivated":
-        raise ApiError(400, f"Image {image.id} is deactivated: {_why_deactivated(image)}.")
+    refuse_deactivated(image, 400)
 
 
-def refuse_download(image: CatalogImage) -> None:
-    """Raise `ApiError` 403 for a variant whose file has gone."""
+def refuse_deactivated(image: CatalogImage, status: int) -> None:
+    """Raise `ApiError` with this status for a variant whose file has gone."""
     if image.status == "deactivated":
-        raise ApiError(403, f"Image {image.id} is deactivated: {_why_deactivated(image)}.")
+        assert image.ownership is not None
+        missing = f"the operator's image {image.ownership.base}, whose file it has, is no longer there in the format {image.disk_format}"
+        raise ApiError(status, f"Image {image.id} is deactivated: {missing}.")
 
 
 def own_variant(services: ApiServices, caller: Caller, wanted: str) -> CatalogImage:
@@ -87,11 +88,6 @@ def unchanged_file(services: ApiServices, image: CatalogImage) -> CatalogImage:
     if now is None or (now.path, now.size, now.modified) != (image.path, image.size, image.modified):
         raise Conflict(f"The file of the operator's image {image.name} has changed during the upload; upload it again.")
     return now
-
-
-def _why_deactivated(image: CatalogImage) -> str:
-    assert image.ownership is not None
-    return f"the operator's image {image.ownership.base}, whose file it has, is no longer there in the format {image.disk_format}"
 
 
 def _shown(variant: ImageVariant, base: CatalogImage | None) -> CatalogImage:
