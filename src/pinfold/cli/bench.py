@@ -31,6 +31,7 @@ def latency(
         str,
         typer.Option("--load", metavar="LIST", help="The loads to measure, of those in the default."),
     ] = ",".join(LOADS),
+    # The probe keeps one figure for each 20 ms, up to 120 s.
     seconds: Annotated[float, typer.Option("--seconds", metavar="S", min=0.5, max=120, help="How long a round is.")] = 4,
     runs: Annotated[int, typer.Option("--runs", metavar="N", min=1, max=100, help="So many rounds of each kind; medians are shown.")] = 2,
     vcpu_on: Annotated[

@@ -17,8 +17,6 @@ PINFOLD: Final[dict[str, tuple[str, ...]]] = {
     "pinfold, share": ("-p", "hw:emulator_threads_policy=share"),
 }
 """Policies whose guest is placed and started by `pinfold guest start`, with the options that it gets."""
-MOST_SECONDS: Final = 120.0
-"""The longest round: the probe keeps one figure for each 20 ms of it."""
 
 
 class Pcpus(Struct, frozen=True, kw_only=True):

@@ -12,7 +12,6 @@ from pinfold.core.request.model import EmulatorPolicy
 from pinfold.core.topology import Topology
 from pinfold.scheduler.model import HostStrategy
 
-MAX_HOSTS: Final = 100_000
 MAX_POOL: Final = 1024
 
 
