@@ -61,8 +61,8 @@ def test_the_screen_has_medians_ratios_who_ran_instead_and_what_did_not_start() 
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        (("--load", "storm,rain"), "--load is 'rain', one of idle, storm, statistics, writes, migration is allowed"),
-        (("--virt-type", "xen"), "--virt-type is 'xen', one of kvm, qemu is allowed"),
+        (("--load", "storm,rain"), "--load 'rain' is not allowed; idle, storm, statistics, writes or migration is"),
+        (("--virt-type", "xen"), "--virt-type 'xen' is not allowed; kvm or qemu is"),
         (("--vcpu-on", "0", "--overhead-on", "0"), "--vcpu-on and --overhead-on are both pCPU 0; two pCPUs are needed"),
         (("--vcpu-on", "8191"), "--vcpu-on is 8191; this process may use the pCPUs "),
     ],

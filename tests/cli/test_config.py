@@ -263,6 +263,7 @@ def test_clouds_refuses_an_empty_password_and_a_host_where_no_service_was_starte
     ("argv", "sentence"),
     [
         (("account", "bob", "--role", "king"), "--role 'king' is not allowed; admin or reader is"),
+        (("account", "bob", "--role", "member"), "--role 'member' is not allowed; admin or reader is"),
         (("clouds", "--url", "nonsense"), "--url 'nonsense' is not allowed; an address such as http://127.0.0.1:8774 is"),
     ],
 )

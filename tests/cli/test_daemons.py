@@ -88,7 +88,7 @@ def test_what_a_daemon_imports_has_neither_typer_nor_pydantic(modules: tuple[str
     ("words", "status", "sentence"),
     [
         (("--interval", "0"), 2, "pinfold: --interval '0' is not allowed; a number from 1 to 3600 is"),
-        (("--repair", "ous"), 2, "pinfold: --repair 'ous': one of off, ours, nova, all is allowed"),
+        (("--repair", "ous"), 2, "pinfold: --repair 'ous' is not allowed; off, ours, nova or all is"),
         (("--listen", "0.0.0.0:9177"), 2, "pinfold: --listen 0.0.0.0:9177: ADDRESS:PORT on loopback"),
         (("--textfile", "/proc/metrics"), 2, "pinfold: --textfile /proc/metrics: node_exporter reads files whose names end in .prom"),
         (("--config", "/absent.conf"), 2, "pinfold: --config /absent.conf: there is no such file"),

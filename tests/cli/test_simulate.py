@@ -55,11 +55,11 @@ def test_the_commands_of_the_how_to_answer(pinfold: Pinfold) -> None:
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        (("--mix", "tiny"), "--mix is 'tiny', one of small, mixed, large is allowed"),
-        (("--policy", "share,all"), "--policy is 'all', one of unset, share, isolate is allowed"),
+        (("--mix", "tiny"), "--mix 'tiny' is not allowed; small, mixed or large is"),
+        (("--policy", "share,all"), "--policy 'all' is not allowed; unset, share or isolate is"),
         (("--pool", "1,0"), "--pool has '0', numbers of pCPUs from 1 to 1024 are allowed"),
         (("--pool", "95"), "a host of 96 pCPUs cannot reserve 2 and have an overhead pool of 95: none is left for vCPUs"),
-        (("--strategy", "best"), "--strategy is 'best', one of least-loss, pack, spread is allowed"),
+        (("--strategy", "best"), "--strategy 'best' is not allowed; least-loss, pack or spread is"),
         (("--requests", "/absent.csv"), "requests file /absent.csv cannot be read"),
         (("--fleet", "/absent.csv"), "fleet file /absent.csv cannot be read"),
         (("--fleet", "/absent.csv", "--host-text", "core:4"), "--fleet and --host-text both describe hosts; one of them is allowed"),

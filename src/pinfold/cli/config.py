@@ -111,11 +111,9 @@ def account(
     as_json: opt.Json = False,
 ) -> None:
     """Print a line for the accounts file, with the password hashed."""
-    from pinfold.api.accounts import Role, hash_password, parse_accounts
-    from pinfold.core.errors import InvalidRequest
+    from pinfold.api.accounts import hash_password, parse_accounts
 
-    if role not in {known.value for known in Role}:
-        raise InvalidRequest(f"--role {role!r} is not allowed; admin or reader is", key="--role")
+    opt.one_of(role, ("admin", "reader"), "--role")
     line = f"{name}:{role}:{hash_password(_password(password_file))}"
     parse_accounts(line, "the account")
     if as_json:

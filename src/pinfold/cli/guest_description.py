@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
+from pinfold.cli.options import one_of
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.request.guest_hardware import PLAIN
 from pinfold.core.request.model import Flavor, Image
@@ -47,10 +48,10 @@ def describe_guest(configuration: Configuration, options: GuestOptions, name: st
             "a template brings its machine, devices and limits; the flavor or image asks for some as well, so leave those keys out",
             key="--template",
         )
-    if options.disk_format not in (None, "raw", "qcow2"):
-        raise InvalidRequest(f"--disk-format {options.disk_format!r} is not allowed; raw or qcow2 is", key="--disk-format")
-    if options.virt_type not in (None, "kvm", "qemu"):
-        raise InvalidRequest(f"--virt-type {options.virt_type!r} is not allowed; kvm or qemu is", key="--virt-type")
+    if options.disk_format is not None:
+        one_of(options.disk_format, ("raw", "qcow2"), "--disk-format")
+    if options.virt_type is not None:
+        one_of(options.virt_type, ("kvm", "qemu"), "--virt-type")
     return GuestDescription(
         name=(flavor.name or "guest") if name is None else name,
         flavor=flavor.name,

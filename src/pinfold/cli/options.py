@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
+from enum import Enum
+from typing import Annotated, TypeVar
 
 import typer
 
 from pinfold.core.errors import InvalidRequest
+from pinfold.core.plural import listed
+
+Choice = TypeVar("Choice", bound=Enum)
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document; errors are one JSON document on standard error.")]
 Config = Annotated[
@@ -32,5 +36,10 @@ Connect = Annotated[
 def one_of(name: str, allowed: Sequence[str], option: str) -> str:
     """The name, which is one of those that are allowed. Raises `InvalidRequest`."""
     if name not in allowed:
-        raise InvalidRequest(f"{option} is {name[:40]!r}, one of {', '.join(allowed)} is allowed", key=option)
+        raise InvalidRequest(f"{option} {name[:40]!r} is not allowed; {listed(allowed, 'or')} is", key=option)
     return name
+
+
+def member_of(kind: type[Choice], value: str, option: str) -> Choice:
+    """The member of an enumeration that has this value. Raises `InvalidRequest`."""
+    return kind(one_of(value, [member.value for member in kind], option))

@@ -80,7 +80,7 @@ def simulate(
         fleet=SimulatedFleet(hosts=hosts or (len(topologies) if fleet else 100), topologies=topologies, reserve=reserve),
         mix=_mix(mix, requests),
         settings=_settings(policy, pool),
-        strategy=HostStrategy(opt.one_of(strategy, [one.value for one in HostStrategy], "--strategy")),
+        strategy=opt.member_of(HostStrategy, strategy, "--strategy"),
         seed=seed,
         churn=churn,
         load=load,
@@ -119,8 +119,7 @@ def _settings(policies: str, pools: str) -> tuple[Setting, ...]:
     from pinfold.core.request.model import EmulatorPolicy
     from pinfold.simulation.model import MAX_POOL, Setting
 
-    allowed = [one.value for one in EmulatorPolicy]
-    wanted = [EmulatorPolicy(opt.one_of(name.strip(), allowed, "--policy")) for name in policies.split(",")]
+    wanted = [opt.member_of(EmulatorPolicy, name.strip(), "--policy") for name in policies.split(",")]
     sizes = []
     for text in pools.split(","):
         digits = text.strip()

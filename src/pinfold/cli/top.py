@@ -44,13 +44,9 @@ def top(
     """
     from pinfold.cli.views.top import top_view
     from pinfold.core.encoding import plain
-    from pinfold.core.errors import InvalidRequest
     from pinfold.watch.top import Order, ordered
 
-    orders = {order.value: order for order in Order}
-    if sort not in orders:
-        raise InvalidRequest(f"--sort {sort!r:.40}: one of {', '.join(orders)} is allowed", key="--sort")
-    order = orders[sort]
+    order = opt.member_of(Order, sort, "--sort")
     configuration = read_configuration(config, connect, only_looks=True, quiet=as_json, audits=True)
     with open_session(context, configuration) as session:
         if session.driver.local and sys.stdin.isatty() and sys.stdout.isatty() and not (once or as_json):

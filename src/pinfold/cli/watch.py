@@ -5,8 +5,7 @@ It changes nothing unless --repair or --pools says so.
 
 from __future__ import annotations
 
-from enum import Enum
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 import typer
 
@@ -17,8 +16,6 @@ from pinfold.cli.session import Processes
 from pinfold.cli.up import Verbose
 from pinfold.core.errors import InvalidRequest
 from pinfold.watch.options import UI_ADDRESS
-
-Choice = TypeVar("Choice", bound=Enum)
 
 
 def watch(
@@ -88,7 +85,7 @@ def watch(
         raise InvalidRequest("--once ends before anybody could look; leave --ui out", key="--once")
     if once and repair != "off":
         raise InvalidRequest("--once repairs nothing; `pinfold repair` does", key="--once")
-    scope, mode = _choice(RepairScope, "--repair", repair), _choice(PoolsMode, "--pools", pools)
+    scope, mode = opt.member_of(RepairScope, repair, "--repair"), opt.member_of(PoolsMode, pools, "--pools")
     if once and pools != "report":
         raise InvalidRequest("--once moves nothing; `pinfold host pools --apply` does", key="--once")
     command = WatchCommand(
@@ -116,11 +113,3 @@ def watch(
     text = processes.watch_once(settings, options)
     if not textfile:
         write(text)
-
-
-def _choice(kind: type[Choice], option: str, text: str) -> Choice:
-    """The member of an enumeration that an option names by its value. Raises `InvalidRequest`."""
-    members = {member.value: member for member in kind}
-    if text not in members:
-        raise InvalidRequest(f"{option} {text!r:.40}: one of {', '.join(members)} is allowed", key=option)
-    return members[text]

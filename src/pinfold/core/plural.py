@@ -23,13 +23,13 @@ def pcpus(cpulist: str) -> str:
     return f"pCPU {cpulist}" if cpulist.isdigit() else f"pCPUs {cpulist}"
 
 
-def listed(words: Sequence[str]) -> str:
+def listed(words: Sequence[str], conjunction: str = "and") -> str:
     """Words as a sentence lists them.
 
-    >>> listed(("drift",)), listed(("a", "b", "c"))
-    ('drift', 'a, b and c')
+    >>> listed(("drift",)), listed(("a", "b", "c")), listed(("kvm", "qemu"), "or")
+    ('drift', 'a, b and c', 'kvm or qemu')
     """
-    return " and ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
+    return f" {conjunction} ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
 
 
 def _agreeing(number: int, noun: str) -> str:
