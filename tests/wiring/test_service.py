@@ -1,12 +1,14 @@
-"""The service with a remote Placement that comes and goes: it starts, and catches up by itself."""
+"""The service with a Placement that comes later, or comes and goes: it starts, and catches up by itself."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from socketserver import ThreadingMixIn
 from typing import Any
@@ -20,12 +22,14 @@ from tests.ports import free_port
 from tests.rig.databases import embedded, placement_file
 from tests.rig.in_process import InProcess
 
-from pinfold.accounting.embedded import Embedded, Wsgi
+from pinfold.accounting.embedded import Embedded, EmbeddedPlacement, Wsgi, unload
 from pinfold.accounting.remote import Auth, RemotePlacement
 from pinfold.config.fleet import ApiSettings, FleetSettings
-from pinfold.core.errors import InvalidRequest
+from pinfold.core.errors import InvalidRequest, Unavailable
+from pinfold.core.identity import HostId
 from pinfold.core.settings import HostSettings
 from pinfold.store.database import Database, upgrade
+from pinfold.wiring import tending
 from pinfold.wiring.api import serve_api
 from pinfold.wiring.service import open_service
 from pinfold.wiring.tending import FEW
@@ -72,11 +76,11 @@ def placement(embedded: Embedded) -> Iterator[Site]:
     site.end()
 
 
-def settings(folder: Path, remote: RemotePlacement) -> FleetSettings:
+def settings(folder: Path, placement: EmbeddedPlacement | RemotePlacement) -> FleetSettings:
     return FleetSettings(
         host=HostSettings(host="c1", state_dir=str(folder), images_dir=str(folder)),
         database=f"sqlite:///{folder}/pinfold.sqlite",
-        placement=remote,
+        placement=placement,
         api=ApiSettings(heal_seconds=LONG_SECONDS),
     )
 
@@ -139,6 +143,79 @@ def test_the_service_answers_while_its_hosts_are_compared_with_placement(tmp_pat
             until(lambda: http.get("/healthz").json()["hosts"] == "compared", "health says that the comparison is over")
             assert service.services.placement.provider(host) is not None
         server.shutdown()
+
+
+@pytest.fixture
+def embedding(tmp_path: Path, placement_file: Path) -> Iterator[EmbeddedPlacement]:
+    """The settings of a Placement that no process has loaded yet."""
+    shutil.copy(placement_file, tmp_path / "placement.db")
+    yield EmbeddedPlacement(url=f"sqlite:///{tmp_path}/placement.db")
+    unload()
+
+
+@contextmanager
+def serving(asked: FleetSettings, hosts: int) -> Iterator[tuple[httpx.Client, HostId]]:
+    """The service on a store with so many hosts, and the last of them."""
+    database = Database(asked.database)
+    upgrade(database)
+    host = [add_host(database, f"c{number}") for number in range(hosts)][-1]
+    database.close()
+    with (
+        open_service(asked, no_auth=True) as service,
+        httpx.Client(transport=InProcess(service.app), base_url="http://localhost", timeout=None) as http,
+    ):
+        yield http, host
+
+
+def health(http: httpx.Client) -> tuple[str, str]:
+    told = http.get("/healthz").json()
+    return told.get("placement", ""), told.get("hosts", "")
+
+
+def test_a_start_with_many_hosts_does_not_wait_for_an_embedded_placement(
+    tmp_path: Path, embedding: EmbeddedPlacement, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tending, "_FIRST_SECONDS", LONG_SECONDS)
+    with serving(settings(tmp_path, embedding), FEW + 1) as (http, _):
+        assert http.get("/compute/v2.1/servers").status_code == 200
+        assert health(http) == health(http) == ("starting", "comparing")
+        assert http.get("/placement/resource_providers").json() == {"resource_providers": []}, "what needs it waits for it"
+        assert health(http) == ("ok", "comparing")
+
+
+def test_an_embedded_placement_is_loaded_behind_a_start_and_gets_the_hosts(tmp_path: Path, embedding: EmbeddedPlacement) -> None:
+    with serving(settings(tmp_path, embedding), FEW + 1) as (http, host):
+        until(lambda: health(http) == ("ok", "compared"), "it is loaded, and has been compared")
+        assert http.get(f"/placement/resource_providers/{host}").status_code == 200
+
+
+def test_a_start_with_few_hosts_has_loaded_its_placement(tmp_path: Path, embedding: EmbeddedPlacement) -> None:
+    with serving(settings(tmp_path, embedding), 1) as (http, _):
+        assert health(http)[0] == "ok"
+
+
+def test_an_embedded_placement_that_cannot_be_loaded_is_away_until_it_can(
+    tmp_path: Path, embedding: EmbeddedPlacement, caplog: pytest.LogCaptureFixture
+) -> None:
+    obstacle = tmp_path / "placement.db.lock"
+    obstacle.unlink(missing_ok=True)
+    obstacle.mkdir()
+    with serving(settings(tmp_path, embedding), FEW + 1) as (http, _):
+        until(lambda: http.get("/healthz").status_code == 503, "health says so")
+        message = http.get("/healthz").json()["error"]["message"]
+        assert message.startswith("placement: away since ") and "Placement's database does not answer: IsADirectoryError" in message
+        answer = http.get("/placement/resource_providers")
+        assert (answer.status_code, answer.json()["errors"][0]["code"]) == (503, "pinfold.unavailable")
+        assert http.get("/compute/v2.1/servers").status_code == 200
+        obstacle.rmdir()
+        until(lambda: health(http) == ("ok", "compared"), "it is tried again")
+    assert not [record for record in caplog.records if record.exc_info], "the log says it in a sentence"
+
+
+def test_an_embedded_placement_that_cannot_be_loaded_ends_a_start_with_few_hosts(tmp_path: Path, embedding: EmbeddedPlacement) -> None:
+    (tmp_path / "placement.db.lock").mkdir()
+    with pytest.raises(Unavailable, match="Placement's database does not answer"), serving(settings(tmp_path, embedding), 1):
+        pass
 
 
 class _Keystone:

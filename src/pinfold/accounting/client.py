@@ -58,19 +58,33 @@ class Placement:
     """The client. It can be shared between threads because its `httpx.Client` can.
 
     `http` has the base URL, the authentication and the timeouts; `accounting.remote` and `accounting.embedded` make one. If its base URL is
-    not known yet, `locate` finds it before the first call, and raises `Unavailable` when it cannot.
+    not known yet, `locate` finds it before the first call, and raises `Unavailable` when it cannot. `starting` says whether the first call
+    has to load Placement.
     """
 
-    def __init__(self, http: httpx.Client, owner: Owner = DEFAULT_OWNER, *, locate: Callable[[], str] | None = None) -> None:
+    def __init__(
+        self,
+        http: httpx.Client,
+        owner: Owner = DEFAULT_OWNER,
+        *,
+        locate: Callable[[], str] | None = None,
+        starting: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._http = http
         self._owner = owner
         self._locate = locate
+        self._starting = starting
         self._away: Away | None = None
 
     @property
     def away(self) -> Away | None:
         """Since when no call was answered, None if the last one was."""
         return self._away
+
+    @property
+    def starting(self) -> bool:
+        """Whether Placement is not loaded yet, and no call has failed: the next call waits until it is."""
+        return self._away is None and self._starting()
 
     def close(self) -> None:
         """Close the connections."""

@@ -21,6 +21,8 @@ from pinfold.core.errors import InvalidRequest, InvariantViolation, Unavailable
 
 Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
+ADDRESS: Final = "http://placement.embedded"
+HEADERS: Final = {"X-Auth-Token": "admin"}
 _MAKING_TABLES: Final = 0x706C6163
 _READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -51,6 +53,21 @@ _loaded: dict[str, Embedded] = {}
 _loading = threading.Lock()
 
 
+def check(settings: EmbeddedPlacement) -> None:
+    """Look at the database without loading Placement. Raises `InvalidRequest` for another kind, `Unavailable` when PostgreSQL does not
+    answer.
+    """
+    if _sqlite(settings):
+        return
+    import sqlalchemy as sa
+
+    try:
+        with sa.create_engine(settings.url, poolclass=sa.pool.NullPool).connect():
+            pass
+    except sa.exc.SQLAlchemyError as error:
+        raise _silent(error) from error
+
+
 def load(settings: EmbeddedPlacement) -> Embedded:
     """Load Placement on that database and create missing tables. A second call for the same database returns the same Placement.
 
@@ -63,7 +80,7 @@ def load(settings: EmbeddedPlacement) -> Embedded:
         if _loaded:
             raise InvariantViolation("this process has another Placement loaded already; one process, one Placement")
         app = _load_app(settings)
-        http = httpx.Client(transport=httpx.WSGITransport(app=app), base_url="http://placement.embedded", headers={"X-Auth-Token": "admin"})
+        http = httpx.Client(transport=httpx.WSGITransport(app=app), base_url=ADDRESS, headers=HEADERS)
         found = Embedded(app=app, client=Placement(http, settings.owner))
         _loaded[settings.url] = found
         return found
@@ -89,20 +106,29 @@ def unload() -> None:
 def _load_app(settings: EmbeddedPlacement) -> Wsgi:
     from sqlalchemy.exc import SQLAlchemyError
 
-    sqlite = settings.url.startswith("sqlite:///")
-    if not sqlite and not settings.url.startswith("postgresql+psycopg2://"):
-        kind = settings.url.partition(":")[0]
-        raise InvalidRequest(
-            f"[placement] database: {kind!r} cannot be used, allowed are sqlite:////PATH and postgresql+psycopg2://…", key="database"
-        )
-    lock = Path(settings.url.removeprefix("sqlite:///") + ".lock") if sqlite else None
+    lock = Path(settings.url.removeprefix("sqlite:///") + ".lock") if _sqlite(settings) else None
     guard = _Serial(lock) if lock is not None else None
     try:
         with guard.held() if guard is not None else _first_come(settings.url):
             app = _recipe(settings)
     except (SQLAlchemyError, OSError) as error:
-        raise Unavailable(f"Placement's database does not answer: {type(error).__name__}: {error}") from error
+        raise _silent(error) from error
     return app if guard is None else _serialised(app, guard)
+
+
+def _sqlite(settings: EmbeddedPlacement) -> bool:
+    if settings.url.startswith("sqlite:///"):
+        return True
+    if settings.url.startswith("postgresql+psycopg2://"):
+        return False
+    kind = settings.url.partition(":")[0]
+    raise InvalidRequest(
+        f"[placement] database: {kind!r} cannot be used, allowed are sqlite:////PATH and postgresql+psycopg2://…", key="database"
+    )
+
+
+def _silent(error: Exception) -> Unavailable:
+    return Unavailable(f"Placement's database does not answer: {type(error).__name__}: {error}")
 
 
 @contextmanager

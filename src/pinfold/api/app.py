@@ -174,7 +174,7 @@ class Health(TypedDict):
 
     status: Literal["ok"]
     database: Literal["ok"]
-    placement: Literal["ok"]
+    placement: Literal["ok", "starting"]
     accounts: Literal["ok", "stale", "off"]
     hosts: Literal["compared", "comparing"]
     version: str
@@ -184,8 +184,9 @@ def _healthz(request: Request) -> Health:
     """Whether the database and Placement answer: 200 with both named, or 503 with the one that does not, and since when.
 
     `accounts` are `stale` while the accounts file cannot be used and the earlier accounts stay valid, `off` without authentication. While
-    Placement is away, reading, starting and stopping still work; new servers end in error. `hosts` are `comparing` after a start until each
-    is compared with Placement; until then a host may refuse servers that it has room for.
+    Placement is away, reading, starting and stopping still work; new servers end in error. `placement` is `starting` while an embedded one
+    is not loaded yet; what needs it waits. `hosts` are `comparing` after a start until each is compared with Placement; until then a host
+    may refuse servers that it has room for.
     """
     services: ApiServices = request.app.state.services
 
@@ -194,7 +195,9 @@ def _healthz(request: Request) -> Health:
         if services.placement_app is not None:
             services.placement.provider(_NOBODY)
 
-    for name, ask in (("database", services.database.check), ("placement", services.placement.version), ("placement", embedded)):
+    starting = services.placement.starting
+    asked = () if starting else (("placement", services.placement.version), ("placement", embedded))
+    for name, ask in (("database", services.database.check), *asked):
         try:
             ask()
         except PinfoldError as error:
@@ -204,7 +207,14 @@ def _healthz(request: Request) -> Health:
     if services.checks is not None:
         accounts = "stale" if services.checks.doorkeeper.stale else "ok"
     hosts: Literal["compared", "comparing"] = "compared" if services.fleet.healer.compared else "comparing"
-    return {"status": "ok", "database": "ok", "placement": "ok", "accounts": accounts, "hosts": hosts, "version": __version__}
+    return {
+        "status": "ok",
+        "database": "ok",
+        "placement": "starting" if starting else "ok",
+        "accounts": accounts,
+        "hosts": hosts,
+        "version": __version__,
+    }
 
 
 class _Placement:

@@ -111,12 +111,15 @@ class Healer:
         self.compared = False
         """Whether this process has compared all hosts with Placement since its start."""
 
-    def prepare(self) -> int:
-        """Create Placement's names, so that a Placement that cannot be used is known at once. Returns how many hosts there are to compare.
+    def prepare(self) -> None:
+        """Create Placement's names, so that a Placement that cannot be used is known at once.
 
         Raises `Unavailable`, and `InvalidRequest` for a Placement that refuses us.
         """
         self._providers.name_things()
+
+    def hosts(self) -> int:
+        """How many hosts there are to compare."""
         with self._database.read() as connection:
             return hosts.count(connection)
 

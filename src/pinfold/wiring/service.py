@@ -13,7 +13,8 @@ from typing import Final
 
 from fastapi import FastAPI
 
-from pinfold.accounting.embedded import EmbeddedPlacement, Wsgi, load
+from pinfold.accounting.deferred import DeferredPlacement
+from pinfold.accounting.embedded import EmbeddedPlacement, Wsgi
 from pinfold.accounting.remote import connect
 from pinfold.api.accounts_file import AccountsFile
 from pinfold.api.app import create_app
@@ -29,13 +30,14 @@ from pinfold.config.fleet import ApiAuth, ApiSettings, FleetSettings
 from pinfold.config.keystone import keystone_conf
 from pinfold.core.errors import InvalidRequest, Unavailable
 from pinfold.service.fleet import assemble
+from pinfold.store import hosts
 from pinfold.store.database import Database, upgrade
 from pinfold.store.service_keys import shared_key
 from pinfold.store.sqlite_file import alone, damage, file_of, is_gone, make_private
 from pinfold.wiring.exposure import refuse_exposure
 from pinfold.wiring.hangups import Hangups, listening
 from pinfold.wiring.open_files import fitting
-from pinfold.wiring.tending import tended
+from pinfold.wiring.tending import FEW, tended
 
 _BACKLOG: Final = 512
 
@@ -79,8 +81,11 @@ def open_service(
             placement_file = file_of(settings.placement.url)
             if placement_file is not None:
                 make_private(placement_file)
-            embedded = load(settings.placement)
-            placement, placement_app = embedded.client, embedded.app
+            deferred = DeferredPlacement(settings.placement)
+            with database.read() as connection:
+                if hosts.count(connection) <= FEW:
+                    deferred.load()
+            placement, placement_app = deferred.client, deferred
         else:
             placement = connect(settings.placement)
             stack.callback(placement.close)

@@ -61,7 +61,7 @@ class _Start:
 @contextmanager
 def tended(fleet: Fleet, placement: Placement, seconds: float, *, quiet_seconds: float) -> Iterator[None]:
     """Compare all hosts, then repair at once and every so many seconds, until the block ends. It begins after `START_SECONDS` at most, and
-    with more than `FEW` hosts as soon as Placement has our names.
+    with more than `FEW` hosts as soon as Placement has our names, or before an embedded one is loaded.
 
     After a run that failed because a peer was away, and after a change of a host could not be written to Placement, all hosts are compared
     as soon as the peer is back. Guests are placed again only after `quiet_seconds`: after a time without an API, every host is down until
@@ -74,7 +74,10 @@ def tended(fleet: Fleet, placement: Placement, seconds: float, *, quiet_seconds:
         while not ended.is_set():
             try:
                 if not whole:
-                    if fleet.healer.prepare() > FEW and start.end():
+                    many = fleet.healer.hosts() > FEW
+                    if not (many and placement.starting):
+                        fleet.healer.prepare()
+                    if many and start.end():
                         ended.wait(_FIRST_SECONDS)
                     fleet.healer.start()
                     _log.info("Placement is what the store says")
