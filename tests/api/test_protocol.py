@@ -18,7 +18,7 @@ from starlette.requests import HTTPConnection
 from pinfold.api.asgi import Receive, Scope, Send
 from pinfold.api.client_address import Proxies
 from pinfold.api.connections import Connections
-from pinfold.api.protocol import MAX_CHUNKS, MAX_HEAD, MAX_HEADERS, MAX_QUEUED, MAX_UNREAD, room_of
+from pinfold.api.protocol import MAX_CHUNKS, MAX_HEAD, MAX_HEADERS, MAX_QUEUED, MAX_UNREAD, BoundedProtocol, room_of
 from pinfold.config.fleet import ApiSettings
 from pinfold.core.settings import ConnectionLimits, TimeLimits
 from pinfold.wiring.http_server import server_of
@@ -282,6 +282,17 @@ def test_a_client_that_takes_nothing_of_its_answer_loses_the_connection(hasty: S
             time.sleep(0.05)
         assert hasty.connections.count == 0
         assert len(_heard(connection)) < 30_000_000
+
+
+def test_a_connection_for_which_no_time_runs_is_looked_at_seldom(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks, look = list[float](), BoundedProtocol.look
+    with site.connect() as connection:
+        connection.sendall(GET)
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
+        time.sleep(1.5)
+        monkeypatch.setattr(BoundedProtocol, "look", lambda self, now: (looks.append(now), look(self, now)))
+        time.sleep(3.0)
+    assert len(looks) <= 1  # there are six looks in this time at connections for which a time runs
 
 
 def test_a_connection_counts_for_as_long_as_its_request_is_at_work(site: Site) -> None:

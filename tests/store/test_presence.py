@@ -90,6 +90,20 @@ def test_standings_tell_the_digest_of_the_token_and_the_count_of_orders(database
     assert {host: (one.token_hash, one.orders) for host, one in found.items()} == {first: ("digest", 1), second: ("", 2)}
 
 
+def test_hosts_that_are_gone_or_have_another_standing_are_told_from_those_that_are_as_they_are_known(database: Database) -> None:
+    same, token, orders, gone = (HostId(add_host(database, name)) for name in ("c1", "c2", "c3", "c4"))
+    with database.read() as connection:
+        known = presence.standings(connection, (same, token, orders, gone))
+        assert presence.changes(connection, known) == frozenset()
+        assert presence.changes(connection, {}) == frozenset()
+    with database.write() as connection:
+        hosts.replace_token(connection, token, "new")
+        hosts.bump(connection, orders, ledger=False)
+        hosts.remove(connection, gone)
+    with database.read() as connection:
+        assert presence.changes(connection, known) == {token, orders, gone}
+
+
 def test_an_audit_that_found_what_is_stored_makes_the_report_of_it_newer_and_never_older(database: Database) -> None:
     old, new, none = (HostId(add_host(database, name)) for name in ("c1", "c2", "c3"))
     with database.write() as connection:

@@ -19,6 +19,7 @@ from uvicorn.server import ServerState
 
 from pinfold.api.client_address import Proxies, address_block
 from pinfold.api.connections import Connections, Member, proxy, stranger
+from pinfold.api.direct import Direct
 from pinfold.api.protocol import BoundedProtocol, Reader
 from pinfold.api.turns import Turns
 from pinfold.core.settings import TimeLimits
@@ -30,6 +31,8 @@ _AT_ONCE: Final = 16
 `connections_per_address` must arrive in that time, or the client would be dropped.
 """
 _LOOK_SECONDS: Final = 0.5
+_LOOK_AT_ALL_SECONDS: Final = 5.0
+"""How often all connections are looked at. Those in between are only the ones for which a time runs; of agents, few are."""
 _TELL_SECONDS: Final = 60.0
 _REST_SECONDS: Final = 0.1
 _PACE_SECONDS: Final = 0.005
@@ -50,6 +53,7 @@ class Listener:
         connections: Connections,
         proxies: Proxies,
         times: TimeLimits,
+        direct: Direct,
     ) -> None:
         self._listening = listening
         self._config = config
@@ -57,8 +61,11 @@ class Listener:
         self._connections = connections
         self._proxies = proxies
         self._times = times
+        self._direct = direct
         self._loop = asyncio.get_running_loop()
         self._turns = Turns(self._loop)
+        self._timed: set[BoundedProtocol] = set()
+        self._all_at = 0.0
         self._opening: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._told = 0
@@ -116,7 +123,14 @@ class Listener:
         if self._config.ssl is not None:
             secure = {"ssl": self._config.ssl, "ssl_handshake_timeout": self._times.handshake, "ssl_shutdown_timeout": self._times.answer}
         protocol = BoundedProtocol(
-            self._config, self._state, connections=self._connections, member=member, times=self._times, turns=self._turns
+            self._config,
+            self._state,
+            connections=self._connections,
+            member=member,
+            times=self._times,
+            turns=self._turns,
+            direct=self._direct,
+            timed=self._timed,
         )
         try:
             made.setblocking(False)
@@ -140,11 +154,17 @@ class Listener:
             self._loop.add_reader(self._listening.fileno(), self._accept)
 
     def _look(self) -> None:
-        """Drop connections that take too long, and log once a minute how many were dropped for new ones."""
+        """Drop connections that take too long, and log once a minute how many were dropped for new ones.
+
+        Of those that are closed with an answer that nobody reads, only a look at all connections knows.
+        """
         now = self._loop.time()
-        for connection in list(self._state.connections):
+        every = now >= self._all_at
+        for connection in list(self._state.connections if every else self._timed):
             if isinstance(connection, BoundedProtocol):
                 connection.look(now)
+        if every:
+            self._all_at = now + min(_LOOK_AT_ALL_SECONDS, self._times.answer / 4)
         found = self._connections.gave_way + self._connections.refused
         if found > self._told and now >= self._tell_at:
             _log.warning(

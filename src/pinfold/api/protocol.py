@@ -27,6 +27,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from uvicorn.server import ServerState
 
 from pinfold.api.connections import CONNECTIONS, MEMBER, Connections, Kind, Member
+from pinfold.api.direct import Direct, DirectAnswer, Work
 from pinfold.api.turns import Turns
 from pinfold.api.websocket import is_console
 from pinfold.core.settings import TimeLimits
@@ -126,21 +127,35 @@ class _Flow(FlowControl):
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """uvicorn's protocol on httptools for one connection, which is one member of `connections`."""
+    """uvicorn's protocol on httptools for one connection, which is one member of `connections`.
+
+    `direct` is asked first to answer a request. The connection is in `timed` while it may be too slow.
+    """
 
     def __init__(
-        self, config: Config, server_state: ServerState, *, connections: Connections, member: Member, times: TimeLimits, turns: Turns
+        self,
+        config: Config,
+        server_state: ServerState,
+        *,
+        connections: Connections,
+        member: Member,
+        times: TimeLimits,
+        turns: Turns,
+        direct: Direct,
+        timed: set[BoundedProtocol],
     ) -> None:
         super().__init__(config, server_state, {})
         self._connections = connections
         self._member = member
         self._times = times
         self._turns = turns
+        self._direct = direct
+        self._timed = timed
         self._head = self._headers = self._chunks = self._unfinished = self._message = 0
         self._room, self._paced = BodyRoom(), 0
         self._in_body = self._lost = self._deaf = self._upgrades = False
         self._refusal = 400
-        self._working: set[asyncio.Task[None]] = set()
+        self._working: set[Work] = set()
         self._dropped = False
         self._since: float | None = None
         """Since when a head or a body is awaited; None while the connection is idle between two requests."""
@@ -153,6 +168,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         self.flow = _Flow(transport)
         self._since = self.loop.time()
+        self._timed.add(self)
         self._member.drop = self.drop
 
     def drop(self) -> None:
@@ -169,12 +185,14 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
+        self._timed.discard(self)
         self._lost = True
         self._leave_when_done()
 
     def pause_writing(self) -> None:
         super().pause_writing()
         self._blocked = self.loop.time()
+        self._timed.add(self)
         self._connections.waits(self._member)
 
     def resume_writing(self) -> None:
@@ -184,7 +202,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._connections.works(self._member)
 
     def look(self, now: float) -> None:
-        """End the connection if its time is over."""
+        """End the connection if its time is over. It leaves the `timed` ones if no time runs for it; the next bytes bring it back."""
         if self._blocked is None and self.transport.is_closing():
             self._blocked = now
         if self._blocked is not None:
@@ -195,6 +213,8 @@ class BoundedProtocol(HttpToolsProtocol):
                 self._since = now  # the client is not late while the service does not read
             elif now - self._since > (self._times.body if self._in_body else self._times.head):
                 self._refuse(408)
+        if self._since is None and self._blocked is None:
+            self._timed.discard(self)
 
     # What comes
 
@@ -218,6 +238,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._deaf or self.transport.is_closing():
             return
         self._unset_keepalive_if_required()
+        self._timed.add(self)
         queued = self._answering and not self._in_body
         self._unfinished += len(data)
         self._message += len(data)
@@ -233,6 +254,7 @@ class BoundedProtocol(HttpToolsProtocol):
             if self._upgrades:
                 self.app_state = {MEMBER: self._member, CONNECTIONS: self._connections}
                 self.handle_websocket_upgrade()
+                self._timed.discard(self)
                 return
             # Any other request is answered without an upgrade.
         except httptools.HttpParserError:
@@ -309,6 +331,13 @@ class BoundedProtocol(HttpToolsProtocol):
             self._connections.waits(self._member)
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        work = self._direct(DirectAnswer(cycle), self._ended)
+        if work is None:
+            work = self._application_task(cycle, app)
+        self.tasks.add(work)  # type: ignore[arg-type]
+        self._working.add(work)
+
+    def _application_task(self, cycle: RequestResponseCycle, app: Any) -> asyncio.Task[None]:
         async def until_dropped(*arguments: Any) -> None:
             try:
                 await app(*arguments)
@@ -317,13 +346,12 @@ class BoundedProtocol(HttpToolsProtocol):
                     raise
 
         task = self.loop.create_task(cycle.run_asgi(until_dropped))
-        self.tasks.add(task)
-        self._working.add(task)
         task.add_done_callback(self._ended)
+        return task
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self.tasks.discard(task)
-        self._working.discard(task)
+    def _ended(self, work: Work) -> None:
+        self.tasks.discard(work)
+        self._working.discard(work)
         self._leave_when_done()
 
     def _leave_when_done(self) -> None:

@@ -35,7 +35,7 @@ _WRITE_SECONDS: Final = 1.0
 _WRITES_PER_LEASE: Final = 30
 _LOOK_SECONDS: Final = 1.0
 """How often the rows of all known hosts are read, unless that would take more than one part of a processor in `_REST`."""
-_REST: Final = 400
+_REST: Final = 2000
 _LONGEST_LOOK: Final = 4.0
 _TRIES_SECONDS: Final = 3.0
 """How long a sign of life is tried again that was not written because its host was being changed."""
@@ -280,15 +280,27 @@ class Presence:
         if now < self._look_at:
             self._read(changed)
             return
+        began = time.thread_time()
+        self._read({*self._all_changes(now), *changed})
+        self._look_at = now + min(_LONGEST_LOOK, max(_LOOK_SECONDS, _REST * (time.thread_time() - began)))
+
+    def _all_changes(self, now: float) -> frozenset[HostId]:
+        """Which of all known hosts are to be read, because they may have changed and nobody said so. The others are known anew."""
         with self._lock:
             for host in [host for host, known in self._known.items() if now - known.used > _KEPT_SECONDS]:
                 del self._known[host]
                 self._renewed.pop(host, None)
                 self._audited.pop(host, None)
-            wanted = [*self._known, *changed]
-        began = time.thread_time()
-        self._read(wanted)
-        self._look_at = now + min(_LONGEST_LOOK, max(_LOOK_SECONDS, _REST * (time.thread_time() - began)))
+            told = {host: known.standing for host, known in self._known.items() if known.standing is not None and not known.stale}
+            unknown = frozenset(host for host in self._known if host not in told)
+        with self._database.read() as connection:
+            changed = presence.changes(connection, told)
+        with self._lock:
+            for host in told:
+                known = self._known.get(host)
+                if known is not None and host not in changed and now >= known.begun:
+                    known.read = now
+        return changed | unknown
 
     def _read(self, hosts: Iterable[HostId], *, used: bool = False) -> dict[HostId, Standing]:
         """Read these hosts, keep what they are, and wake those that wait for what has changed."""

@@ -57,10 +57,23 @@ def _standings(function: str) -> sa.Select[Any]:
     return sa.select(host.c.id, host.c.token_hash, host.c.orders).where(host.c.id.in_(sa.select(named.c.key)))
 
 
+def _changes(function: str) -> sa.Select[Any]:
+    """The hosts of which the database has another standing than a text says, in the form of `_text`, and those that are gone."""
+    known = _pairs("known", function).alias("known")
+    there = sa.cast(host.c.orders, sa.Text) + " " + host.c.token_hash
+    joined = known.outerjoin(host, host.c.id == known.c.key)
+    return sa.select(known.c.key).select_from(joined).where(sa.or_(host.c.id.is_(None), there != sa.cast(known.c.value, sa.Text)))
+
+
+def _text(standing: Standing) -> str:
+    return f"{standing.orders} {standing.token_hash}"
+
+
 # Built once, because they are executed every second: building takes longer than executing.
 _RENEWALS = {"sqlite": _renewal("json_each"), "postgresql": _renewal("json_each_text")}
 _AUDITS = {"sqlite": _audits("json_each"), "postgresql": _audits("json_each_text")}
 _STANDINGS = {"sqlite": _standings("json_each"), "postgresql": _standings("json_each_text")}
+_CHANGES = {"sqlite": _changes("json_each"), "postgresql": _changes("json_each_text")}
 
 
 def renew(connection: sa.Connection, signs: Mapping[HostId, float], lease_seconds: float) -> dict[HostId, str]:
@@ -89,3 +102,11 @@ def standings(connection: sa.Connection, ids: Iterable[HostId]) -> dict[HostId, 
     named = json.dumps(dict.fromkeys(ids, 0))
     rows = connection.execute(_STANDINGS[connection.dialect.name], {"ids": named})
     return {HostId(row[0]): Standing(token_hash=row[1], orders=row[2]) for row in rows}
+
+
+def changes(connection: sa.Connection, known: Mapping[HostId, Standing]) -> frozenset[HostId]:
+    """Which of these hosts are gone or have another standing by now. Where hardly any has, it takes a fraction of what `standings` does."""
+    if not known:
+        return frozenset()
+    texts = json.dumps({host: _text(standing) for host, standing in known.items()})
+    return frozenset(HostId(row[0]) for row in connection.execute(_CHANGES[connection.dialect.name], {"known": texts}))

@@ -24,7 +24,7 @@ _GRACE_SECONDS: Final = 5
 def server_of(service: Service, settings: ApiSettings) -> uvicorn.Server:
     """The HTTP server for a service; `run(sockets=[…])` serves until `should_exit` is set. Raises `InvalidRequest` for its certificate."""
     config = uvicorn.Config(
-        AgentPolls(service.app, service.services),
+        service.app,
         http=BoundedProtocol,
         ws="none" if service.services.consoles is None else ConsoleProtocol,
         ws_max_size=MOST_MESSAGE,
@@ -83,4 +83,5 @@ class _Server(uvicorn.Server):
             connections=connections,
             proxies=self._service.services.proxies,
             times=self._settings.times,
+            direct=AgentPolls(self._service.services),
         )

@@ -11,7 +11,7 @@ from typing import Final
 from starlette.concurrency import run_in_threadpool
 
 from pinfold.api.admission import admitted, vouch_for
-from pinfold.api.agent.orders import answer_poll, is_poll
+from pinfold.api.agent.orders import answer_poll, poll_of
 from pinfold.api.agent.tokens import digest_of
 from pinfold.api.asgi import App, Receive, Scope, Send
 from pinfold.api.connections import Kind
@@ -50,8 +50,8 @@ class AgentAuthentication:
         if host is None:
             await send_error(scope, send, 401, "An agent's token is required; `pinfold host add` makes one.", _CHALLENGE)
         elif await admitted(scope, send, Kind.AGENT, f"{host} consoles" if scope["type"] == "websocket" else host):
-            if is_poll(scope):
-                await answer_poll(self._services, HostId(host), scope, send)
+            if (poll := poll_of(scope)) is not None:
+                await answer_poll(self._services, HostId(host), poll, scope, send)
                 return
             scope.setdefault("state", {})["agent_host"] = host
             await self._app(scope, receive, send)

@@ -1,7 +1,8 @@
 """What an agent is to do, and the wait for news of it. Most requests of a fleet are polls after which nothing has changed.
 
-`answer_poll` answers them without the application's routes, which take longer than all the rest. It takes only requests in the form in
-which agents of this version send them; the route answers every other form, by the same functions.
+`answer_poll` answers the first poll of a connection without the application's routes, and `polls` answers those that follow without the
+application. Both take only requests in the form in which agents of this version send them; the route answers every other form, by the same
+functions.
 """
 
 from __future__ import annotations
@@ -9,9 +10,9 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Final
 
+from msgspec import Struct
 from starlette.concurrency import run_in_threadpool
 
 from pinfold.agent.wire import IN_LINES, PROTOCOL, GuestOrder, Orders, Renewal
@@ -30,7 +31,7 @@ from pinfold.store.records import written_claim
 
 LONGEST_WAIT: Final = 60.0
 _PATH: Final = "/agent/v1/orders"
-_LINES: Final = ((b"content-type", IN_LINES.encode()), (b"cache-control", b"no-transform"), (b"x-accel-buffering", b"no"))
+LINES: Final = ((b"content-type", IN_LINES.encode()), (b"cache-control", b"no-transform"), (b"x-accel-buffering", b"no"))
 """Of an answer in lines. A proxy is to pass each on at once: nginx reads the last header, others at most compress, which they must not."""
 _POLL: Final = re.compile(
     rb"after=(-1|[0-9]{1,18})&wait=([0-9]{1,2}(?:\.[0-9]{1,20})?)&protocol=%d&alive=true(&early=true(?:&audited=([0-9]{1,4}\.[0-9]))?)?"
@@ -38,38 +39,55 @@ _POLL: Final = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Waited:
+class Poll(Struct, frozen=True, kw_only=True):
+    """A poll that is a sign of life: it waits `wait` seconds for another count of orders than `after`. With `early`, its agent takes an
+    answer in lines. An audit found what is stored `audited` seconds ago, None if none did.
+    """
+
+    after: int
+    wait: float
+    early: bool
+    audited: float | None
+
+
+class Waited(Struct, frozen=True, kw_only=True):
     """The count of the host's orders after a wait, and the digest of its report if the wait has renewed its lease and nobody was told."""
 
     count: int
     digest: str | None = None
 
 
-def is_poll(scope: Scope) -> bool:
-    """Whether `answer_poll` takes the request."""
+def poll_of(scope: Scope) -> Poll | None:
+    """The poll that a request is; None for any other request, and for other forms of a poll."""
     if scope["type"] != "http" or scope["path"] != _PATH or scope["method"] != "GET":
-        return False
-    return _POLL.fullmatch(scope["query_string"]) is not None
-
-
-async def answer_poll(services: ApiServices, host: HostId, scope: Scope, send: Send) -> None:
-    """Answer a poll of the host's agent that is a sign of life."""
+        return None
     asked = _POLL.fullmatch(scope["query_string"])
-    assert asked is not None
-    after, wait = int(asked[1]), min(float(asked[2]), LONGEST_WAIT)
+    if asked is None:
+        return None
+    after, wait, early, audited = asked.groups()
+    return Poll(
+        after=int(after),
+        wait=min(float(wait), LONGEST_WAIT),
+        early=early is not None,
+        audited=None if audited is None else float(audited),
+    )
+
+
+async def answer_poll(services: ApiServices, host: HostId, poll: Poll, scope: Scope, send: Send) -> None:
+    """Answer a poll of the host's agent."""
     told = False
 
     async def tell(renewal: Renewal) -> None:
         nonlocal told
         told = True
-        await send({"type": "http.response.start", "status": 200, "headers": _LINES})
+        await send({"type": "http.response.start", "status": 200, "headers": LINES})
         await send({"type": "http.response.body", "body": json_text(renewal).encode() + b"\n", "more_body": True})
 
     try:
-        audited = None if asked[4] is None else float(asked[4])
-        waited = await wait_for_news(services, host, after=after, wait=wait, alive=True, tell=tell if asked[3] else None, audited=audited)
-        orders = unchanged(services, waited) if waited.count == after else await run_in_threadpool(read_orders, services, host)
+        waited = await wait_for_news(
+            services, host, after=poll.after, wait=poll.wait, alive=True, tell=tell if poll.early else None, audited=poll.audited
+        )
+        orders = await _answer_to(services, host, poll.after, waited)
     except PinfoldError as error:
         if told:
             await send({"type": "http.response.body", "body": error_body(_PATH, status_of(error), str(error))})
@@ -81,6 +99,17 @@ async def answer_poll(services: ApiServices, host: HostId, scope: Scope, send: S
         headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": body})
+
+
+async def last_answer(services: ApiServices, host: HostId, after: int, since: float) -> Orders:
+    """The answer to a poll that has waited long enough for another count than `after`, and was a sign of life at `since`."""
+    standing = await _standing(services.fleet.presence, host)
+    waited = Waited(count=standing.orders, digest=services.fleet.presence.renewed(host, since))
+    return await _answer_to(services, host, after, waited)
+
+
+async def _answer_to(services: ApiServices, host: HostId, after: int, waited: Waited) -> Orders:
+    return unchanged(services, waited) if waited.count == after else await run_in_threadpool(read_orders, services, host)
 
 
 async def wait_for_news(
