@@ -9,7 +9,7 @@ import typer
 
 from pinfold.cli import options as opt
 from pinfold.cli.nova import FlavorJson, Nics
-from pinfold.cli.output import show, show_json
+from pinfold.cli.output import respond
 from pinfold.cli.session import read_configuration
 from pinfold.core.errors import InvalidRequest
 
@@ -75,10 +75,7 @@ def advise(
         flavors, source = (None, "") if assumed.vcpus is not None else _of_file(configuration, nics)
     rates, fraction = settings.limits.rates, settings.limits.shared_fraction
     found = sizing(hours, shapes, delay_us, rates, settings.pools, assumed, flavors, source, fraction)
-    if as_json:
-        show_json(plain(found))
-    else:
-        show(advice_view(found))
+    respond(plain(found), advice_view(found), as_json=as_json)
 
 
 def _measured(configuration: Configuration, *, needed: bool) -> tuple[tuple[OverheadHour, ...], tuple[ShapeHour, ...]]:

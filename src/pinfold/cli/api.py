@@ -6,7 +6,7 @@ import typer
 
 from pinfold.cli import options as opt
 from pinfold.cli.fleet import placement_there, read_fleet, tell_systemd_ready, watch_log
-from pinfold.cli.output import show, show_json
+from pinfold.cli.output import respond
 from pinfold.cli.up import Listen, NoAuth, Port, Verbose
 
 
@@ -24,10 +24,7 @@ def api(
     watch_log(verbose=verbose)
 
     def ready(url: str) -> None:
-        if as_json:
-            show_json({"url": url})
-        else:
-            show(filter(None, (f"pinfold's API is at {url}.", placement_there(settings))))
+        respond({"url": url}, filter(None, (f"pinfold's API is at {url}.", placement_there(settings))), as_json=as_json)
         tell_systemd_ready()
 
     context.obj.processes.api(settings, no_auth=no_auth, ready=ready)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import typer
 
 from pinfold.cli import options as opt
-from pinfold.cli.exit_status import ExitStatus, warn
-from pinfold.cli.output import show, show_json
+from pinfold.cli.exit_status import ExitStatus
+from pinfold.cli.output import respond
 from pinfold.cli.session import open_session, read_configuration
 from pinfold.core.encoding import plain
 
@@ -24,11 +24,6 @@ def audit(context: typer.Context, config: opt.Config = None, connect: opt.Connec
     configuration = read_configuration(config, connect, only_looks=True, quiet=as_json, audits=True)
     with open_session(context, configuration) as session:
         found = audit_host(session.driver, session.settings)
-    if as_json:
-        show_json(plain(written.audit(found)))
-    else:
-        for warning in found.seen.warnings:
-            warn(warning)
-        show(audit_view(found))
+    respond(plain(written.audit(found)), audit_view(found), as_json=as_json, warnings=found.seen.warnings)
     if found.drift:
         raise typer.Exit(ExitStatus.REFUSED)

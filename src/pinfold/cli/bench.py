@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pinfold.cli import options as opt
-from pinfold.cli.output import show, show_json
+from pinfold.cli.output import respond
 from pinfold.core.errors import InvalidRequest
 from pinfold.latency.model import LOADS
 
@@ -79,10 +79,7 @@ def latency(
         not_started=tuple(one for one in found if isinstance(one, NotStarted)),
         samples=samples,
     )
-    if as_json:
-        show_json(plain(result))
-    else:
-        show(latency_view(result))
+    respond(plain(result), latency_view(result), as_json=as_json)
 
 
 def _pcpus(vcpu: int | None, overhead: int | None) -> Pcpus:

@@ -9,7 +9,7 @@ import typer
 
 from pinfold.cli import options as opt
 from pinfold.cli.exit_status import ExitStatus
-from pinfold.cli.output import show, show_json
+from pinfold.cli.output import respond, show, show_json
 from pinfold.core.errors import InvalidRequest
 
 app = typer.Typer(help="Check, back up and restore the service's SQLite database.", no_args_is_help=True)
@@ -22,10 +22,7 @@ def check(config: opt.Config = None, as_json: opt.Json = False) -> None:
 
     path = _file(config)
     wrong = damage(path) if path.exists() else "it is not there"
-    if as_json:
-        show_json({"database": str(path), "sound": not wrong, "problem": wrong})
-    else:
-        show([f"{path}: {wrong or 'sound'}"])
+    respond({"database": str(path), "sound": not wrong, "problem": wrong}, [f"{path}: {wrong or 'sound'}"], as_json=as_json)
     if wrong:
         raise typer.Exit(ExitStatus.REFUSED)
 
@@ -41,10 +38,7 @@ def backup(
 
     path, made = _file(config), Path(target).absolute()
     back_up(path, made)
-    if as_json:
-        show_json({"database": str(path), "backup": str(made)})
-    else:
-        show([f"{made} is a sound copy of {path}"])
+    respond({"database": str(path), "backup": str(made)}, [f"{made} is a sound copy of {path}"], as_json=as_json)
 
 
 @app.command()

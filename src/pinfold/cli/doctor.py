@@ -8,7 +8,7 @@ import typer
 
 from pinfold.cli import options as opt
 from pinfold.cli.exit_status import ExitStatus
-from pinfold.cli.output import show, show_json
+from pinfold.cli.output import respond
 from pinfold.cli.session import read_configuration
 from pinfold.core.encoding import plain
 
@@ -32,9 +32,6 @@ def doctor(
 
     configuration = read_configuration(config, connect, only_looks=True, quiet=True, audits=True)
     found = checkups(context, configuration)
-    if as_json:
-        show_json({"checks": plain(found)})
-    else:
-        show(doctor_view(found, long=long))
+    respond({"checks": plain(found)}, doctor_view(found, long=long), as_json=as_json)
     if any(one.health in (Health.POOR, Health.BAD) for one in found):
         raise typer.Exit(ExitStatus.REFUSED)

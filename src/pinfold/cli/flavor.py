@@ -8,7 +8,7 @@ import typer
 
 from pinfold.cli import completion
 from pinfold.cli import options as opt
-from pinfold.cli.output import show, show_json
+from pinfold.cli.output import respond, show_json
 from pinfold.cli.service import open_access, segment
 from pinfold.core.errors import InvalidRequest
 
@@ -25,10 +25,7 @@ def list_(config: opt.Config = None, as_json: opt.Json = False) -> None:
 
     with open_access(config) as service:
         flavors = service.flavors()
-    if as_json:
-        show_json({"flavors": flavors})
-    else:
-        show(flavors_view(flavors))
+    respond({"flavors": flavors}, flavors_view(flavors), as_json=as_json)
 
 
 @app.command("show")
@@ -110,7 +107,4 @@ def delete(name: Name, config: opt.Config = None, as_json: opt.Json = False) -> 
 def _show(flavor: dict[str, Any], *, as_json: bool) -> None:
     from pinfold.cli.views.servers import flavors_view
 
-    if as_json:
-        show_json({"flavor": flavor})
-    else:
-        show(flavors_view([flavor]))
+    respond({"flavor": flavor}, flavors_view([flavor]), as_json=as_json)

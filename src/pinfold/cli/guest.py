@@ -16,7 +16,7 @@ from pinfold.cli.guest_adopt import adopt, release
 from pinfold.cli.guest_console import console_log
 from pinfold.cli.guest_options import GuestOptions, takes_guest_options
 from pinfold.cli.orphans import orphans
-from pinfold.cli.output import show, show_json
+from pinfold.cli.output import respond, show, show_json
 from pinfold.cli.session import Session, open_session, read_configuration
 from pinfold.core.encoding import plain
 from pinfold.core.errors import Conflict, InvalidRequest
@@ -161,12 +161,7 @@ def replace(
         else:
             show(refusal_view(outcome, configuration.settings.host))
         raise typer.Exit(ExitStatus.REFUSED)
-    if as_json:
-        show_json(plain(written.replacement(outcome)))
-        return
-    for warning in outcome.warnings:
-        warn(warning)
-    show(replaced_view(outcome))
+    respond(plain(written.replacement(outcome)), replaced_view(outcome), as_json=as_json, warnings=outcome.warnings)
 
 
 @app.command()

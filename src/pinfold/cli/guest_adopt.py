@@ -9,9 +9,9 @@ import typer
 
 from pinfold.cli import completion
 from pinfold.cli import options as opt
-from pinfold.cli.exit_status import ExitStatus, warn
+from pinfold.cli.exit_status import ExitStatus
 from pinfold.cli.host_repin import managed_as
-from pinfold.cli.output import show, show_json, waiting
+from pinfold.cli.output import respond, show, show_json, waiting
 from pinfold.cli.session import Session, applying, open_session, read_configuration
 from pinfold.core.encoding import plain
 from pinfold.core.errors import InvalidRequest, Unavailable
@@ -65,12 +65,7 @@ def adopt(
             plan, done = host_adopt.plan(driver, settings, name, policy=emulator_threads), None
         if managed is not None and plan.found.record is not None:
             done = _adopt_there(session, managed, plan, config)
-    if as_json:
-        show_json(plain(written.adoption(plan, done)))
-    else:
-        for warning in plan.seen.warnings:
-            warn(warning)
-        show(adopt_view(plan, done, applying(context)))
+    respond(plain(written.adoption(plan, done)), adopt_view(plan, done, applying(context)), as_json=as_json, warnings=plan.seen.warnings)
     if plan.found.record is None or (done is not None and done.failure):
         raise typer.Exit(ExitStatus.REFUSED)
 

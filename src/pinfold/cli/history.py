@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pinfold.cli import options as opt
-from pinfold.cli.output import show, show_json
+from pinfold.cli.output import respond
 from pinfold.cli.session import read_configuration
 from pinfold.core.errors import InvalidRequest
 
@@ -45,17 +45,11 @@ def history(
     path = journal.journal_path(settings)
     if pcpu is None:
         part = journal.read(path, since=begin, until=end, guest=guest or "")
-        if as_json:
-            show_json(entries_document(part))
-        else:
-            show(history_view(part))
+        respond(entries_document(part), history_view(part), as_json=as_json)
         return
     part = journal.read(path, pcpu=pcpu)
     found = _tenures(part, pcpu, begin, end)
-    if as_json:
-        show_json(tenures_document(pcpu, part, found))
-    else:
-        show(tenures_view(pcpu, part, found))
+    respond(tenures_document(pcpu, part, found), tenures_view(pcpu, part, found), as_json=as_json)
 
 
 def _tenures(part: Excerpt, pcpu: int, since: float, until: float) -> tuple[Tenure, ...]:

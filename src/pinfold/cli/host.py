@@ -13,7 +13,7 @@ from pinfold.cli.host_capacity import capacity
 from pinfold.cli.host_history import history
 from pinfold.cli.host_pools import order_pools
 from pinfold.cli.host_repin import repin
-from pinfold.cli.output import console, show, show_json, write
+from pinfold.cli.output import console, respond, show, show_json, write
 from pinfold.cli.session import applying, open_session, read_configuration
 from pinfold.core.encoding import plain
 from pinfold.core.errors import InvalidRequest
@@ -109,12 +109,7 @@ def pools(
     with open_session(context, configuration) as session:
         done = pool_change.apply(session.driver, session.settings) if apply else None
         plan = pool_change.plan(session.driver, session.settings) if done is None else done.plan
-    if as_json:
-        show_json(plain(written.pool_plan(plan, done)))
-    else:
-        for warning in plan.warnings:
-            warn(warning)
-        show(pools_view(plan, done, applying(context)))
+    respond(plain(written.pool_plan(plan, done)), pools_view(plan, done, applying(context)), as_json=as_json, warnings=plan.warnings)
     if not (plan.settled if done is None else done.complete):
         raise typer.Exit(ExitStatus.REFUSED)
 
@@ -187,10 +182,7 @@ def list_(config: opt.Config = None, as_json: opt.Json = False) -> None:
 
     with open_access(config) as service:
         hosts = service.ask("GET", "/v1/hosts")["hosts"]
-    if as_json:
-        show_json({"hosts": hosts})
-    else:
-        show(hosts_view(hosts))
+    respond({"hosts": hosts}, hosts_view(hosts), as_json=as_json)
 
 
 @app.command()
@@ -248,10 +240,7 @@ def drift(name: Name, config: opt.Config = None, as_json: opt.Json = False) -> N
 
     with open_access(config) as service:
         answer = service.ask("GET", f"/v1/hosts/{segment(name)}/drift")
-    if as_json:
-        show_json(answer)
-    else:
-        show(drift_view(answer))
+    respond(answer, drift_view(answer), as_json=as_json)
     if any(each["severity"] == Severity.DRIFT.value for each in answer["counts"]):
         raise typer.Exit(ExitStatus.REFUSED)
 

@@ -10,7 +10,7 @@ import typer
 from pinfold.cli import completion
 from pinfold.cli import options as opt
 from pinfold.cli.exit_status import warn
-from pinfold.cli.output import show, show_json
+from pinfold.cli.output import respond, show, show_json
 from pinfold.cli.session import open_session, read_configuration
 from pinfold.core.errors import InvalidRequest
 
@@ -90,7 +90,4 @@ def _fleet(names: Sequence[str], config: list[str] | None, *, as_json: bool) -> 
         pages = list(service.pages("/v1/capacity", "hosts", [("flavor", name) for name in names], marker="host"))
     answer = {**pages[-1], "hosts": [host for page in pages for host in page["hosts"]]}
     answer.pop("hosts_links", None)
-    if as_json:
-        show_json(answer)
-    else:
-        show(fleet_capacity_view(answer))
+    respond(answer, fleet_capacity_view(answer), as_json=as_json)

@@ -8,7 +8,7 @@ import typer
 
 from pinfold.cli import completion
 from pinfold.cli import options as opt
-from pinfold.cli.output import show, show_json
+from pinfold.cli.output import respond
 from pinfold.core.errors import InvalidRequest
 
 if TYPE_CHECKING:
@@ -48,10 +48,7 @@ def order_pools(
     with open_access(config) as service:
         path = f"/v1/hosts/{segment(name)}/pools"
         answer = service.ask("DELETE", path) if withdraw else service.ask("PUT", path, sets) if orders else service.ask("GET", path)
-    if as_json:
-        show_json(answer)
-    else:
-        show(_lines(answer))
+    respond(answer, _lines(answer), as_json=as_json)
 
 
 def _lines(answer: Mapping[str, Any]) -> list[str]:

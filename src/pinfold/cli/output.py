@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
+from pinfold.cli.exit_status import warn
 from pinfold.core.errors import Unavailable
 from pinfold.core.printable import json_shown
 
@@ -63,6 +64,16 @@ def _print(target: Console, lines: Iterable[RenderableType]) -> None:
 def show_json(document: Mapping[str, object]) -> None:
     """Print one JSON document, with escapes for non-printing characters."""
     write(json_shown(json.dumps(document, indent=2, ensure_ascii=False)) + "\n")
+
+
+def respond(document: Mapping[str, object], lines: Iterable[RenderableType], *, as_json: bool, warnings: Iterable[str] = ()) -> None:
+    """Print the document with `--json`, else the warnings on standard error and the lines. The document itself has the warnings."""
+    if as_json:
+        show_json(document)
+        return
+    for sentence in warnings:
+        warn(sentence)
+    show(lines)
 
 
 def write(text: str) -> None:

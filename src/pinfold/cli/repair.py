@@ -9,7 +9,7 @@ import typer
 from pinfold.cli import completion
 from pinfold.cli import options as opt
 from pinfold.cli.exit_status import ExitStatus
-from pinfold.cli.output import show, show_json
+from pinfold.cli.output import respond
 from pinfold.cli.session import open_session, read_configuration
 from pinfold.core.encoding import plain
 
@@ -38,9 +38,6 @@ def repair(
     configuration = read_configuration(config, connect, only_looks=False, quiet=as_json, audits=True)
     with open_session(context, configuration) as session:
         done = repair_host(session.driver, session.settings, name or "")
-    if as_json:
-        show_json(plain(written.repair(done)))
-    else:
-        show(repair_view(done))
+    respond(plain(written.repair(done)), repair_view(done), as_json=as_json)
     if not done.complete:
         raise typer.Exit(ExitStatus.REFUSED)

@@ -10,7 +10,7 @@ import typer
 from pinfold.cli import completion
 from pinfold.cli import options as opt
 from pinfold.cli.exit_status import ExitStatus
-from pinfold.cli.output import show, show_json, waiting
+from pinfold.cli.output import respond, show, show_json, waiting
 from pinfold.cli.service import Service, open_access, segment
 from pinfold.core.errors import Conflict, InvalidRequest, Unavailable
 from pinfold.core.identity import GuestId
@@ -39,10 +39,7 @@ def list_(
         servers = service.servers()
         if long:
             servers = service.with_drift(servers)
-    if as_json:
-        show_json({"servers": servers})
-    else:
-        show(servers_view(servers, long=long))
+    respond({"servers": servers}, servers_view(servers, long=long), as_json=as_json)
 
 
 @app.command("show")
@@ -161,10 +158,7 @@ def rebook(
         if every:
             servers = [server for server in service.servers() if server["OS-EXT-SRV-ATTR:host"]]
         done = [_rebook(service, server) for server in servers]
-    if as_json:
-        show_json({"servers": done})
-    else:
-        show(rebooked_view(done))
+    respond({"servers": done}, rebooked_view(done), as_json=as_json)
     if any(one["refused"] for one in done):
         raise typer.Exit(ExitStatus.REFUSED)
 
@@ -268,7 +262,4 @@ def _show(service: Service, server: dict[str, Any], *, as_json: bool) -> None:
     from pinfold.cli.views.servers import server_view
 
     placement = _placement(service, server)
-    if as_json:
-        show_json({"server": server, "placement": placement})
-    else:
-        show(server_view(server, placement))
+    respond({"server": server, "placement": placement}, server_view(server, placement), as_json=as_json)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import typer
 
 from pinfold.cli.exit_status import ExitStatus
-from pinfold.cli.output import show, show_json
+from pinfold.cli.output import respond
 from pinfold.cli.service import open_access
 
 
@@ -20,9 +20,6 @@ def ask_service(flavor: str, image: str, config: Sequence[str] | None, *, as_jso
 
     with open_access(config) as service:
         answer = service.ask("POST", "/v1/fits", {"flavor": flavor, "image": image})
-    if as_json:
-        show_json(answer)
-    else:
-        show(preview_view(answer))
+    respond(answer, preview_view(answer), as_json=as_json)
     if not answer["candidates"]:
         raise typer.Exit(ExitStatus.REFUSED)

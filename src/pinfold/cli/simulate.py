@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pinfold.cli import options as opt
-from pinfold.cli.output import show, show_json
+from pinfold.cli.output import respond
 from pinfold.core.errors import InvalidRequest
 
 if TYPE_CHECKING:
@@ -87,10 +87,7 @@ def simulate(
     )
     with _progress() as notice:
         found = run(plan, notice)
-    if as_json:
-        show_json(plain(found))
-    else:
-        show(simulation_view(found))
+    respond(plain(found), simulation_view(found), as_json=as_json)
 
 
 def _topologies(texts: list[str] | None, file: str | None) -> tuple[Topology, ...]:
