@@ -14,7 +14,7 @@ from msgspec import Meta, Struct
 from pinfold.core.bounds import GuestUuid, Name
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.identity import GuestId
-from pinfold.core.printable import cleaned
+from pinfold.core.printable import cleaned, shortened
 
 MOST_ENTRIES: Final = 50
 """The most entries of one guest."""
@@ -49,7 +49,7 @@ def noted(stories: Stories, guest: GuestId, what: str, *, time: float, name: str
     >>> [entry.what for entry in noted(stories, "g", "it runs", time=2.0)["g"].entries]
     ['it starts', 'it runs']
     """
-    text = cleaned(what if len(what) <= MOST_TEXT else what[: MOST_TEXT - 1] + "…")
+    text = cleaned(shortened(what, MOST_TEXT))
     before = stories.get(guest, Story(guest=guest))
     if before.entries and before.entries[-1].what == text:
         return stories

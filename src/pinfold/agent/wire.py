@@ -30,6 +30,7 @@ from pinfold.core.guest_questions import GuestQuestion
 from pinfold.core.history import HistoryQuestion
 from pinfold.core.networks import MOST_NETWORKS, Mac, Macs, Ports
 from pinfold.core.pools import PoolOrder
+from pinfold.core.printable import shortened
 from pinfold.core.repair_question import RepairQuestion
 from pinfold.core.request.model import GuestRequest
 from pinfold.store.records import Desired, HostReport, Observed, Pause, Tombstone, WrittenClaim
@@ -61,7 +62,7 @@ def shorten_failure(sentence: str) -> str:
     >>> shorten_failure("no such image"), len(shorten_failure("x" * 3000)), shorten_failure("x" * 3000)[-2:]
     ('no such image', 2000, 'x…')
     """
-    return sentence if len(sentence) <= FAILURE_SENT else sentence[: FAILURE_SENT - 1] + "…"
+    return shortened(sentence, FAILURE_SENT)
 
 
 class Hello(Struct, frozen=True, kw_only=True):

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pinfold.core.errors import Conflict, InvalidRequest, InvariantViolation, PinfoldError, Unavailable
-from pinfold.core.printable import json_shown, shell_word, shown
+from pinfold.core.printable import json_shown, quoted, shell_word, shown
 
 
 class ExitStatus(IntEnum):
@@ -47,7 +47,6 @@ _BASE = frozenset({"defusedxml", "libvirt", "libvirtmod", "msgspec", "oslo_confi
 """The packages of every installation, by their import names."""
 
 
-_MOST_VALUE = 60
 _OF_THE_WATCH = frozenset({"prometheus_client"})
 _FROM_DEBIANS_PACKAGE = Path(__file__).parents[2].parts[-3:] == ("usr", "lib", "pinfold")
 """Whether this is the installation of the .deb, which brings the watch and the agent, and no API."""
@@ -137,8 +136,7 @@ def _number_sentence(error: BaseException) -> str:
     limits += [f"of at most {info.max:g}"] if info.max is not None else []
     if len(limits) == 2:
         limits = [f"from {info.min:g} to {info.max:g}"]
-    given = value if len(value) <= _MOST_VALUE else f"{value[: _MOST_VALUE - 1]}…"
-    return f"{max(option.opts, key=len)} {given!r} is not allowed; {' '.join([noun, *limits])} is"
+    return f"{max(option.opts, key=len)} {quoted(value)} is not allowed; {' '.join([noun, *limits])} is"
 
 
 def _keep_traceback(error: BaseException) -> str:

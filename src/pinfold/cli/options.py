@@ -10,6 +10,7 @@ import typer
 
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.plural import listed
+from pinfold.core.printable import quoted
 
 Choice = TypeVar("Choice", bound=Enum)
 
@@ -36,7 +37,7 @@ Connect = Annotated[
 def one_of(name: str, allowed: Sequence[str], option: str) -> str:
     """The name, which is one of those that are allowed. Raises `InvalidRequest`."""
     if name not in allowed:
-        raise InvalidRequest(f"{option} {name[:40]!r} is not allowed; {listed(allowed, 'or')} is", key=option)
+        raise InvalidRequest(f"{option} {quoted(name)} is not allowed; {listed(allowed, 'or')} is", key=option)
     return name
 
 

@@ -15,8 +15,9 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Final
 
-from pinfold.config.parse import read_tables, shortened
+from pinfold.config.parse import read_tables
 from pinfold.core.errors import InvalidRequest
+from pinfold.core.printable import quoted, shortened
 from pinfold.core.request.compile import MAX_DISK_GIB, MAX_VCPUS
 from pinfold.core.request.merge import MAX_KEY_LENGTH, MAX_KEYS, MAX_MEMORY_MIB, MAX_VALUE_LENGTH
 from pinfold.core.request.model import Flavor
@@ -62,18 +63,18 @@ def find_flavor(file: str, name: str) -> Flavor:
         return flavors[name]
     near = get_close_matches(name, flavors, n=1)
     hint = f"{near[0]} is near" if near else f"it has {', '.join(list(flavors)[:8]) or 'none'}{' and more' if len(flavors) > 8 else ''}"
-    raise InvalidRequest(f"flavors file {file} has no flavor {shortened(name)!r}; {hint}", key="flavor")
+    raise InvalidRequest(f"flavors file {file} has no flavor {quoted(name)}; {hint}", key="flavor")
 
 
 def _flavor(file: str, name: str, table: object) -> Flavor:
-    where = f"flavors file {file}: flavor {shortened(name)!r}"
+    where = f"flavors file {file}: flavor {quoted(name)}"
     if not name.strip() or len(name) > _MAX_CHARACTERS or not name.isprintable():
         raise InvalidRequest(f"{where} has a name that is not allowed; 1 to {_MAX_CHARACTERS} printable characters are", key=name)
     if not isinstance(table, dict):
         raise InvalidRequest(f"{where} is not a table with vcpus, ram, disk and properties", key=name)
     for key in table:
         if key not in _FIELDS:
-            raise InvalidRequest(f"{where}: {shortened(key)!r} is not allowed; {_near_field(key)}", key=key)
+            raise InvalidRequest(f"{where}: {quoted(key)} is not allowed; {_near_field(key)}", key=key)
     for key in ("vcpus", "ram"):
         if key not in table:
             raise InvalidRequest(f"{where} has no {key}; vcpus and ram (in MiB) are needed", key=key)
@@ -96,7 +97,7 @@ def _near_field(key: str) -> str:
 def _amount(where: str, key: str, value: object) -> int:
     low, high = _LIMITS[key]
     if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-        raise InvalidRequest(f"{where}: {key} is {shortened(str(value))!r}; a whole number from {low} to {high} is allowed", key=key)
+        raise InvalidRequest(f"{where}: {key} is {quoted(str(value))}; a whole number from {low} to {high} is allowed", key=key)
     return value
 
 
@@ -106,11 +107,11 @@ def _properties(where: str, table: object) -> tuple[tuple[str, str], ...]:
     found: list[tuple[str, str]] = []
     for key, value in table.items():
         if isinstance(value, dict):
-            raise InvalidRequest(f'{where}: property {shortened(key)!r} is a table; quote the key, as in "hw:cpu_policy"', key=key)
+            raise InvalidRequest(f'{where}: property {quoted(key)} is a table; quote the key, as in "hw:cpu_policy"', key=key)
         if isinstance(value, bool):
             value = str(value).lower()
         if not isinstance(value, str | int) or len(str(value)) > MAX_VALUE_LENGTH or len(key) > MAX_KEY_LENGTH:
-            shown = f"property {shortened(key)} is {shortened(str(value))!r}"
+            shown = f"property {shortened(key)} is {quoted(str(value))}"
             allowed = f"a text of at most {MAX_VALUE_LENGTH} characters, in a key of at most {MAX_KEY_LENGTH},"
             raise InvalidRequest(f"{where}: {shown}; {allowed} is allowed", key=key)
         found.append((key, str(value)))

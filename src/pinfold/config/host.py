@@ -11,13 +11,14 @@ from msgspec.structs import replace
 
 from pinfold.config.check import misspelled
 from pinfold.config.networks import networks_file
-from pinfold.config.parse import Values, parse, shortened
+from pinfold.config.parse import Values, parse
 from pinfold.core.cpu_model import CpuMode, CpuModel, check_cpu_model, cpu_flag
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.fit.answer import Strategy
 from pinfold.core.host import Booking, Limits, Locality, OverheadRates, ReservedPages
 from pinfold.core.pools import PoolConfig
+from pinfold.core.printable import shortened
 from pinfold.core.settings import HostSettings
 
 _UNITS_KIB = {"": 1, "K": 1, "M": 1024, "G": 1024 * 1024, "T": 1024 * 1024 * 1024}

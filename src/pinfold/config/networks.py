@@ -19,7 +19,7 @@ from typing import Annotated, Any, Final
 
 from msgspec import Meta, Struct
 
-from pinfold.config.parse import Values, read_tables, shortened
+from pinfold.config.parse import Values, read_tables
 from pinfold.core.bounds import MAX_CELL
 from pinfold.core.encoding import reader
 from pinfold.core.errors import InvalidRequest
@@ -34,6 +34,7 @@ from pinfold.core.networks import (
     NetworkName,
     StaticRange,
 )
+from pinfold.core.printable import quoted
 
 DEFAULT_FILE: Final = "/etc/pinfold/networks.toml"
 _RESERVED: Final = ("auto", "none")
@@ -104,7 +105,7 @@ def networks_file(values: Values) -> str:
 def read_networks(file: str) -> tuple[HostNetwork, ...]:
     """Every network of the file, by name. Raises `InvalidRequest`."""
     tables = read_tables(file, "networks file", "networks", table="[networks.NAME]", most=MOST_NETWORKS)
-    return tuple(_network(f"networks file {file}: network {shortened(name)!r}", name, tables[name]) for name in sorted(tables))
+    return tuple(_network(f"networks file {file}: network {quoted(name)}", name, tables[name]) for name in sorted(tables))
 
 
 def _network(where: str, name: str, given: object) -> HostNetwork:
@@ -134,7 +135,7 @@ def _table(where: str, given: dict[str, Any]) -> NetworkTable:
         if key not in ALLOWED:
             near = get_close_matches(key, ALLOWED, n=1)
             hint = f"{near[0]} is meant" if near else f"{', '.join(ALLOWED)} are"
-            raise InvalidRequest(f"{where}: {shortened(key)!r} is not allowed; {hint}", key=key)
+            raise InvalidRequest(f"{where}: {quoted(key)} is not allowed; {hint}", key=key)
         try:
             _read_table({"kind": "user"} | {key: value}, where)
         except InvalidRequest as error:
@@ -189,4 +190,4 @@ def _address(where: str, key: str, text: str, shown: str) -> IPv4Address:
 
 
 def _refused(where: str, key: str, value: object) -> InvalidRequest:
-    return InvalidRequest(f"{where}: {key} is {shortened(str(value))!r}; {ALLOWED[key]} is allowed", key=key)
+    return InvalidRequest(f"{where}: {key} is {quoted(str(value))}; {ALLOWED[key]} is allowed", key=key)

@@ -17,6 +17,7 @@ from pinfold.config.options import AUDITED, GROUPS, REFUSED, allowed
 from pinfold.core.bounds import MAX_FILE_BYTES
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.options import Option
+from pinfold.core.printable import quoted, shortened
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +91,7 @@ class Values:
         entry = self.given(group, name)
         if entry is None:
             return InvalidRequest(f"[{group}] {name} {why}", key=key_of(group, name))
-        shown = "its value" if _is_secret(group, name) else repr(shortened(entry.value))
+        shown = "its value" if _is_secret(group, name) else quoted(entry.value)
         return InvalidRequest(f"[{group}] {name} in {entry.file}: {shown} {why}", key=key_of(group, name))
 
 
@@ -175,7 +176,7 @@ def read_tables(file: str, what: str, group: str, *, table: str, most: int) -> M
         raise InvalidRequest(f"{what} {file} is not TOML: {error}", key=file) from error
     for key in document:
         if key != group:
-            raise InvalidRequest(f"{what} {file}: {shortened(key)!r} is not allowed; tables {table} are", key=key)
+            raise InvalidRequest(f"{what} {file}: {quoted(key)} is not allowed; tables {table} are", key=key)
     tables = document.get(group, {})
     if not isinstance(tables, dict):
         each = f"write one table {table} for each {group.removesuffix('s')}"
@@ -183,11 +184,6 @@ def read_tables(file: str, what: str, group: str, *, table: str, most: int) -> M
     if len(tables) > most:
         raise InvalidRequest(f"{what} {file} has {len(tables)} {group}, at most {most} are allowed", key=file)
     return tables
-
-
-def shortened(text: str, limit: int = 60) -> str:
-    """The text, shortened to fit into a sentence."""
-    return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 class _Lines(cfg.ConfigParser):  # type: ignore[misc]

@@ -8,6 +8,7 @@ from typing import Final
 from pinfold.core.bounds import MAX_CPU as MAX_CPU
 from pinfold.core.bounds import MAX_CPU_LIST
 from pinfold.core.errors import InvalidRequest
+from pinfold.core.printable import quoted
 
 _ALL: Final = (1 << MAX_CPU + 1) - 1
 
@@ -101,9 +102,9 @@ class CpuSet:
             else:
                 include |= _range_mask(text, item, item)
         if not include and not excluding:
-            raise InvalidRequest(f"CPU list {_shown(text)}: it names no CPU")
+            raise InvalidRequest(f"CPU list {quoted(text)}: it names no CPU")
         if not include:
-            raise InvalidRequest(f"CPU list {_shown(text)} only excludes; name the CPUs first, as in '0-7,^2'")
+            raise InvalidRequest(f"CPU list {quoted(text)} only excludes; name the CPUs first, as in '0-7,^2'")
         return cls.from_mask(include & ~exclude)
 
     def __str__(self) -> str:
@@ -182,14 +183,10 @@ def _range_mask(text: str, item: str, shown: str) -> int:
     first, dash, last = item.partition("-")
     first, last = first.strip(), (last.strip() if dash else first.strip())
     if not (first.isascii() and first.isdigit() and last.isascii() and last.isdigit()) or max(len(first), len(last)) > 8:
-        raise InvalidRequest(f"CPU list {_shown(text)}: {_shown(shown)} is neither a CPU index nor a range like 0-3")
+        raise InvalidRequest(f"CPU list {quoted(text)}: {quoted(shown)} is neither a CPU index nor a range like 0-3")
     low, high = int(first), int(last)
     if high > MAX_CPU:
-        raise InvalidRequest(f"CPU list {_shown(text)}: {_shown(shown)} is above the highest CPU index {MAX_CPU}")
+        raise InvalidRequest(f"CPU list {quoted(text)}: {quoted(shown)} is above the highest CPU index {MAX_CPU}")
     if high < low:
-        raise InvalidRequest(f"CPU list {_shown(text)}: {_shown(shown)} is a range that ends before it starts")
+        raise InvalidRequest(f"CPU list {quoted(text)}: {quoted(shown)} is a range that ends before it starts")
     return (1 << (high + 1)) - (1 << low)
-
-
-def _shown(text: str) -> str:
-    return repr(text if len(text) <= 60 else f"{text[:59]}…")

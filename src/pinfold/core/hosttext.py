@@ -10,6 +10,7 @@ from msgspec import Struct, field
 from pinfold.core.bounds import MAX_AMOUNT, MAX_CELL, MAX_CELLS, MAX_CPU, MAX_HOST_TEXT, MAX_PAGE_KIB
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import InvalidRequest, InvariantViolation
+from pinfold.core.printable import quoted
 from pinfold.core.topology import HostCell, PagePool, Topology, check
 
 _COUNTS: Final = {"pack": 1, "cell": 1, "core": 1, "pu": 1, "cache": 0, "mem": 4096, "small": 4}
@@ -125,7 +126,7 @@ class _Builder(Struct, kw_only=True):
         numbers = self._numbers(far)
         cell_ids = list(range(len(self.plan))) if ids is None else [_number("ids", item, 0, MAX_CELL) for item in ids.split(",")]
         if len(cell_ids) != len(self.plan) or any(a >= b for a, b in pairwise(cell_ids)):
-            raise InvalidRequest(f"host text: {_shown(f'ids:{ids}')} does not name {len(self.plan)} ascending cell ids")
+            raise InvalidRequest(f"host text: {quoted(f'ids:{ids}')} does not name {len(self.plan)} ascending cell ids")
         built = []
         for cell_id, cell in zip(cell_ids, self.plan, strict=True):
             numbered = sorted(
@@ -172,7 +173,7 @@ def _group(text: str, words: dict[str, str]) -> _Group:
     for item in text.split():
         word, _, value = item.partition(":")
         if word in seen or word in words:
-            raise InvalidRequest(f"host text: {_shown(word)} is given twice")
+            raise InvalidRequest(f"host text: {quoted(word)} is given twice")
         if word in _HOST_WORDS:
             words[word] = value
             continue
@@ -183,14 +184,14 @@ def _group(text: str, words: dict[str, str]) -> _Group:
             huge = tuple(sorted((_huge(part) for part in value.split(",")), key=lambda page: page.size_kib))
         else:
             known = ", ".join([*_COUNTS, "huge", *_HOST_WORDS])
-            raise InvalidRequest(f"host text: {_shown(item)} is none of {known}")
+            raise InvalidRequest(f"host text: {quoted(item)} is none of {known}")
     return _Group(counts=counts, huge=huge)
 
 
 def _huge(text: str) -> PagePool:
     size, times, count = text.partition("x")
     if not times:
-        raise InvalidRequest(f"host text: {_shown(f'huge:{text}')} is not SIZExCOUNT, as in huge:2048x512")
+        raise InvalidRequest(f"host text: {quoted(f'huge:{text}')} is not SIZExCOUNT, as in huge:2048x512")
     return PagePool(size_kib=_number("huge", size, 1, MAX_PAGE_KIB), total=_number("huge", count, 0, MAX_AMOUNT))
 
 
@@ -225,9 +226,5 @@ def _refuse_too_many(groups: list[_Group]) -> None:
 
 def _number(word: str, text: str, least: int, most: int) -> int:
     if not (text.isascii() and text.isdigit()) or len(text) > 12 or not least <= int(text) <= most:
-        raise InvalidRequest(f"host text: {_shown(f'{word}:{text}')} is no whole number from {least} to {most}")
+        raise InvalidRequest(f"host text: {quoted(f'{word}:{text}')} is no whole number from {least} to {most}")
     return int(text)
-
-
-def _shown(text: str) -> str:
-    return repr(text if len(text) <= 60 else f"{text[:59]}…")

@@ -7,6 +7,8 @@ from typing import Final
 
 from msgspec import Struct
 
+from pinfold.core.printable import quoted
+
 _MOST_TEXT: Final = 100
 
 
@@ -68,6 +70,4 @@ def _change(before: Option | None, after: Option) -> str:
 
 
 def _shown(value: str) -> str:
-    if not value:
-        return "not set"
-    return repr(value if len(value) <= _MOST_TEXT else value[: _MOST_TEXT - 1] + "…")
+    return quoted(value, _MOST_TEXT) if value else "not set"

@@ -3,6 +3,7 @@
 | for | function | rule |
 |---|---|---|
 | a store, a message | `cleaned` | a control character other than a line feed or a tab, and half of a surrogate pair, becomes U+FFFD |
+| a sentence | `shortened`, `quoted` | at most so many characters, the last one an ellipsis where more are left out |
 | a screen, a log | `shown` | every character that does not print becomes its escape; the text is one line |
 | a JSON document | `json_shown` | the same, as JSON's escapes |
 | a shell command | `shell_word` | quoted, and on the screen as a shell reads it |
@@ -42,6 +43,24 @@ def shown(text: str) -> str:
     web\n\x1b[2J\u009b \u202e Grüße 𝄞
     """
     return text if text.isprintable() else _HIDDEN.sub(lambda found: _escaped(found[0]), text)
+
+
+def shortened(text: str, most: int = 60) -> str:
+    """The text, or its beginning and an ellipsis if it has more than so many characters.
+
+    >>> shortened("dedicated"), shortened("dedicated", 5)
+    ('dedicated', 'dedi…')
+    """
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def quoted(text: str, most: int = 60) -> str:
+    """The shortened text in quotes, with escapes for what does not print, as a sentence names a wrong value.
+
+    >>> print(quoted("8-"), quoted("dedicated", 5))
+    '8-' 'dedi…'
+    """
+    return repr(shortened(text, most))
 
 
 def widths(text: str) -> list[int]:

@@ -15,7 +15,7 @@ from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import SeenThread
 from pinfold.core.fit.answer import Fit
 from pinfold.core.overhead import ThreadClass
-from pinfold.core.printable import shown
+from pinfold.core.printable import shortened, shown
 
 _MOST_VCPUS: Final = 16
 """Of more vCPUs, those in their place share one row."""
@@ -129,7 +129,7 @@ def _box(part: _Part, x: int, y: int, *, memory: bool, astray: bool) -> str:
     text = f"{part.recorded} is not used" if missing else words
     fill = "" if missing or not part.known else f'<rect class="pf-h1" x="{x}" y="{y}" width="{width}" height="22"/>'
     frame = f'<rect class="{kind}" x="{x}" y="{y}" width="{width}" height="22"/>'
-    return fill + frame + f'<text x="{x + 8}" y="{y + 16}">{escape(text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…")}</text>'
+    return fill + frame + f'<text x="{x + 8}" y="{y + 16}">{escape(shortened(text, _LONGEST))}</text>'
 
 
 def _parts(row: StripRow, cells: Mapping[int, CpuSet]) -> dict[int, _Part]:

@@ -16,7 +16,7 @@ from pinfold.core.drift import Finding
 from pinfold.core.host_map import CellMap, CoreMap, HostMap, PcpuMap
 from pinfold.core.load import HostLoad, Load
 from pinfold.core.plural import count
-from pinfold.core.printable import shown
+from pinfold.core.printable import shortened, shown
 from pinfold.drawing.fold import FOLD_BEYOND, fold_words, folded
 from pinfold.drawing.strip import in_words, marks, sample_of_others, sample_of_waiting, strip
 from pinfold.drawing.tiles import Glyph, Tile, guest_letters, in_order, owners_of, tile_of
@@ -424,5 +424,4 @@ def _safe(text: str) -> str:
 
 def _cut(text: str, most: int) -> str:
     """The text, cut to a number of characters."""
-    text = shown(text)
-    return text if len(text) <= most else text[: most - 1] + "…"
+    return shortened(shown(text), most)

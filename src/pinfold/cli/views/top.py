@@ -13,7 +13,7 @@ from rich.text import Text
 
 from pinfold.cli.screen import printable
 from pinfold.core.plural import count
-from pinfold.core.printable import shown
+from pinfold.core.printable import shortened, shown
 from pinfold.watch.top import Order, Top, TopGuest, TopPool, ordered
 
 KEYS: Final = {"d": Order.DELAY, "o": Order.OVERHEAD, "v": Order.VCPU, "w": Order.WAIT, "t": Order.OTHERS, "n": Order.NAME}
@@ -109,7 +109,7 @@ def _pools(pools: tuple[TopPool, ...], width: int) -> Table:
         _Column("waits", tuple(_delay(pool.wait_millicpu) for pool in pools)),
         _Column("booked", tuple(f"{_cpus(pool.booked_millicpu)} of {_cpus(pool.capacity_millicpu)}" for pool in pools)),
         _Column("guests", tuple(str(pool.guests) for pool in pools)),
-        _Column("pCPUs", tuple(_cut(str(pool.cpus) or "none") for pool in pools), right=False),
+        _Column("pCPUs", tuple(shortened(str(pool.cpus) or "none", _LONGEST_CPUS) for pool in pools), right=False),
     ]
     return _table(columns, width)
 
@@ -133,10 +133,6 @@ def _guests(guests: tuple[TopGuest, ...], order: Order, width: int) -> Table:
 
 def _style(share: float | None) -> str:
     return "" if share is None else "bold red" if share >= _FULL else "yellow" if share >= _HIGH else "green"
-
-
-def _cut(cpus: str) -> str:
-    return cpus if len(cpus) <= _LONGEST_CPUS else cpus[: _LONGEST_CPUS - 1] + "…"
 
 
 def _bar(share: float | None) -> str:

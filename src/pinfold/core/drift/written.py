@@ -19,7 +19,7 @@ from msgspec.structs import replace
 from pinfold.core.drift.finding import Finding, FindingCode, Severity
 from pinfold.core.encoding import plain, reader
 from pinfold.core.overhead import ThreadClass
-from pinfold.core.printable import cleaned
+from pinfold.core.printable import cleaned, shortened
 
 MOST_FINDINGS: Final = 1_000
 """The most findings of one report. Of those beyond, only the number is reported."""
@@ -206,8 +206,7 @@ def _shortened(finding: WrittenFinding) -> WrittenFinding:
 
 
 def _cut(text: str) -> str:
-    clean = cleaned(text)
-    return clean if len(clean) <= MOST_TEXT else clean[: MOST_TEXT - 1] + "…"
+    return shortened(cleaned(text), MOST_TEXT)
 
 
 def _changed(finding: WrittenFinding, change: Callable[[str], str]) -> WrittenFinding:

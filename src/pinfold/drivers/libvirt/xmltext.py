@@ -11,6 +11,7 @@ from defusedxml.ElementTree import fromstring
 from pinfold.core.bounds import MAX_TAGS, MAX_XML
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import InvalidRequest
+from pinfold.core.printable import quoted, shortened
 
 MAX_INTEGER: Final = 10**18 - 1
 """The largest accepted number if its meaning has no bound of its own."""
@@ -54,8 +55,7 @@ def _reason(error: ParseError) -> str:
 
 def _local(tag: str) -> str:
     """The name of a tag, or of the last tag of a path, without its namespace."""
-    name = tag.rpartition("}")[2].rpartition("/")[2]
-    return name if len(name) <= 60 else f"{name[:59]}…"
+    return shortened(tag.rpartition("}")[2].rpartition("/")[2])
 
 
 def children(parent: Element, path: str, most: int, what: str) -> list[Element]:
@@ -82,7 +82,7 @@ def cpus(element: Element, attribute: str, what: str) -> CpuSet:
     try:
         return CpuSet.parse(text)
     except InvalidRequest as error:
-        raise InvalidRequest(f"{what}: <{_local(element.tag)}> has {attribute}={_shown(text)}: {error}", key=what) from error
+        raise InvalidRequest(f"{what}: <{_local(element.tag)}> has {attribute}={quoted(text)}: {error}", key=what) from error
 
 
 def cells(element: Element, attribute: str, most: int, what: str) -> CpuSet:
@@ -101,14 +101,10 @@ def text_integer(element: Element, what: str, *, most: int = MAX_INTEGER) -> int
 
 def _number(text: str, most: int, beginning: str, what: str) -> int:
     if not (text.isascii() and text.isdigit()) or len(text) > 18:
-        raise InvalidRequest(f"{beginning}{_shown(text)}, a number is expected", key=what)
+        raise InvalidRequest(f"{beginning}{quoted(text)}, a number is expected", key=what)
     if int(text) > most:
-        raise InvalidRequest(f"{beginning}{_shown(text)}, at most {most} is allowed", key=what)
+        raise InvalidRequest(f"{beginning}{quoted(text)}, at most {most} is allowed", key=what)
     return int(text)
-
-
-def _shown(text: str) -> str:
-    return repr(text if len(text) <= 60 else f"{text[:59]}…")
 
 
 def kib(amount: int, unit: str | None, what: str) -> int:
@@ -119,5 +115,5 @@ def kib(amount: int, unit: str | None, what: str) -> int:
     """
     factor = _BYTES.get((unit or "KiB").lower())
     if factor is None:
-        raise InvalidRequest(f"{what}: {_shown(unit or '')} is not a unit of memory; such as KiB, MiB and GiB are", key=what)
+        raise InvalidRequest(f"{what}: {quoted(unit or '')} is not a unit of memory; such as KiB, MiB and GiB are", key=what)
     return -(-amount * factor // 1024)

@@ -7,6 +7,7 @@ from typing import Final, TypeVar
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import InvalidRequest
+from pinfold.core.printable import shortened
 from pinfold.drivers.checkup import Check, Checkup, Health, Seen
 from pinfold.linux.kernel_file import KernelFile
 
@@ -37,7 +38,7 @@ def cpus(text: str) -> CpuSet:
 
 def fact(file: KernelFile) -> Seen:
     """A file as a fact: its text, or why it cannot be seen."""
-    text = file.text if len(file.text) <= _SHOWN else f"{file.text[: _SHOWN - 1]}…"
+    text = shortened(file.text, _SHOWN)
     return Seen(source=file.path, value=file.problem or text or "empty")
 
 
