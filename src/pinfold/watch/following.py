@@ -14,7 +14,7 @@ from pinfold.watch.state import NEVER
 
 def after_sweep(draft: Draft, before: Snapshot | None, now: Snapshot) -> None:
     """Say which pools are others than at the sweep before, and let the guests be compared with the pools if that is due."""
-    state, at = draft.state, draft.when.at
+    state, at = draft.state, draft.now
     if before is not None:
         for change in pool_changes(before, now):
             draft.log(logging.WARNING, pool_sentence(change))

@@ -88,13 +88,13 @@ def due_at(state: State) -> float:
 def _begin(draft: Draft) -> None:
     """Begin a sweep if one is due."""
     state = draft.state
-    if not (state.sweeping or state.ending) and draft.when.at >= due_at(state):
+    if not (state.sweeping or state.ending) and draft.now >= due_at(state):
         draft.change(sweeping=True, changed=False)
         draft.do(Sweep(settings=state.settings, scope=state.scope))
 
 
 def _rest(draft: Draft, seconds: float) -> None:
-    at = draft.when.at
+    at = draft.now
     again = repairs.next_due(draft.state.book)
     soonest = at + draft.state.interval
     draft.change(due=min(soonest, again) if again > at else soonest, rest_until=at + max(REST_SECONDS, REST_TIMES * seconds))
@@ -193,5 +193,5 @@ def _settings_read(draft: Draft, settings: HostSettings, stamp: Stamp) -> None:
     new = replace(settings, uri=old.uri, state_dir=old.state_dir)
     draft.log(logging.WARNING, f"{why}: the configuration {'has not changed' if new == old else 'was read again'}")
     book = draft.state.book if new.pools == old.pools else {}
-    draft.change(settings=new, due=draft.when.at, book=book)
+    draft.change(settings=new, due=draft.now, book=book)
     _reading_ended(draft, stamp)
