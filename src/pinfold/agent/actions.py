@@ -10,7 +10,7 @@
 | `Audit` | `Audited` |
 | `SendFindings` | `FindingsSent` |
 | `Repair` | `Repaired` |
-| `RepairAsked`, `SendRepair` | `AskedRepaired`, `RepairSent` |
+| `RepairOnDemand`, `SendRepair` | `RepairedOnDemand`, `RepairSent` |
 | `Perform` | `Performed` |
 | `Confirm` | `Confirmed` |
 | `SaveMemory`, `SaveStories` | `Saved`, `StoriesSaved` |
@@ -21,8 +21,8 @@
 | `Log`, `Announce`, `UsePools` | nothing |
 
 Every action that is answered may also be answered by `Failed`. `step` never has two of one kind under way, except `Repair`,
-`RepairAsked`, `SendRepair`, `Perform` and `Confirm`, of which each guest has at most one, and `AnswerQuestion`, of which each question has
-one.
+`RepairOnDemand`, `SendRepair`, `Perform` and `Confirm`, of which each guest has at most one, and `AnswerQuestion`, of which each
+question has one.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ class Repair(Struct, frozen=True, kw_only=True):
     guest: Drifted
 
 
-class RepairAsked(Struct, frozen=True, kw_only=True):
+class RepairOnDemand(Struct, frozen=True, kw_only=True):
     """Move the threads of a guest back, because somebody asked for it."""
 
     question: RepairQuestion
@@ -196,7 +196,7 @@ Action: TypeAlias = (
     | Audit
     | SendFindings
     | Repair
-    | RepairAsked
+    | RepairOnDemand
     | SendRepair
     | Perform
     | Confirm

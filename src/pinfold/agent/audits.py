@@ -12,7 +12,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from pinfold.agent import repairing
+from pinfold.agent import drift_repairs
 from pinfold.agent.actions import Audit, SendFindings
 from pinfold.agent.draft import Draft
 from pinfold.agent.events import Audited
@@ -48,7 +48,7 @@ def audited(draft: Draft, event: Audited) -> None:
     busy = before.moving | draft.state.repairing | {guest for guest, status in draft.state.guests.items() if status.work is not None}
     known = tuple(finding for finding in findings if finding.guest_id not in busy)
     known += tuple(finding for finding in before.findings if finding.guest_id in unread)
-    given_up = repairing.after_audit(draft, event.drifted, event.running, busy)
+    given_up = drift_repairs.after_audit(draft, event.drifted, event.running, busy)
     _change(draft, began=None, again=draft.now + _REST * (draft.now - before.began), moving=frozenset(), findings=known)
     draft.complain("audit", "; ".join(f"guest {guest} cannot be audited: {why}" for guest, why in sorted(unread.items())))
     of_host = "; ".join(one.sentence() for one in known if not one.guest and one.severity is Severity.DRIFT)

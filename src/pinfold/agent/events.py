@@ -136,7 +136,7 @@ class QuestionAnswered(Struct, frozen=True, kw_only=True):
     when: Moment
 
 
-class AskedRepaired(Struct, frozen=True, kw_only=True):
+class RepairedOnDemand(Struct, frozen=True, kw_only=True):
     """A repair that somebody asked for has ended. `classes` are those of the threads that were moved."""
 
     when: Moment
@@ -219,7 +219,7 @@ Answer: TypeAlias = (
     | StoriesSaved
     | HistorySent
     | QuestionAnswered
-    | AskedRepaired
+    | RepairedOnDemand
     | RepairSent
 )
 """The answers that do not concern orders or the lease."""
@@ -235,7 +235,7 @@ Event: TypeAlias = (
     | RenewedEarly
     | Welcomed
     | Failed
-    | AskedRepaired
+    | RepairedOnDemand
     | RepairSent
     | Answer
 )

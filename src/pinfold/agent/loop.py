@@ -185,7 +185,7 @@ class Agent:
         except (PinfoldError, OSError) as error:
             self._events.put(events.Failed(when=now(), action=action, why=str(error), away=isinstance(error, ServiceAway)))
         except Exception as error:
-            if not isinstance(action, actions.Perform | actions.Confirm | actions.Repair | actions.RepairAsked | actions.AnswerQuestion):
+            if not isinstance(action, actions.Perform | actions.Confirm | actions.Repair | actions.RepairOnDemand | actions.AnswerQuestion):
                 self._events.put(error)
                 return
             _log.exception("%s", type(action).__name__)
@@ -211,7 +211,7 @@ class Agent:
                 return self._send(action)
             case actions.Audit():
                 return self._audit(action)
-            case actions.Perform() | actions.Repair() | actions.RepairAsked():
+            case actions.Perform() | actions.Repair() | actions.RepairOnDemand():
                 return self._perform_task(action)
             case actions.Confirm(guest=guest, absence=absence):
                 fault_point("agent.buried")
@@ -298,11 +298,11 @@ class Agent:
         self._usage = accumulated(self._usage, measured)
         self._samples.add(self._usage, measured.unread, {guest.id: guest.name for guest in found.seen.guests}, now())
 
-    def _perform_task(self, action: actions.Perform | actions.Repair | actions.RepairAsked) -> Event:
-        if isinstance(action, actions.RepairAsked):
+    def _perform_task(self, action: actions.Perform | actions.Repair | actions.RepairOnDemand) -> Event:
+        if isinstance(action, actions.RepairOnDemand):
             found = repair_guest(self._driver, self._settings, action.question.guest, RepairScope.OURS)
             answer, classes = answer_of(found, action.question.number)
-            return events.AskedRepaired(guest=action.question.guest, answer=answer, classes=classes, when=now())
+            return events.RepairedOnDemand(guest=action.question.guest, answer=answer, classes=classes, when=now())
         if isinstance(action, actions.Repair):
             found = repair_guest(self._driver, self._settings, action.guest.guest_id, RepairScope.OURS)
             failure = "; ".join(one.sentence() for one in found.left)

@@ -173,7 +173,7 @@ class State(Struct, frozen=True, kw_only=True):
     has the host's first report, None once it was told. `alive`: the poll that began last, at
     `polled`, is a sign of life. `stale` says that something happened after the last look began. `waiting` are
     the guests whose start waits for its place, in order. `repairs` is what was done about guests that had drifted, `repair_counts` how
-    often since the agent began, `repairing` the guests whose repair is under way, `asked_repairs` the number of the last
+    often since the agent began, `repairing` the guests whose repair is under way, `repairs_on_demand` the number of the last
     repair of each guest that somebody asked for. `reading`: the configuration is being read;
     `read_again`: another SIGHUP came meanwhile. `kept_pools` are the pools of the service that are in the configuration's file, None
     for none; `keeping_pools`: they are being written. `question` is the number of the last question about the host's samples,
@@ -203,7 +203,7 @@ class State(Struct, frozen=True, kw_only=True):
     repairs: Book = {}
     repair_counts: Counts = {}
     repairing: frozenset[GuestId] = frozenset()
-    asked_repairs: Mapping[GuestId, int] = {}
+    repairs_on_demand: Mapping[GuestId, int] = {}
     guests: Mapping[GuestId, GuestStatus] = {}
     waiting: tuple[GuestId, ...] = ()
     reading: bool = False

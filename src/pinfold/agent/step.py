@@ -19,7 +19,7 @@ from __future__ import annotations
 import logging
 from typing import Final
 
-from pinfold.agent import actions, asked_repairs, audits, events, guest_questions, history, options, repairing, turn, work
+from pinfold.agent import actions, audits, drift_repairs, events, guest_questions, history, options, repairs_on_demand, turn, work
 from pinfold.agent.actions import Action
 from pinfold.agent.draft import Draft
 from pinfold.agent.events import Event
@@ -71,10 +71,10 @@ def _hear(draft: Draft, event: Event) -> None:
             history.failed(draft, why)
         case events.Failed(action=actions.AnswerQuestion(), why=why):
             guest_questions.failed(draft, why)
-        case events.Failed(action=actions.RepairAsked() | actions.SendRepair() as action, why=why):
-            asked_repairs.failed(draft, action, why)
-        case events.AskedRepaired() | events.RepairSent():
-            asked_repairs.answered(draft, event)
+        case events.Failed(action=actions.RepairOnDemand() | actions.SendRepair() as action, why=why):
+            repairs_on_demand.failed(draft, action, why)
+        case events.RepairedOnDemand() | events.RepairSent():
+            repairs_on_demand.answered(draft, event)
         case events.Failed():
             _failed(draft, event)
         case _:
@@ -107,7 +107,7 @@ def _answered(draft: Draft, event: events.Answer) -> None:
         case events.FindingsSent(report=report):
             audits.sent(draft, report)
         case Repaired(guest=drifted, failure=failure, needless=needless):
-            repairing.repaired(draft, drifted, failure, needless=needless)
+            drift_repairs.repaired(draft, drifted, failure, needless=needless)
         case events.Performed(guest=guest, outcome=outcome):
             work.performed(draft, guest, outcome)
         case events.Confirmed(guest=guest):
@@ -133,7 +133,7 @@ def _failed(draft: Draft, event: events.Failed) -> None:
         case actions.SendReport() | actions.SendHeartbeat():
             _unwelcome(draft, event.why)
         case actions.Repair(guest=drifted):
-            repairing.repaired(draft, drifted, event.why)
+            drift_repairs.repaired(draft, drifted, event.why)
         case actions.Perform(task=Task(guest=guest)) | actions.Confirm(guest=guest):
             work.finish(draft, guest, event.why)
         case actions.SaveMemory():
@@ -187,7 +187,7 @@ def _take_orders(draft: Draft, parsed: ParsedOrders, *, waited: bool) -> None:
     options.follow_order(draft)
     history.asked(draft)
     guest_questions.asked(draft)
-    asked_repairs.take(draft)
+    repairs_on_demand.take(draft)
     if not waited:
         turn.look(draft, fresh=True)
 

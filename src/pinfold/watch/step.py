@@ -18,7 +18,7 @@ from pinfold.core.repairs import Drifted, Result
 from pinfold.core.settings import HostSettings
 from pinfold.core.usage import accumulated
 from pinfold.host.loop_events import HungUp, Repaired, Stop, Tick
-from pinfold.watch import following
+from pinfold.watch import pool_comparison
 from pinfold.watch.changes import Change, ChangeKind
 from pinfold.watch.draft import Draft
 from pinfold.watch.messages import (
@@ -70,7 +70,7 @@ def step(state: State, event: Event) -> tuple[State, tuple[Action, ...]]:
         case Repaired():
             _repaired(draft, event)
         case PoolsFollowed():
-            following.followed(draft, event)
+            pool_comparison.followed(draft, event)
         case Published(failures=failures):
             for about, failure in failures:
                 draft.complain(about, failure)
@@ -123,7 +123,7 @@ def _swept(draft: Draft, event: Swept) -> None:
     draft.complain("pools", "; ".join(event.warnings))
     draft.complain("repair", "; ".join(f"{finding.sentence}; {finding.advice}" for finding in given_up))
     draft.do(Publish())
-    following.after_sweep(draft, state.snapshot, event.snapshot)
+    pool_comparison.after_sweep(draft, state.snapshot, event.snapshot)
     _files_seen(draft, event.stamp)
     for one in repairs.due(book, event.when.at):
         draft.do(Repair(guest=one, settings=draft.state.settings, scope=draft.state.scope))

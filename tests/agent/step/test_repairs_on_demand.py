@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 from tests.agent.script import G, H, Script, guest, order
-from tests.agent.test_repairing import agent
+from tests.agent.test_drift_repairs import agent
 
-from pinfold.agent.actions import Action, RepairAsked, SendRepair
-from pinfold.agent.events import AskedRepaired, Failed, OrdersRead, RepairSent
+from pinfold.agent.actions import Action, RepairOnDemand, SendRepair
+from pinfold.agent.events import Failed, OrdersRead, RepairedOnDemand, RepairSent
 from pinfold.agent.responses import ParsedOrders
 from pinfold.agent.wire import Orders
 from pinfold.core.identity import GuestId
@@ -28,7 +28,7 @@ def reads(script: Script, count: int, **wanted: int) -> list[Action]:
 
 
 def about_repairs(actions: list[Action]) -> list[Action]:
-    return [action for action in actions if isinstance(action, RepairAsked | SendRepair)]
+    return [action for action in actions if isinstance(action, RepairOnDemand | SendRepair)]
 
 
 @pytest.fixture
@@ -41,10 +41,10 @@ def script() -> Script:
 
 def test_a_repair_is_done_once_and_the_service_hears_of_it(script: Script) -> None:
     question = RepairQuestion(guest=GuestId(G), number=1)
-    assert reads(script, 5, g=1) == [RepairAsked(question=question)]
+    assert reads(script, 5, g=1) == [RepairOnDemand(question=question)]
     assert G in script.state.repairing
     assert reads(script, 6, g=1) == [], "it is under way"
-    told = script.tell(AskedRepaired(guest=GuestId(G), answer=DONE, classes=("emulator",), when=script.when()))
+    told = script.tell(RepairedOnDemand(guest=GuestId(G), answer=DONE, classes=("emulator",), when=script.when()))
     assert about_repairs(told) == [SendRepair(guest=GuestId(G), answer=DONE)]
     assert G not in script.state.repairing and script.state.swept == float("-inf"), "the next turn audits the host"
     assert dict(script.state.repair_counts) == {("emulator", "done"): 1}
@@ -62,7 +62,7 @@ def test_a_guest_that_is_being_repaired_is_not_repaired_twice_at_once(script: Sc
 
 def test_a_repair_that_fails_is_answered_with_the_reason(script: Script) -> None:
     (asked,) = reads(script, 5, g=1)
-    assert isinstance(asked, RepairAsked)
+    assert isinstance(asked, RepairOnDemand)
     (answer,) = about_repairs(script.tell(Failed(action=asked, why="libvirt is away", when=script.when())))
     assert answer == SendRepair(guest=GuestId(G), answer=RepairAnswer(number=1, result=RepairResult.FAILED, sentence="libvirt is away"))
     assert G not in script.state.repairing

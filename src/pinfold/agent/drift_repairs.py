@@ -11,7 +11,6 @@ from msgspec.structs import replace
 
 from pinfold.agent.actions import Repair
 from pinfold.agent.draft import Draft
-from pinfold.agent.state import Audits
 from pinfold.core import repairs
 from pinfold.core.drift import Finding
 from pinfold.core.identity import GuestId
@@ -40,25 +39,27 @@ def after_audit(draft: Draft, drifted: tuple[Drifted, ...], running: frozenset[G
 
 
 def repaired(draft: Draft, one: Drifted, failure: str, *, needless: bool = False) -> None:
-    """Keep the outcome of a repair. What was seen of the guest before is old now: look at the host again."""
+    """Keep the outcome of a repair."""
     guest, book = one.guest_id, draft.state.repairs
     draft.change(
-        repairs=repairs.needless(book, guest, draft.now) if needless else repairs.repaired(book, guest, draft.now, failed=bool(failure)),
-        repairing=draft.state.repairing - {guest},
-        audits=_moving(draft.state.audits, guest),
-        stale=True,
+        repairs=repairs.needless(book, guest, draft.now) if needless else repairs.repaired(book, guest, draft.now, failed=bool(failure))
     )
+    end(draft, guest)
     if not needless:
         draft.change(repair_counts=repairs.counted(draft.state.repair_counts, one, Result.FAILED if failure else Result.DONE))
-    if draft.state.turn is not None:
-        draft.change_turn(moving=draft.turn.moving | {guest})
     draft.complain(f"repair of guest {guest}", f"guest {one.name} cannot be repaired: {failure}" if failure else "", guest=guest)
     if not failure and not needless:
         _say(draft, one, f"guest {one.name} was repaired, its threads are in their places; what would undo it: {one.undoer}")
 
 
-def _moving(audits: Audits, guest: GuestId) -> Audits:
-    return audits if audits.began is None else replace(audits, moving=audits.moving | {guest})
+def end(draft: Draft, guest: GuestId) -> None:
+    """The repair of a guest is over. What was seen of the guest before is old now: look at the host again."""
+    audits = draft.state.audits
+    if audits.began is not None:
+        audits = replace(audits, moving=audits.moving | {guest})
+    draft.change(repairing=draft.state.repairing - {guest}, audits=audits, stale=True)
+    if draft.state.turn is not None:
+        draft.change_turn(moving=draft.turn.moving | {guest})
 
 
 def _say(draft: Draft, one: Drifted, sentence: str) -> None:
