@@ -1,4 +1,4 @@
-"""The ASGI types that the layers in front of the routes use."""
+"""ASGI for the layers in front of the routes: its types, and how a header is read."""
 
 from __future__ import annotations
 
@@ -10,3 +10,8 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+def header_of(scope: Scope, name: bytes) -> str:
+    """The first header of that name, which is in lower case; '' without one."""
+    return next((value.decode("latin-1") for key, value in scope["headers"] if key == name), "")

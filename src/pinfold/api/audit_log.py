@@ -23,7 +23,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any, Final
 
-from pinfold.api.asgi import App, Message, Receive, Scope, Send
+from pinfold.api.asgi import App, Message, Receive, Scope, Send, header_of
 from pinfold.api.auth import credentials_of, is_question
 from pinfold.api.caller import BASIC_PROJECT, Caller
 from pinfold.api.client_address import address_block, client_of
@@ -155,7 +155,7 @@ class AuditLog:
 
     def _refused(self, scope: Scope, status: int) -> None:
         """Log credentials that were refused, unless there were too many."""
-        given = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"authorization"), "")
+        given = header_of(scope, b"authorization")
         signed_in: str = scope["state"].get("sign_in", "")
         if not given and not signed_in:
             return

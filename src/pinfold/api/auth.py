@@ -11,7 +11,7 @@ from typing import Final
 
 from pinfold.api.accounts import Account
 from pinfold.api.admission import admitted
-from pinfold.api.asgi import App, Receive, Scope, Send
+from pinfold.api.asgi import App, Receive, Scope, Send, header_of
 from pinfold.api.caller import ANYBODY, Caller, Tokens, of_account
 from pinfold.api.client_address import address_block, client_of
 from pinfold.api.connections import Kind
@@ -78,7 +78,7 @@ class Authentication:
             await self._app(scope, receive, send)
         elif self._checks is None and self._tokens is None:
             await self._serve(ANYBODY, None, scope, receive, send)
-        elif self._tokens is not None and (token := _header(scope, b"x-auth-token") or self._page_token(scope)):
+        elif self._tokens is not None and (token := header_of(scope, b"x-auth-token") or self._page_token(scope)):
             await self._serve_token(self._tokens, token, scope, receive, send)
         elif self._checks is not None:
             await self._serve_account(self._checks, scope, receive, send)
@@ -127,12 +127,12 @@ class Authentication:
 
     async def _refuse_stranger(self, scope: Scope, send: Send) -> None:
         if _is_page(scope) and _accepts_html(scope):
-            ended = b"?ended" if token_of(_header(scope, b"cookie")) else b""
+            ended = b"?ended" if token_of(header_of(scope, b"cookie")) else b""
             headers = [(b"location", b"/ui/sign-in" + ended), (b"content-length", b"0")]
             await send({"type": "http.response.start", "status": 303, "headers": headers})
             await send({"type": "http.response.body", "body": b""})
         elif _is_page(scope):  # without a challenge, which makes a browser ask for a password in a window of its own
-            said = "The session has ended; sign in again" if token_of(_header(scope, b"cookie")) else "Sign in"
+            said = "The session has ended; sign in again" if token_of(header_of(scope, b"cookie")) else "Sign in"
             await send_error(scope, send, 401, f"{said} at /ui/sign-in.")
         elif self._tokens is None:
             await send_error(scope, send, 401, "A name and a password are required.", _CHALLENGE)
@@ -142,18 +142,18 @@ class Authentication:
 
     def _page_token(self, scope: Scope) -> str:
         """The token in the session's cookie, if the request is for the web page; '' if there is none."""
-        return "" if self._cookies is None or not _is_page(scope) else self._cookies.opened(token_of(_header(scope, b"cookie")))
+        return "" if self._cookies is None or not _is_page(scope) else self._cookies.opened(token_of(header_of(scope, b"cookie")))
 
     def _session(self, scope: Scope, checks: PasswordChecks) -> Account | None:
         """The account of the session, if the request is for the web page and the account is unchanged."""
         if not _is_page(scope):
             return None
-        account = self._sessions.account(token_of(_header(scope, b"cookie")))
+        account = self._sessions.account(token_of(header_of(scope, b"cookie")))
         return account if account is not None and checks.doorkeeper.holds(account) else None
 
 
 async def _admit(scope: Scope, checks: PasswordChecks) -> Account | None:
-    found = credentials_of(_header(scope, b"authorization"))
+    found = credentials_of(header_of(scope, b"authorization"))
     if found is None:
         return None
     address = client_of(scope)
@@ -176,8 +176,4 @@ def _is_page(scope: Scope) -> bool:
 
 
 def _accepts_html(scope: Scope) -> bool:
-    return scope["method"] == "GET" and "text/html" in _header(scope, b"accept") and not _header(scope, b"authorization")
-
-
-def _header(scope: Scope, name: bytes) -> str:
-    return next((value.decode("latin-1") for key, value in scope["headers"] if key == name), "")
+    return scope["method"] == "GET" and "text/html" in header_of(scope, b"accept") and not header_of(scope, b"authorization")

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from pinfold.api.asgi import App, Receive, Scope, Send
+from pinfold.api.asgi import App, Receive, Scope, Send, header_of
 from pinfold.api.errors import send_error
 from pinfold.core.addresses import names_loopback
 
@@ -55,10 +55,10 @@ class JsonPosts:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["method"] == "POST" and scope["path"].startswith(FORMS_BELOW):
-            if not of_own_page(scope["path"], _header(scope, b"origin"), _header(scope, b"host")):
+            if not of_own_page(scope["path"], header_of(scope, b"origin"), header_of(scope, b"host")):
                 await send_error(scope, send, 403, "This form is accepted only from a page of this service, and the Origin is another.")
                 return
-        elif scope["type"] == "http" and sendable_by_a_form(scope["method"], scope["path"], _header(scope, b"content-type")):
+        elif scope["type"] == "http" and sendable_by_a_form(scope["method"], scope["path"], header_of(scope, b"content-type")):
             await send_error(scope, send, 415, "A POST needs the header Content-Type: application/json, also without a body.")
             return
         await self._app(scope, receive, send)
@@ -72,12 +72,8 @@ class LoopbackHosts:
         self._wanted = wanted
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self._wanted and scope["type"] == "http" and not names_loopback(host := _header(scope, b"host")):
+        if self._wanted and scope["type"] == "http" and not names_loopback(host := header_of(scope, b"host")):
             message = f"The Host {host[:255]!r} is not allowed without authentication; localhost, 127.0.0.1 and [::1] are."
             await send_error(scope, send, 403, message)
             return
         await self._app(scope, receive, send)
-
-
-def _header(scope: Scope, name: bytes) -> str:
-    return next((value.decode("latin-1") for key, value in scope["headers"] if key == name), "")
