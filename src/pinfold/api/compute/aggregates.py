@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, NotRequired
 
 from fastapi import Body, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from typing_extensions import TypedDict
 
 from pinfold.api.compute.headers import Version
@@ -14,6 +14,7 @@ from pinfold.api.compute.links import ROOT
 from pinfold.api.compute.names import Name
 from pinfold.api.dependencies import ApiServices, Services
 from pinfold.api.microversion import Microversion
+from pinfold.api.request_body import RequestBody
 from pinfold.api.response_schema import closed, since
 from pinfold.api.router import Router
 from pinfold.api.text_pattern import TextPattern
@@ -31,43 +32,39 @@ AggregateId = int
 """Any whole number: one that no aggregate can have is answered like an unknown one."""
 
 
-class _Closed(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class NewAggregate(_Closed):
+class NewAggregate(RequestBody):
     """The body of a create."""
 
     name: Name
     availability_zone: Zone | None = None
 
 
-class CreateAggregate(_Closed):
+class CreateAggregate(RequestBody):
     """The envelope of a create."""
 
     aggregate: NewAggregate
 
 
-class AggregateChange(_Closed):
+class AggregateChange(RequestBody):
     """The changes to an aggregate."""
 
     name: Name | None = None
     availability_zone: Zone | None = None
 
 
-class UpdateAggregate(_Closed):
+class UpdateAggregate(RequestBody):
     """The envelope of an update."""
 
     aggregate: AggregateChange
 
 
-class HostName(_Closed):
+class HostName(RequestBody):
     """A host, by name."""
 
     host: Annotated[str, Field(min_length=1, max_length=255)]
 
 
-class MetadataChange(_Closed):
+class MetadataChange(RequestBody):
     """Metadata to set; null removes a key."""
 
     metadata: Annotated[
@@ -75,7 +72,7 @@ class MetadataChange(_Closed):
     ]
 
 
-class AggregateAction(_Closed):
+class AggregateAction(RequestBody):
     """One of the three actions on an aggregate."""
 
     add_host: HostName | None = None

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Final, Literal, NotRequired
 
 from fastapi import Query, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from typing_extensions import TypedDict
 
 from pinfold.api.caller import caller_of
@@ -18,6 +18,7 @@ from pinfold.api.compute.links import ROOT, Limit, after_marker, next_page, size
 from pinfold.api.dependencies import Services
 from pinfold.api.errors import ApiError
 from pinfold.api.microversion import Microversion
+from pinfold.api.request_body import RequestBody
 from pinfold.api.response_schema import Link, closed, since
 from pinfold.api.router import Router
 from pinfold.api.text_pattern import TextPattern
@@ -43,20 +44,18 @@ KeyPairName = Annotated[
 ]
 
 
-class NewKeyPair(BaseModel):
+class NewKeyPair(RequestBody):
     """The body of a create: a public key to import, or before microversion 2.92 none."""
 
-    model_config = ConfigDict(extra="forbid")
     name: KeyPairName
     public_key: Annotated[str, Field(max_length=MOST_KEY)] | None = None
     type: Literal["ssh", "x509"] | None = None
     user_id: Annotated[str, Field(min_length=1, max_length=255)] | None = None
 
 
-class CreateKeyPair(BaseModel):
+class CreateKeyPair(RequestBody):
     """The envelope of a create."""
 
-    model_config = ConfigDict(extra="forbid")
     keypair: NewKeyPair
 
 

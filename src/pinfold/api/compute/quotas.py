@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Final, NotRequired
 
 from fastapi import Query, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from typing_extensions import TypedDict
 
 from pinfold.api.caller import caller_of, forbidden
@@ -14,6 +14,7 @@ from pinfold.api.compute.links import ROOT
 from pinfold.api.dependencies import Services
 from pinfold.api.errors import ApiError
 from pinfold.api.microversion import Microversion
+from pinfold.api.request_body import RequestBody
 from pinfold.api.response_schema import before, closed
 from pinfold.api.router import Router
 from pinfold.core.quota import UNLIMITED, Quota
@@ -44,10 +45,9 @@ Project = str
 UserId = Annotated[str | None, Query(alias="user_id", max_length=255)]
 
 
-class QuotaChange(BaseModel):
+class QuotaChange(RequestBody):
     """The limits to change; -1 is no limit."""
 
-    model_config = ConfigDict(extra="forbid")
     instances: Limit | None = None
     cores: Limit | None = None
     ram: Limit | None = None
@@ -65,10 +65,9 @@ class QuotaChange(BaseModel):
     force: bool = False
 
 
-class ChangeQuota(BaseModel):
+class ChangeQuota(RequestBody):
     """The envelope of a change."""
 
-    model_config = ConfigDict(extra="forbid")
     quota_set: QuotaChange
 
 

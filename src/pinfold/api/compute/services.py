@@ -8,7 +8,7 @@ import uuid
 from typing import Annotated, Any, Final, Literal, NotRequired, TypeVar
 
 from fastapi import Query, Response
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 from typing_extensions import TypedDict
 
 from pinfold.api.compute.headers import Version
@@ -18,6 +18,7 @@ from pinfold.api.compute.zones import DEFAULT_ZONE
 from pinfold.api.dependencies import ApiServices, Services
 from pinfold.api.errors import ApiError
 from pinfold.api.microversion import Microversion
+from pinfold.api.request_body import RequestBody
 from pinfold.api.response_schema import closed, since
 from pinfold.api.router import Router
 from pinfold.core.errors import InvalidRequest, not_found
@@ -35,11 +36,7 @@ _BY_ID: Final = Microversion(2, 53)
 _NO_FORCE: Final = "forced_down is not supported; a host is fenced with `pinfold host fence --powered-off`."
 
 
-class _Closed(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class ServiceChange(_Closed):
+class ServiceChange(RequestBody):
     """The changes to a service from microversion 2.53 on."""
 
     status: Literal["enabled", "disabled"] | None = None
@@ -47,7 +44,7 @@ class ServiceChange(_Closed):
     forced_down: bool | None = None
 
 
-class NamedService(_Closed):
+class NamedService(RequestBody):
     """How a service is named before microversion 2.53."""
 
     host: Annotated[str, Field(min_length=1, max_length=255)]

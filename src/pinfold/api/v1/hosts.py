@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping
 from typing import Annotated, Literal
 
 from fastapi import Response
-from pydantic import BaseModel, ConfigDict
 
 from pinfold.api.agent.tokens import make_token
 from pinfold.api.dependencies import ApiServices, Services
+from pinfold.api.request_body import RequestBody
 from pinfold.api.router import Router
 from pinfold.api.text_pattern import TextPattern
 from pinfold.api.v1.schemas import HostFenced, HostList, HostMap, HostShown, HostView, HostWithToken, ListedHost
@@ -30,10 +30,9 @@ from pinfold.store.records import HostRecord
 router = Router(prefix="/v1/hosts", tags=["hosts"])
 
 
-class NewHost(BaseModel):
+class NewHost(RequestBody):
     """The body of an add: the name that the host's agent will report."""
 
-    model_config = ConfigDict(extra="forbid")
     name: Annotated[
         str,
         TextPattern(
@@ -43,10 +42,9 @@ class NewHost(BaseModel):
     ]
 
 
-class Fence(BaseModel):
+class Fence(RequestBody):
     """The body of a fence: the operator's word that the host is powered off."""
 
-    model_config = ConfigDict(extra="forbid")
     powered_off: Literal[True]
 
 

@@ -6,13 +6,14 @@ from typing import Annotated, Any
 
 from fastapi import Request, Response
 from msgspec import Struct
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from pinfold.agent.wire import ThreadReport
 from pinfold.api.caller import Caller, caller_of
 from pinfold.api.dependencies import ApiServices, Services
 from pinfold.api.errors import ApiError
 from pinfold.api.image.variants import visible_images
+from pinfold.api.request_body import RequestBody
 from pinfold.api.response_schema import written_as
 from pinfold.api.router import Router
 from pinfold.api.v1.hosts import find
@@ -34,20 +35,18 @@ router = Router(prefix="/v1", tags=["placements"])
 Text = Annotated[str, Field(max_length=255)]
 
 
-class InlineFlavor(BaseModel):
+class InlineFlavor(RequestBody):
     """A flavor that is not stored."""
 
-    model_config = ConfigDict(extra="forbid")
     vcpus: Annotated[int, Field(ge=1, le=0x7FFFFFFF)]
     ram: Annotated[int, Field(ge=1, le=0x7FFFFFFF)]
     disk: Annotated[int, Field(ge=0, le=0x7FFFFFFF)] = 0
     extra_specs: Annotated[dict[Text, Text], Field(max_length=128)] = Field(default_factory=dict)
 
 
-class FitQuestion(BaseModel):
+class FitQuestion(RequestBody):
     """A flavor (by name or id, or inline) and an image (by name or id) to fit on any host or on one."""
 
-    model_config = ConfigDict(extra="forbid")
     flavor: Text | InlineFlavor
     image: Text = ""
     host: Text = ""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from typing_extensions import TypedDict
 
 from pinfold.api.dependencies import Services
+from pinfold.api.request_body import RequestBody
 from pinfold.api.response_schema import closed
 from pinfold.api.router import Router
 from pinfold.core.encoding import plain
@@ -17,10 +18,9 @@ router = Router(prefix="/v1/projects", tags=["quotas"])
 Limit = Annotated[int, Field(ge=-1, le=(1 << 31) - 1)]
 
 
-class QuotaLimits(BaseModel):
+class QuotaLimits(RequestBody):
     """The limits to change; -1 is no limit."""
 
-    model_config = ConfigDict(extra="forbid")
     instances: Limit | None = None
     cores: Limit | None = None
     pcpus: Limit | None = None

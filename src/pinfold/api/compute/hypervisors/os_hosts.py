@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from typing import Annotated, Final, Literal
 
 from fastapi import Query
-from pydantic import BaseModel, ConfigDict
 from typing_extensions import TypedDict
 
 from pinfold.api.compute.hypervisors.totals import guests_on, usage
@@ -18,6 +17,7 @@ from pinfold.api.compute.proxies import until
 from pinfold.api.compute.zones import DEFAULT_ZONE
 from pinfold.api.dependencies import ApiServices, Services
 from pinfold.api.errors import ApiError
+from pinfold.api.request_body import RequestBody
 from pinfold.api.response_schema import closed
 from pinfold.api.router import Router
 from pinfold.core.errors import InvalidRequest, not_found
@@ -32,10 +32,9 @@ _NO_POWER: Final = "pinfold starts, stops and reboots no hosts: do that on the h
 router = Router(prefix=f"{ROOT}/os-hosts", tags=["hypervisors"], dependencies=[until(42, _ELSEWHERE)], responses={404: {}})
 
 
-class HostChange(BaseModel):
+class HostChange(RequestBody):
     """What Nova lets hosts of some hypervisors change. One of the two is necessary."""
 
-    model_config = ConfigDict(extra="forbid")
     status: Literal["enable", "disable"] = "enable"
     maintenance_mode: Literal["enable", "disable"] = "disable"
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any, Final, Literal
 
 from fastapi import Request
-from pydantic import BaseModel, ConfigDict
 from typing_extensions import TypedDict
 
 from pinfold.api.caller import caller_of
@@ -16,6 +15,7 @@ from pinfold.api.compute.servers.single import unlocked
 from pinfold.api.dependencies import ApiServices, Services
 from pinfold.api.errors import ApiError
 from pinfold.api.microversion import Microversion
+from pinfold.api.request_body import RequestBody
 from pinfold.api.response_schema import closed
 from pinfold.api.router import Router
 from pinfold.api.websocket import CLIENTS
@@ -52,19 +52,15 @@ CONSOLE_URL: Final[dict[str, Any]] = {
 }
 
 
-class _Asked(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
+class NewConsole(RequestBody):
     protocol: Literal["vnc", "spice", "rdp", "serial", "mks"]
     type: Literal["novnc", "xvpvnc", "spice-html5", "spice-direct", "rdp-html5", "serial", "webmks"]
 
 
-class AskedConsole(BaseModel):
+class CreateConsole(RequestBody):
     """The body that asks for a console."""
 
-    model_config = ConfigDict(extra="forbid")
-
-    remote_console: _Asked
+    remote_console: NewConsole
 
 
 @closed
@@ -78,13 +74,13 @@ class RemoteConsole(TypedDict):
 
 @closed
 class ConsoleShown(TypedDict):
-    """The answer to `AskedConsole`."""
+    """The answer to `CreateConsole`."""
 
     remote_console: RemoteConsole
 
 
 @router.post("/servers/{server_id}/remote-consoles", responses={501: {}, 503: {}})
-def create_console(server_id: GuestId, body: AskedConsole, request: Request, services: Services, version: Version) -> ConsoleShown:
+def create_console(server_id: GuestId, body: CreateConsole, request: Request, services: Services, version: Version) -> ConsoleShown:
     """A link to a running server's serial console, for a WebSocket, good for ten minutes. 409 for a server that does not run, 501 for
     other kinds of consoles and where `[serial_console] enabled` is off, 503 while the agent is away.
     """

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Annotated, Final, Literal, NotRequired
 
 from fastapi import Request, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 from typing_extensions import TypedDict
 
@@ -19,6 +19,7 @@ from pinfold.api.compute.servers.single import requester, server, unlocked
 from pinfold.api.dependencies import ApiServices, Services
 from pinfold.api.errors import ApiError
 from pinfold.api.microversion import Microversion
+from pinfold.api.request_body import RequestBody
 from pinfold.api.response_schema import closed, since
 from pinfold.api.router import Router
 from pinfold.core.errors import Conflict, InvalidRequest, not_found
@@ -37,27 +38,24 @@ _SHOWS_TAG: Final = Microversion(2, 70)
 _Text = Annotated[str, Field(max_length=255)]
 
 
-class AttachedAddress(BaseModel):
+class AttachedAddress(RequestBody):
     """The address of a new interface."""
 
-    model_config = ConfigDict(extra="forbid")
     ip_address: _Text
 
 
-class NewInterface(BaseModel):
+class NewInterface(RequestBody):
     """A new interface: the id of a network, of the only one if there is none, and an address if the user chose one. `tag` has no effect."""
 
-    model_config = ConfigDict(extra="forbid")
     net_id: _Text | None = None
     port_id: _Text | None = None
     fixed_ips: Annotated[list[AttachedAddress], Field(min_length=1, max_length=1)] | None = None
     tag: Annotated[str, Field(min_length=1, max_length=60)] | None = None
 
 
-class AttachInterface(BaseModel):
+class AttachInterface(RequestBody):
     """The envelope of a new interface."""
 
-    model_config = ConfigDict(extra="forbid")
     interfaceAttachment: NewInterface = NewInterface()  # noqa: N815  # Nova's key
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from pinfold.api.errors import ApiError
+from pinfold.api.request_body import RequestBody
 from pinfold.core.errors import Conflict, InvalidRequest
 from pinfold.core.networks import MOST_INTERFACES, Port
 from pinfold.service.networks import FleetNetwork, Networks
@@ -16,10 +17,9 @@ from pinfold.store.records import WantedPort
 _Text = Annotated[str, Field(max_length=255)]
 
 
-class RequestedNetwork(BaseModel):
+class RequestedNetwork(RequestBody):
     """One network of a new server: its id, and an address if the user chose one. `tag` has no effect."""
 
-    model_config = ConfigDict(extra="forbid")
     uuid: _Text | None = None
     port: _Text | None = None
     fixed_ip: _Text | None = None

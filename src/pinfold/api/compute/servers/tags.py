@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Annotated, Final
 
 from fastapi import Depends, Request, Response
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
 from pinfold.api.compute.headers import Version
@@ -16,6 +16,7 @@ from pinfold.api.compute.servers.single import server, unlocked
 from pinfold.api.dependencies import Services
 from pinfold.api.errors import ApiError
 from pinfold.api.microversion import Microversion
+from pinfold.api.request_body import RequestBody
 from pinfold.api.response_schema import closed
 from pinfold.api.router import Router
 from pinfold.core.errors import InvalidRequest, not_found
@@ -33,10 +34,9 @@ async def _refuse_early(version: Version) -> None:
 router = Router(prefix=f"{ROOT}/servers/{{server_id}}/tags", tags=["servers"], dependencies=[Depends(_refuse_early)])
 
 
-class ServerTags(BaseModel):
+class ServerTags(RequestBody):
     """All tags of a server."""
 
-    model_config = ConfigDict(extra="forbid")
     tags: Annotated[list[Tag], Field(max_length=MOST_TAGS)]
 
 
