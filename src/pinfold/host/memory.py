@@ -1,4 +1,4 @@
-"""Read where the memory of a host's running guests lies: all of them at once, or each of them seldom, for sweeps."""
+"""Read where the memory of a host's running guests lies: of all guests at once, or in sweeps, which read each guest now and then."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a trial is asked, and what one guest measured: plain values."""
+"""The settings of a trial, and what was measured in it: plain values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The quota of a project with its dedicated pCPUs, of which the Compute API's quotas know nothing."""
+"""The quota of a project with its dedicated pCPUs, which the Compute API's quotas lack."""
 
 from __future__ import annotations
 
