@@ -57,6 +57,14 @@ def _ask_often() -> None:
     compute.Proxy.wait_for_delete = partialmethod(compute.Proxy.wait_for_delete, interval=_LOOK_SECONDS)
 
 
+def _make_routes() -> None:
+    """Routes are made when they are first used; each fork would make its own."""
+    app: Any = importlib.import_module("pinfold.api.app")
+    for router in app.ROUTERS:
+        for route in router.routes:
+            assert route.dependant.call is route.endpoint
+
+
 PROGRAMS: Final = {
     "pinfold": Program(
         module="pinfold.wiring.command",
@@ -71,6 +79,7 @@ PROGRAMS: Final = {
             "sqlalchemy.dialects.postgresql.psycopg2",
             "sqlalchemy.dialects.sqlite.pysqlite",
         ),
+        ready=_make_routes,
     ),
     "openstack": Program(
         module="openstackclient.shell",
