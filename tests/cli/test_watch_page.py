@@ -9,12 +9,13 @@ import sys
 import pytest
 
 from pinfold.core.errors import InvalidRequest
+from pinfold.extras import installing
 from pinfold.wiring.watch_page import refuse_without_extra
 
 
 def test_without_its_package_it_says_which_command_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "jinja2", None)
-    said = "--ui needs the Python package jinja2, which is not installed: pip install 'pinfold[ui]'"
+    said = f"--ui needs the Python package jinja2, which is not installed; install it: {installing('ui')}"
     with pytest.raises(InvalidRequest, match=f"^{re.escape(said)}$"):
         refuse_without_extra()
 

@@ -26,6 +26,7 @@ from pinfold.core.registration import (
     Step,
     Wanted,
 )
+from pinfold.extras import installing
 
 _SECONDS: Final = 60
 _FIRST_REGION: Final = "RegionOne"
@@ -41,7 +42,8 @@ class KeystoneRegistry:
             from keystoneauth1.exceptions import ClientException, MissingRequiredOptions
         except ImportError as error:
             raise InvalidRequest(
-                "this command needs the Python package openstacksdk, which is not installed; pip install 'pinfold[keystone]'", key="--cloud"
+                "this command needs the Python package openstacksdk, which is not installed; install it: " + installing("keystone"),
+                key="--cloud",
             ) from error
         logging.getLogger("keystoneauth").addHandler(logging.NullHandler())  # its warnings are in the sentences below
         try:

@@ -19,6 +19,7 @@ from pinfold.api.caller import Caller
 from pinfold.api.errors import ApiError
 from pinfold.config.keystone import GROUP
 from pinfold.core.errors import InvalidRequest, Unavailable
+from pinfold.extras import installing
 
 _log = logging.getLogger(__name__)
 
@@ -128,7 +129,9 @@ def _filter(conf: Any) -> tuple[str, Callable[..., Iterable[bytes]]]:
         from keystonemiddleware import auth_token
     except ImportError as error:
         raise InvalidRequest(
-            "[pinfold_api] auth is keystone, which needs the Python package keystonemiddleware; pip install 'pinfold[keystone]'", key="auth"
+            "[pinfold_api] auth is keystone, which needs the Python package keystonemiddleware, which is not installed; install it: "
+            f"{installing('keystone')}",
+            key="auth",
         ) from error
     for group, options in auth_token.list_opts():
         conf.register_opts(options, group=group)

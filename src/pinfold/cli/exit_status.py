@@ -14,6 +14,7 @@ from typing import Any
 
 from pinfold.core.errors import Conflict, InvalidRequest, InvariantViolation, PinfoldError, Unavailable
 from pinfold.core.printable import json_shown, quoted, shell_word, shown
+from pinfold.extras import installing
 
 
 class ExitStatus(IntEnum):
@@ -86,17 +87,16 @@ def _missing_package(error: BaseException) -> str:
 def _install(package: str) -> str:
     """How to install a missing package in the environment of this Python.
 
-    >>> _install("httpx").partition(": ")[0], _install("httpx").endswith(" -m pip install 'pinfold[fleet]'")
-    ("install the service's parts", True)
+    >>> _install("httpx").partition(": ")[0], _install("prometheus_client").partition(": ")[0]
+    ("install the service's parts", 'install the parts for metrics')
     """
-    pip = f"{shell_word(sys.executable)} -m pip install"
     if package in _BASE:
-        return f"install pinfold anew: {pip} --force-reinstall pinfold"
+        return f"install pinfold anew: {shell_word(sys.executable)} -m pip install --force-reinstall pinfold"
     if package in _OF_THE_WATCH:
-        return f"install the parts for metrics: {pip} 'pinfold[watch]'"
+        return f"install the parts for metrics: {installing('watch')}"
     if _FROM_DEBIANS_PACKAGE:
         return "the Debian package has no API; set it up from a clone of pinfold, with bin/setup --service"
-    return f"install the service's parts: {pip} 'pinfold[fleet]'"
+    return f"install the service's parts: {installing('fleet')}"
 
 
 def warn(sentence: str) -> None:

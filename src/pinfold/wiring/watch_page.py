@@ -17,6 +17,7 @@ from pinfold.core.errors import InvalidRequest, Unavailable
 from pinfold.core.history import KEPT_SECONDS
 from pinfold.core.identity import GuestId
 from pinfold.core.settings import HostSettings
+from pinfold.extras import installing
 from pinfold.host.map import audited_map
 from pinfold.watch.journal import journal_path, read_since
 from pinfold.watch.listener import Page
@@ -37,7 +38,7 @@ class _Host(Struct, frozen=True, kw_only=True):
 def refuse_without_extra() -> None:
     """Raises `InvalidRequest` without Jinja2."""
     if importlib.util.find_spec("jinja2") is None:
-        raise InvalidRequest("--ui needs the Python package jinja2, which is not installed: pip install 'pinfold[ui]'", key="--ui")
+        raise InvalidRequest(f"--ui needs the Python package jinja2, which is not installed; install it: {installing('ui')}", key="--ui")
 
 
 def ui_pages(watch: Watch) -> dict[str, Page]:
