@@ -18,6 +18,11 @@ def test_the_production_traces_are_read_as_they_are() -> None:
     assert (len(mix.shapes), mix.shapes[0].vcpus, mix.shapes[0].memory_mib, mix.shapes[0].cells) == (4998, 32, 65536, 2)
 
 
+def test_a_file_of_excel_is_read_with_its_byte_order_mark() -> None:
+    assert [shape.vcpus for shape in requests_of("\ufeffvcpus,memory_gib\r\n2,4\r\n", "r.csv").shapes] == [2]
+    assert len(fleet_of("\ufeffcell0_pcpus,cell0_gib\r\n4,8\r\n", "hosts.csv")) == 1
+
+
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [

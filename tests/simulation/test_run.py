@@ -97,3 +97,26 @@ def test_the_sentence_compares_share_with_the_others() -> None:
     )
     assert "14 % fewer 2-vCPU guests than unset" in said[1]
     assert simulate(plan(settings=(setting(EmulatorPolicy.UNSET),))).sentences == ()
+
+
+def test_policies_that_hold_nothing_are_compared_without_a_share() -> None:
+    huge = GuestMix(name="huge", shapes=(GuestShape(vcpus=400, memory_mib=1024),))
+    assert simulate(plan(huge)).sentences == (
+        "Neither share nor isolate holds one guest of this mix on this fleet: no host has room for it.",
+        "Neither share nor unset holds one guest of this mix on this fleet: no host has room for it.",
+    )
+    whole = GuestMix(name="whole", shapes=(GuestShape(vcpus=6, memory_mib=1024),))
+    settings = (setting(EmulatorPolicy.SHARE, 2), setting(EmulatorPolicy.ISOLATE))
+    (sentence,) = simulate(plan(whole, settings=settings, text="core:8 mem:65536")).sentences
+    assert "share, with an overhead pool of 2 pCPUs on each host, holds 0 6-vCPU guests on this fleet when" in sentence
+    assert sentence.endswith(", and 0 when nothing fits any more; isolate holds 3 and 3.")
+
+
+def test_progress_is_told_from_the_first_request_to_the_last_departure() -> None:
+    told: list[tuple[str, int, int]] = []
+    simulate(plan(hosts=20, settings=(setting(EmulatorPolicy.ISOLATE),), churn=250), lambda *one: told.append(one))
+    filled, churned = "isolate", "isolate, arrivals and departures"
+    assert [one for one in told if one[0] == churned] == [(churned, 100, 250), (churned, 200, 250), (churned, 250, 250)]
+    fill = [one for one in told if one[0] == filled]
+    assert fill == sorted(fill)
+    assert (fill[0][1], fill[-1][1]) == (0, fill[0][2])

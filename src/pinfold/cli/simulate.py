@@ -67,7 +67,7 @@ def simulate(
     """Fill a fleet of empty hosts with pinned guests until the first is refused, and until nothing fits; compare emulator policies.
 
     The scheduler of the service decides about each guest. unset and isolate need no overhead pool and get none; share is tried with each
-    size of --pool, whose pCPUs the vCPUs do not get. Guests have one disk and one NIC. For pCPUs that are left, the reason is shown.
+    size of --pool, whose pCPUs the vCPUs do not get. Guests have one disk and one NIC. For stranded pCPUs it is shown what they lack.
     """
     from pinfold.cli.views.simulation import simulation_view
     from pinfold.core.encoding import plain
@@ -129,11 +129,10 @@ def _settings(policies: str, pools: str) -> tuple[Setting, ...]:
 
 @contextmanager
 def _progress() -> Iterator[Notice | None]:
-    """A bar for each setting on standard error; None if that is no terminal."""
+    """A bar for each setting, and one for its churn, on standard error; None if that is no terminal."""
     from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
     from pinfold.cli.screen import Screen
-    from pinfold.simulation.sentences import setting_text
 
     target = Screen(stderr=True)
     if not target.is_terminal:
@@ -141,11 +140,11 @@ def _progress() -> Iterator[Notice | None]:
         return
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
     with Progress(*columns, console=target, transient=True) as bars:
-        tasks: dict[Setting, TaskID] = {}
+        tasks: dict[str, TaskID] = {}
 
-        def notice(setting: Setting, taken: int, of: int) -> None:
-            if setting not in tasks:
-                tasks[setting] = bars.add_task(setting_text(setting), total=of)
-            bars.update(tasks[setting], completed=taken)
+        def notice(part: str, done: int, of: int) -> None:
+            if part not in tasks:
+                tasks[part] = bars.add_task(part, total=of)
+            bars.update(tasks[part], completed=done)
 
         yield notice

@@ -17,6 +17,8 @@ DEFAULT_HOST: Final = "pack:2 core:24 pu:2 mem:196608"
 """Two cells of 48 pCPUs, 4 GiB for each pCPU."""
 MAX_ROWS: Final = 200_000
 _GIB: Final = 1024
+_BYTE_ORDER_MARK: Final = "\ufeff"
+"""With which Excel begins a CSV file in UTF-8."""
 
 MIXES: Final[Mapping[str, GuestMix]] = {
     mix.name: mix
@@ -93,7 +95,7 @@ def fleet_of(text: str, name: str) -> tuple[Topology, ...]:
 
 def _rows(text: str, name: str, *, needed: tuple[str, ...]) -> Iterator[tuple[str, Mapping[str, str]]]:
     """Each row by column, with where it stands."""
-    reader = csv.DictReader(io.StringIO(text))
+    reader = csv.DictReader(io.StringIO(text.removeprefix(_BYTE_ORDER_MARK)))
     try:
         columns = reader.fieldnames or ()
         lacking = [column for column in needed if column not in columns]

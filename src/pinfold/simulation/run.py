@@ -18,16 +18,16 @@ from pinfold.scheduler.loss import shapes_of
 from pinfold.scheduler.model import HostStrategy, SchedulerSettings
 from pinfold.simulation.fleet import check_pools, demand, entries
 from pinfold.simulation.model import Filled, FragmentationSample, GuestMix, GuestShape, Plan, Setting, SettingResult, SimulationResult
-from pinfold.simulation.sentences import sentences
+from pinfold.simulation.sentences import sentences, setting_text
 
 _ANYWHERE: Final = Conditions()
 _SAMPLES: Final = 20
 _SAMPLED_HOSTS: Final = 500
 _NOTICED: Final = 100
-"""After so many events the caller hears how far it is."""
+"""After so many requests the caller hears how far it is."""
 
-Notice = Callable[[Setting, int, int], None]
-"""Hears of a setting how many pCPUs guests have taken, and of how many."""
+Notice = Callable[[str, int, int], None]
+"""Hears which part is at work, how far it is, and of how many: pCPUs while a setting's fleet is filled, arrivals and departures then."""
 
 
 def simulate(plan: Plan, notice: Notice | None = None) -> SimulationResult:
@@ -71,7 +71,7 @@ class _Run:
             self._index.weigh(shapes_of([(demand(one, setting.policy), max(1, round(times))) for one, times in often.items()], 1))
         self._dedicated = sum(entry.counts.frame.dedicated.bit_count() for entry in self._entries())
         self._guests: list[_Guest] = []
-        self._vcpus = self._own = self._events = 0
+        self._vcpus = self._own = 0
 
     def result(self) -> SettingResult:
         """Fill the fleet, count what is left, then let guests come and go."""
@@ -99,16 +99,20 @@ class _Run:
         """Place guests until no shape fits; returns the state at the first refusal. Nothing ends, so a refused shape is not asked again."""
         first: Filled | None = None
         full: set[GuestShape] = set()
-        for shape in drawn(self._plan.mix, Random(f"{self._plan.seed} requests"), full):
+        part = setting_text(self._setting)
+        self._tell(part, 0, self._dedicated)
+        for number, shape in enumerate(drawn(self._plan.mix, Random(f"{self._plan.seed} requests"), full), start=1):
             if not self._place(shape):
                 full.add(shape)
                 first = first or self._now()
+            if number % _NOTICED == 0:
+                self._tell(part, self._vcpus + self._own, self._dedicated)
+        self._tell(part, self._dedicated, self._dedicated)
         return first or self._now()
 
     def _place(self, shape: GuestShape) -> bool:
         guest = GuestId(str(uuid.UUID(int=self._names.getrandbits(128))))
         found = decide(self._index, guest, demand(shape, self._setting.policy), _ANYWHERE, self._scheduler)
-        self._tell()
         if not found:
             return False
         best = found[0]
@@ -129,12 +133,10 @@ class _Run:
         self._index.released(gone.host, gone.id, None, entry.state.revision + 1)
         self._vcpus -= gone.shape.vcpus
         self._own -= gone.own
-        self._tell()
 
-    def _tell(self) -> None:
-        self._events += 1
-        if self._notice is not None and self._events % _NOTICED == 0:
-            self._notice(self._setting, min(self._dedicated, self._vcpus + self._own), self._dedicated)
+    def _tell(self, part: str, done: int, of: int) -> None:
+        if self._notice is not None:
+            self._notice(part, done, of)
 
     def _stranded(self) -> tuple[int, tuple[StrandedPcpus, ...]]:
         """The free pCPUs of all hosts, and why the mix cannot use them."""
@@ -153,7 +155,7 @@ class _Run:
             self._end_one()
         requests = drawn(self._plan.mix, Random(f"{self._plan.seed} arrivals"), set())
         yield self._sample(0, refused)
-        every = max(1, self._plan.churn // _SAMPLES)
+        every, part = max(1, self._plan.churn // _SAMPLES), f"{setting_text(self._setting)}, arrivals and departures"
         for event in range(1, self._plan.churn + 1):
             if self._vcpus > target and self._guests:
                 self._end_one()
@@ -161,6 +163,8 @@ class _Run:
                 refused += 1
                 if self._guests:
                     self._end_one()
+            if event % _NOTICED == 0 or event == self._plan.churn:
+                self._tell(part, event, self._plan.churn)
             if event % every == 0:
                 yield self._sample(event, refused)
 

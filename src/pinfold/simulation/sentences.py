@@ -20,28 +20,35 @@ def sentences(results: Sequence[SettingResult], shapes: Sequence[GuestShape]) ->
     if not shared:
         return ()
     best = max(shared, key=lambda one: (one.first.vcpus, one.full.vcpus, -one.setting.pool_pcpus))
-    guests = f"{shapes[0].vcpus}-vCPU guests" if len({shape.vcpus for shape in shapes}) == 1 else "vCPUs of this mix"
     found = []
     for policy in (EmulatorPolicy.ISOLATE, EmulatorPolicy.UNSET):
         others = [one for one in results if one.setting.policy is policy]
         if others:
-            other = max(others, key=lambda one: (one.first.vcpus, one.full.vcpus))
-            first, full = _than(best.first.vcpus, other.first.vcpus), _than(best.full.vcpus, other.full.vcpus)
-            pool = f"an overhead pool of {count(best.setting.pool_pcpus, 'pCPU')} on each host"
-            found.append(
-                f"share, with {pool}, holds {first} {guests} than {setting_text(other.setting)} on this fleet when the first request is "
-                f"refused, and {full} when nothing fits any more."
-            )
+            found.append(_comparison(best, max(others, key=lambda one: (one.first.vcpus, one.full.vcpus)), shapes))
     return tuple(found)
+
+
+def _comparison(share: SettingResult, other: SettingResult, shapes: Sequence[GuestShape]) -> str:
+    """What `share` holds against another policy: as a share of it, or in numbers where one of them holds nothing."""
+    sizes = {shape.vcpus for shape in shapes}
+    guests = f"{min(sizes)}-vCPU guests" if len(sizes) == 1 else "vCPUs of this mix"
+    mine, theirs = ([state.vcpus // (min(sizes) if len(sizes) == 1 else 1) for state in (one.first, one.full)] for one in (share, other))
+    if not (mine[1] or theirs[1]):
+        return f"Neither share nor {setting_text(other.setting)} holds one guest of this mix on this fleet: no host has room for it."
+    holds = f"share, with an overhead pool of {count(share.setting.pool_pcpus, 'pCPU')} on each host, holds"
+    refused, end = "on this fleet when the first request is refused", "when nothing fits any more"
+    if not all((*mine, *theirs)):
+        numbers = f"{mine[0]:,} {guests} {refused}, and {mine[1]:,} {end}"
+        return f"{holds} {numbers}; {setting_text(other.setting)} holds {theirs[0]:,} and {theirs[1]:,}."
+    first, full = map(_than, mine, theirs)
+    return f"{holds} {first} {guests} than {setting_text(other.setting)} {refused}, and {full} {end}."
 
 
 def _than(one: int, other: int) -> str:
     """Such as `41 % more`.
 
-    >>> _than(141, 100), _than(95, 100), _than(5, 0)
-    ('41 % more', '5 % fewer', 'infinitely more')
+    >>> _than(141, 100), _than(95, 100)
+    ('41 % more', '5 % fewer')
     """
-    if not other:
-        return "infinitely more"
     share = round(100 * (one / other - 1))
     return f"{abs(share)} % {'fewer' if share < 0 else 'more'}"

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 def simulation_view(found: SimulationResult) -> list[RenderableType]:
     """A line for each setting, the churn where there was one, and the comparison in sentences. Pure."""
     head = f"{count(found.hosts, 'host')}, mix {found.mix}, strategy {found.strategy.value}, seed {found.seed}"
-    right = ("dedicated pCPUs", "guests / vCPUs at the first refusal", "in the end", "emulator pCPUs", "left")
-    table = Columns("policy", *right, "because of", right=right)
+    right = ("dedicated pCPUs", "guests / vCPUs at the first refusal", "in the end", "emulator pCPUs", "stranded")
+    table = Columns("policy", *right, "for lack of", whole=("policy",), right=right)
     for one in found.results:
         causes = ", ".join(f"{lost.cause.value} {lost.pcpus:,}" for lost in one.stranded)
         table.add_row(
