@@ -131,15 +131,15 @@ async def wait_for_news(
     standing = await _standing(presence, host)
     if standing.orders != after or wait <= 0 or services.ended.is_set():
         return Waited(count=standing.orders)
-    signals = _Signals(asyncio.get_running_loop())
-    unwatch = presence.watch(host, after, signals.end, since if tell else float("inf"), signals.renew)
-    timer = signals.loop.call_later(wait, signals.ended)
+    waiting = _PollWait(asyncio.get_running_loop())
+    unwatch = presence.watch(host, after, waiting.finish_soon, since if tell else float("inf"), waiting.note_renewal_soon)
+    timer = waiting.loop.call_later(wait, waiting.finish)
     try:
-        if tell is not None and await signals.renewed() and (digest := presence.renewed(host, since)):
+        if tell is not None and await waiting.sees_renewal() and (digest := presence.renewed(host, since)):
             noted = audited is not None and presence.audited(host, since)
             await tell(Renewal(report=digest, lease_seconds=services.lease_seconds, audited=noted))
             since = float("inf")
-        await signals.over
+        await waiting.over
     finally:
         timer.cancel()
         unwatch()
@@ -147,36 +147,39 @@ async def wait_for_news(
     return Waited(count=standing.orders, digest=presence.renewed(host, since))
 
 
-class _Signals:
-    """What a poll waits for: first that its lease is renewed, then the end of its wait. `end` and `renew` may be called from any thread."""
+class _PollWait:
+    """What a poll waits for: first that its lease is renewed, then the end of its wait.
+
+    `finish` is for the loop's thread; `finish_soon` and `note_renewal_soon` may be called from any thread.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
         self.over: asyncio.Future[None] = loop.create_future()
         self._first: asyncio.Future[bool] = loop.create_future()
 
-    async def renewed(self) -> bool:
+    async def sees_renewal(self) -> bool:
         """Whether the lease was renewed before the wait was over."""
         return await self._first
 
-    def ended(self) -> None:
+    def finish(self) -> None:
         """End the wait."""
         if not self.over.done():
             self.over.set_result(None)
         if not self._first.done():
             self._first.set_result(False)
 
-    def end(self) -> None:
+    def finish_soon(self) -> None:
         """Let the loop end the wait."""
         if not self.loop.is_closed():
-            self.loop.call_soon_threadsafe(self.ended)
+            self.loop.call_soon_threadsafe(self.finish)
 
-    def renew(self) -> None:
-        """Let the loop say that the lease is renewed."""
+    def note_renewal_soon(self) -> None:
+        """Let the loop note that the lease is renewed."""
         if not self.loop.is_closed():
-            self.loop.call_soon_threadsafe(self._say)
+            self.loop.call_soon_threadsafe(self._note_renewal)
 
-    def _say(self) -> None:
+    def _note_renewal(self) -> None:
         if not self._first.done():
             self._first.set_result(True)
 
