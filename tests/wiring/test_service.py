@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from socketserver import ThreadingMixIn
 from typing import Any
@@ -29,6 +30,7 @@ from pinfold.core.errors import InvalidRequest, Unavailable
 from pinfold.core.identity import HostId
 from pinfold.core.settings import HostSettings
 from pinfold.store.database import Database, upgrade
+from pinfold.wiring import service as service_wiring
 from pinfold.wiring import tending
 from pinfold.wiring.api import serve_api
 from pinfold.wiring.service import open_service
@@ -39,6 +41,7 @@ __all__ = ["embedded", "placement_file"]
 pytestmark = pytest.mark.real_placement
 
 LONG_SECONDS = 3600.0
+MANY = 2
 
 
 class _Quiet(WSGIRequestHandler):
@@ -146,8 +149,10 @@ def test_the_service_answers_while_its_hosts_are_compared_with_placement(tmp_pat
 
 
 @pytest.fixture
-def embedding(tmp_path: Path, placement_file: Path) -> Iterator[EmbeddedPlacement]:
-    """The settings of a Placement that no process has loaded yet."""
+def embedding(tmp_path: Path, placement_file: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[EmbeddedPlacement]:
+    """The settings of a Placement that no process has loaded yet; two hosts are many."""
+    for module in (tending, service_wiring):
+        monkeypatch.setattr(module, "FEW", 1)
     shutil.copy(placement_file, tmp_path / "placement.db")
     yield EmbeddedPlacement(url=f"sqlite:///{tmp_path}/placement.db")
     unload()
@@ -176,7 +181,7 @@ def test_a_start_with_many_hosts_does_not_wait_for_an_embedded_placement(
     tmp_path: Path, embedding: EmbeddedPlacement, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tending, "_FIRST_SECONDS", LONG_SECONDS)
-    with serving(settings(tmp_path, embedding), FEW + 1) as (http, _):
+    with serving(settings(tmp_path, embedding), MANY) as (http, _):
         assert http.get("/compute/v2.1/servers").status_code == 200
         assert health(http) == health(http) == ("starting", "comparing")
         assert http.get("/placement/resource_providers").json() == {"resource_providers": []}, "what needs it waits for it"
@@ -184,7 +189,7 @@ def test_a_start_with_many_hosts_does_not_wait_for_an_embedded_placement(
 
 
 def test_an_embedded_placement_is_loaded_behind_a_start_and_gets_the_hosts(tmp_path: Path, embedding: EmbeddedPlacement) -> None:
-    with serving(settings(tmp_path, embedding), FEW + 1) as (http, host):
+    with serving(settings(tmp_path, embedding), MANY) as (http, host):
         until(lambda: health(http) == ("ok", "compared"), "it is loaded, and has been compared")
         assert http.get(f"/placement/resource_providers/{host}").status_code == 200
 
@@ -200,7 +205,7 @@ def test_an_embedded_placement_that_cannot_be_loaded_is_away_until_it_can(
     obstacle = tmp_path / "placement.db.lock"
     obstacle.unlink(missing_ok=True)
     obstacle.mkdir()
-    with serving(settings(tmp_path, embedding), FEW + 1) as (http, _):
+    with serving(settings(tmp_path, embedding), MANY) as (http, _):
         until(lambda: http.get("/healthz").status_code == 503, "health says so")
         message = http.get("/healthz").json()["error"]["message"]
         assert message.startswith("placement: away since ") and "Placement's database does not answer: IsADirectoryError" in message
@@ -210,6 +215,27 @@ def test_an_embedded_placement_that_cannot_be_loaded_is_away_until_it_can(
         obstacle.rmdir()
         until(lambda: health(http) == ("ok", "compared"), "it is tried again")
     assert not [record for record in caplog.records if record.exc_info], "the log says it in a sentence"
+
+
+@pytest.fixture
+def of_another(embedding: EmbeddedPlacement, tmp_path: Path) -> EmbeddedPlacement:
+    """One whose tables have a revision that this Placement does not know."""
+    with closing(sqlite3.connect(tmp_path / "placement.db")) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = 'later'")
+        connection.commit()
+    return embedding
+
+
+def test_a_placement_of_another_release_is_named_by_health(tmp_path: Path, of_another: EmbeddedPlacement) -> None:
+    with serving(settings(tmp_path, of_another), MANY) as (http, _):
+        until(lambda: http.get("/healthz").status_code == 503, "health says so")
+        message = http.get("/healthz").json()["error"]["message"]
+        assert message.startswith("placement: ") and "not of this Placement: Can't locate revision identified by 'later'" in message
+
+
+def test_a_placement_of_another_release_ends_a_start_with_few_hosts(tmp_path: Path, of_another: EmbeddedPlacement) -> None:
+    with pytest.raises(InvalidRequest, match="not of this Placement"), serving(settings(tmp_path, of_another), 1):
+        pass
 
 
 def test_an_embedded_placement_that_cannot_be_loaded_ends_a_start_with_few_hosts(tmp_path: Path, embedding: EmbeddedPlacement) -> None:

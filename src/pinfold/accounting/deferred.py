@@ -32,9 +32,9 @@ class DeferredPlacement:
         self._settings = settings
         self._app: Wsgi | None = None
         self._lock = threading.Lock()
-        self._failed = (-_REST_SECONDS, "")
+        self._failed: tuple[float, str] | None = None
         http = httpx.Client(transport=httpx.WSGITransport(app=self), base_url=ADDRESS, headers=HEADERS)
-        self.client: Final = Placement(http, settings.owner, starting=lambda: self._app is None)
+        self.client: Final = Placement(http, settings.owner, starting=lambda: self._app is None and self._failed is None)
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         return self.load()(environ, start_response)
@@ -45,13 +45,12 @@ class DeferredPlacement:
             return self._app
         with self._lock:
             if self._app is None:
-                when, why = self._failed
-                if time.monotonic() - when < _REST_SECONDS:
-                    raise Unavailable(why)
+                if self._failed is not None and time.monotonic() - self._failed[0] < _REST_SECONDS:
+                    raise Unavailable(self._failed[1])
                 try:
                     with _no_collection():
                         self._app = load(self._settings).app
-                except Unavailable as error:
+                except Exception as error:
                     self._failed = (time.monotonic(), str(error))
                     raise
             return self._app

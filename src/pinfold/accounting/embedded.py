@@ -71,8 +71,8 @@ def check(settings: EmbeddedPlacement) -> None:
 def load(settings: EmbeddedPlacement) -> Embedded:
     """Load Placement on that database and create missing tables. A second call for the same database returns the same Placement.
 
-    Raises `InvalidRequest` for a database that it cannot use, `InvariantViolation` for a second database in this process, `Unavailable`
-    when the database does not answer.
+    Raises `InvalidRequest` for a database that it cannot use, such as that of a later Placement, `InvariantViolation` for a second database
+    in this process, `Unavailable` when the database does not answer.
     """
     with _loading:
         if settings.url in _loaded:
@@ -88,22 +88,30 @@ def load(settings: EmbeddedPlacement) -> Embedded:
 
 def unload() -> None:
     """Forget the loaded Placement, so that a test can load one on another database."""
-    from oslo_db.sqlalchemy import enginefacade
     from placement import db_api
-    from placement.objects import resource_class, trait
 
     with _loading:
         if not _loaded:
             return
         _loaded.clear()
         db_api.get_placement_engine().dispose()
-        trait._TRAITS_SYNCED = False
-        resource_class._RESOURCE_CLASSES_SYNCED = False
-        db_api.configure.reset()
-        db_api.placement_context_manager.patch_factory(enginefacade.transaction_context())
+        _forget()
+
+
+def _forget() -> None:
+    """Put Placement's module globals back to what they are before it is loaded."""
+    from oslo_db.sqlalchemy import enginefacade
+    from placement import db_api
+    from placement.objects import resource_class, trait
+
+    trait._TRAITS_SYNCED = False
+    resource_class._RESOURCE_CLASSES_SYNCED = False
+    db_api.configure.reset()
+    db_api.placement_context_manager.patch_factory(enginefacade.transaction_context())
 
 
 def _load_app(settings: EmbeddedPlacement) -> Wsgi:
+    from alembic.util import CommandError
     from sqlalchemy.exc import SQLAlchemyError
 
     lock = Path(settings.url.removeprefix("sqlite:///") + ".lock") if _sqlite(settings) else None
@@ -113,6 +121,8 @@ def _load_app(settings: EmbeddedPlacement) -> Wsgi:
             app = _recipe(settings)
     except (SQLAlchemyError, OSError) as error:
         raise _silent(error) from error
+    except CommandError as error:
+        raise InvalidRequest(f"the embedded Placement's database is not of this Placement: {error}", key="embedded_connection") from error
     return app if guard is None else _serialised(app, guard)
 
 
@@ -158,7 +168,11 @@ def _recipe(settings: EmbeddedPlacement) -> Wsgi:
     conf.set_override("max_pool_size", settings.pool_size, group="placement_database")
     conf.set_override("max_overflow", settings.pool_size, group="placement_database")
     db_api.configure(conf)
-    app: Wsgi = deploy.loadapp(conf)
+    try:
+        app: Wsgi = deploy.loadapp(conf)
+    except BaseException:
+        _forget()  # what is loaded next may have another database
+        raise
     return app
 
 
