@@ -11,8 +11,8 @@ from typing import Any
 _INK, _FAINT = "#010203", "#010204"
 """Colours that `draw` replaces by CSS variables."""
 _STYLE = "<style>:root{--ink:#24292f;--faint:#d0d7de}@media (prefers-color-scheme: dark){:root{--ink:#e6edf3;--faint:#3d444d}}</style>"
-COLOURS = ("#3b82f6", "#e8710a", "#1a9e5c", "#a855f7", "#db3d60", "#0e98a8", "#8a7a00", "#7c7c86")
-"""Colours of the series; each can be read on white and on black."""
+COLOURS = ("#3b82f6", "#e8710a", "#1a9e5c", "#a855f7", "#db3d60", "#0e98a8", "#8a7a00", "#7c7c86", "#b45f2a", "#4f9d2f")
+"""Colours of the series, which are the most that a plot has; each can be read on white and on black."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,10 +28,12 @@ class Series:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heat:
-    """A map of numbers: `rows[row][column]`, the first row on top. None is no value."""
+    """A map of numbers: `rows[row][column]`, the first row on top. None is no value. The colours go from `least` to `most`."""
 
     rows: Sequence[Sequence[float | None]]
     unit: str
+    least: float
+    most: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +51,8 @@ class Plot:
     ticks: Sequence[tuple[float, str]] = ()
     """Places on the x axis with their texts, in place of numbers."""
     heat: Heat | None = None
+    whole_x: bool = False
+    """Whether the x axis counts things, so that it has no ticks between whole numbers."""
 
 
 def draw(plot: Plot) -> str:
@@ -98,7 +102,7 @@ def _fill(figure: Any, axes: Any, plot: Plot) -> None:
     if plot.bars:
         _fill_bars(axes, plot.series)
     else:
-        for one, colour in zip(plot.series, COLOURS, strict=False):
+        for one, colour in zip(plot.series, COLOURS[: len(plot.series)], strict=True):
             axes.plot(one.x, one.y, color=colour, label=one.label, linewidth=1.6, marker="o" if len(one.x) <= 40 else None, markersize=3)
             if one.low:
                 axes.fill_between(one.x, one.low, one.high, color=colour, alpha=0.18, linewidth=0)
@@ -106,19 +110,38 @@ def _fill(figure: Any, axes: Any, plot: Plot) -> None:
         axes.set_xscale("log")
     if plot.log_y:
         axes.set_yscale("log")
+        _plain_numbers(axes.yaxis)
     if plot.ticks:
         axes.set_xticks([at for at, _ in plot.ticks], [text for _, text in plot.ticks])
         axes.minorticks_off()
     if not plot.log_y:
         axes.set_ylim(bottom=0)
+    if plot.whole_x:
+        _whole_numbers(axes.xaxis)
     if len(plot.series) > 1:
         figure.legend(fontsize=8, loc="outside right center")
+
+
+def _plain_numbers(axis: Any) -> None:
+    """Ticks of a logarithmic axis at 1, 2 and 5 and their tenfolds, written as `0.5` or `2,000`, never as powers."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    low, high = axis.get_view_interval()
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 1000 * low else (1,), numticks=16))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.6g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def _whole_numbers(axis: Any) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    axis.set_major_locator(MaxNLocator(integer=True))
 
 
 def _fill_bars(axes: Any, series: Sequence[Series]) -> None:
     width = 0.8 / len(series)
     groups = list(dict.fromkeys(str(name) for one in series for name in one.x))
-    for place, (one, colour) in enumerate(zip(series, COLOURS, strict=False)):
+    for place, (one, colour) in enumerate(zip(series, COLOURS[: len(series)], strict=True)):
         at = [groups.index(str(name)) - 0.4 + width * (place + 0.5) for name in one.x]
         axes.bar(at, one.y, width=width, color=colour, label=one.label)
     axes.set_xticks(range(len(groups)), groups)
@@ -129,7 +152,7 @@ def _fill_heat(figure: Any, axes: Any, heat: Heat) -> None:
     from matplotlib.colors import LogNorm
 
     values = np.array([[np.nan if value is None else value for value in row] for row in heat.rows], dtype=float)
-    scale = LogNorm(vmin=max(1.0, float(np.nanmin(values))), vmax=max(10.0, float(np.nanmax(values))))
+    scale = LogNorm(vmin=max(1.0, heat.least), vmax=max(10.0, heat.most))
     drawn = axes.pcolormesh(values, cmap="viridis", norm=scale)
     axes.invert_yaxis()
     bar = figure.colorbar(drawn, ax=axes)

@@ -30,7 +30,7 @@ class Size(Enum):
     SMALL = "small"
     """`make bench`: every subject in 20 minutes on 2 cores"""
     LONG = "long"
-    """`make bench-long`: all of it; its pages are committed"""
+    """`make bench-long`: all of it, for pages that are committed"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

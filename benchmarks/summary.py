@@ -1,23 +1,32 @@
-"""The page "what it costs and what it buys": five figures, each from the raw figures of one subject, with a link to its page."""
+"""The page "what it costs and what it buys": five figures, each from the raw figures of one subject, with a link to its page, and beside
+each how far other loads and fleets are from it; below, what pinfold itself takes."""
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from benchmarks.agents.page import cost_ms
 from benchmarks.consolidation.page import knee
-from benchmarks.page import PAGES, table
+from benchmarks.page import PAGES, figure, table
 from benchmarks.subject import Figures, read
 from pinfold.latency.serial import over, quantile
+
+Row = tuple[str, str, Callable[[Figures], str]]
+"""A question, the subject whose figures answer it, and how."""
 
 NAME: Final = "costs-and-benefits"
 _ABSENT: Final = "not measured yet"
 _WORDS: Final = """\
 Written by `make bench-figures` from the raw figures of the pages that it links to. Each page says on which machine they were taken, and
 what they do not show. `share` keeps the threads of QEMU that are no vCPUs on a few pCPUs of the host; `unset` lets them run on the guest's
-own pCPUs; `isolate` gives each guest one more pCPU for them."""
+own pCPUs; `isolate` gives each guest one more pCPU for them. The figure is of one load or one mix of guests; beside it stands what the
+others gave."""
+_OWN: Final = """\
+Processor time is of one processor of the page's machine. With Nova or plain libvirt beside it, a host needs `pinfold watch` alone; the API
+and the agents are pinfold as a platform of its own."""
 
 
 def write(folder: Path = PAGES) -> None:
@@ -27,62 +36,83 @@ def write(folder: Path = PAGES) -> None:
 
 def text(folder: Path = PAGES) -> str:
     """The page, from the raw figures that are there."""
+    lines = ["# What it costs and what it buys", "", *_WORDS.splitlines(), "", *_table("question", _ROWS, folder)]
+    lines += ["", "## What pinfold itself takes", "", *_OWN.splitlines(), "", *_table("what", _OWN_ROWS, folder)]
+    return "\n".join(lines) + "\n"
+
+
+def _table(first: str, asked: Sequence[Row], folder: Path) -> list[str]:
     rows = []
-    for what, subject, sentence in _ROWS:
+    for what, subject, sentence in asked:
         record = read(subject, folder)
         said = _ABSENT if record is None else sentence(record.figures)
         taken = "" if record is None else f"{record.taken}, size {record.size}"
         rows.append((what, said, f"`make bench-{subject}`" if record is None else f"[{subject}]({subject}.md)", taken))
-    return (
-        "\n".join(
-            [
-                "# What it costs and what it buys",
-                "",
-                *_WORDS.splitlines(),
-                "",
-                *table(("question", "figure", "page", "taken"), rows),
-            ]
-        )
-        + "\n"
-    )
+    return table((first, "figure", "page", "taken"), rows)
+
+
+def _late_us(figures: Figures, load: str, policy: str) -> float | None:
+    """How late a vCPU of a KVM guest is at p99 under a load, in us: the median of the runs; None where none was measured."""
+    found = [quantile(dict(map(tuple, one["late"])), 0.99) / 1000 for one in _samples(figures, load, policy)]
+    return statistics.median(found) if found else None
+
+
+def _samples(figures: Figures, load: str, policy: str) -> list[dict[str, Any]]:
+    wanted = ("kvm", load, policy)
+    return [one for one in figures["samples"] if (one["accelerator"], one["load"], one["policy"]) == wanted and "refused" not in one]
 
 
 def _latency(figures: Figures) -> str:
-    def of(policy: str) -> list[dict[str, Any]]:
-        return [
-            one
-            for one in figures["samples"]
-            if (one["accelerator"], one["load"], one["policy"]) == ("kvm", "storm", policy) and "refused" not in one
-        ]
-
-    sides = [of("float"), of("share")]
-    if not all(sides):
+    p99 = [_late_us(figures, "storm", policy) for policy in ("float", "share")]
+    if p99[0] is None or p99[1] is None:
         return _ABSENT
-    p99 = [statistics.median(quantile(dict(map(tuple, one["late"])), 0.99) / 1000 for one in side) for side in sides]
-    stalls = [statistics.median(over(dict(map(tuple, one["gaps"])), 1_000_000) / one["seconds"] for one in side) for side in sides]
+    stalls = [
+        statistics.median(over(dict(map(tuple, one["gaps"])), 1_000_000) / one["seconds"] for one in _samples(figures, "storm", policy))
+        for policy in ("float", "share")
+    ]
+    others = []
+    for load in dict.fromkeys(one["load"] for one in figures["samples"]):
+        late = [_late_us(figures, load, policy) for policy in ("float", "share")]
+        if load != "storm" and late[0] is not None and late[1] is not None:
+            others.append(f"{load} {figure(late[0])} and {figure(late[1])} us")
     return (
-        f"Under a management storm a vCPU is {p99[0]:,.0f} us late at p99 with unset, {p99[1]:,.0f} us with share; "
-        f"stalls over 1 ms: {stalls[0]:.1f} and {stalls[1]:.1f} a second"
+        f"Under a management storm a vCPU is {figure(p99[0])} us late at p99 with unset, {figure(p99[1])} us with share; "
+        f"stalls over 1 ms: {stalls[0]:.1f} and {stalls[1]:.1f} a second. Late at p99 under other loads: {'; '.join(others)}"
     )
 
 
-def _mixed(figures: Figures, policy: str) -> dict[str, Any]:
-    """The result of a policy on mix `mixed`; of share the one with most vCPUs in the end."""
-    results = next(one for one in figures["mixes"] if one["mix"] == "mixed")["results"]
-    return max((one for one in results if one["setting"]["policy"] == policy), key=lambda one: int(one["full"]["vcpus"]))
+def _gains(figures: Figures, beside: str) -> list[tuple[str, dict[str, Any], dict[str, Any], float]]:
+    """For each mix of guests the result of share, of its pools the one with most vCPUs in the end, that of another policy, and how many
+    per cent more vCPUs share has; `mixed` first."""
+    found = []
+    named = [(one["mix"], one) for one in figures["mixes"]] + [(f"trace {one['mix']}", one) for one in figures["traces"]]
+    for name, one in sorted(named, key=lambda pair: pair[0] != "mixed"):
+        sides = [_most(one["results"], policy) for policy in ("share", beside)]
+        if sides[0] and sides[1]:
+            found.append((name, sides[0], sides[1], 100 * (sides[0]["full"]["vcpus"] / sides[1]["full"]["vcpus"] - 1)))
+    return found
+
+
+def _most(results: Sequence[dict[str, Any]], policy: str) -> dict[str, Any] | None:
+    mine = [one for one in results if one["setting"]["policy"] == policy]
+    return max(mine, key=lambda one: int(one["full"]["vcpus"]), default=None)
+
+
+def _others(gains: Sequence[tuple[str, dict[str, Any], dict[str, Any], float]]) -> str:
+    return ", ".join(f"{mix} {more:+.1f} %" for mix, _, _, more in gains)
 
 
 def _against_isolate(figures: Figures) -> str:
-    share, isolate = _mixed(figures, "share"), _mixed(figures, "isolate")
-    more = 100 * (share["full"]["vcpus"] / isolate["full"]["vcpus"] - 1)
-    return f"{share['full']['vcpus']:,} vCPUs of a mixed fleet fit with share, {isolate['full']['vcpus']:,} with isolate: {more:+.0f} %"
+    (_, share, isolate, more), *others = _gains(figures, "isolate")
+    words = f"{share['full']['vcpus']:,} vCPUs of a mixed fleet fit with share, {isolate['full']['vcpus']:,} with isolate: {more:+.0f} %"
+    return f"{words}. Other fleets: {_others(others)}" if others else words
 
 
 def _against_unset(figures: Figures) -> str:
-    share, unset = _mixed(figures, "share"), _mixed(figures, "unset")
-    more = 100 * (share["full"]["vcpus"] / unset["full"]["vcpus"] - 1)
+    (_, share, _, more), *others = _gains(figures, "unset")
     pool = share["setting"]["pool_pcpus"]
-    return f"An overhead pool of {pool} of a host's 96 pCPUs: {more:+.1f} % of the vCPUs that fit with unset"
+    words = f"An overhead pool of {pool} of a host's 96 pCPUs: {more:+.1f} % of the vCPUs that fit with unset"
+    return f"{words}. Other fleets, each with the pool that suits it best: {_others(others)}" if others else words
 
 
 def _knee(figures: Figures) -> str:
@@ -101,10 +131,47 @@ def _packing(figures: Figures) -> str:
     )
 
 
-_ROWS: Final[tuple[tuple[str, str, Callable[[Figures], str]], ...]] = (
+def _api_memory(figures: Figures) -> str:
+    most = max(row["rss"] for row in figures["rows"])
+    return f"{most:.0f} MiB resident with {figures['hosts']:,} hosts and {figures['guests']:,} guests, an embedded Placement in it"
+
+
+def _create(figures: Figures) -> str:
+    rows = [row for row in figures["creates"] if row["processes"] == 1 and row["setting"] in ("SQLite", "PostgreSQL")]
+    said = [f"{figure(row['own_cpu_ms'])} ms on {row['setting']}" for row in rows]
+    return f"{' and '.join(said)}, beside {figure(rows[-1]['put_cpu_ms'])} ms of Placement" if said else _ABSENT
+
+
+def _lease(figures: Figures) -> str:
+    rows = [row for row in figures["rows"] if row["agents"] == max(one["agents"] for one in figures["rows"])]
+    each = [f"{figure(cost_ms(row))} ms ({row['database']}, API processes: {row['processes']})" for row in rows]
+    return f"API processor time, {rows[0]['agents']:,} agents, a lease of {rows[0]['lease']:.0f} s: {', '.join(each)}" if each else _ABSENT
+
+
+def _agent(figures: Figures) -> str:
+    sweep = figures["sweep"]
+    return (
+        f"{sweep['agent']['rss']:.0f} MiB resident, {sweep['rest_percent']:.2g} % of a processor at rest, "
+        f"{1000 * sweep['sweep_cpu']:.0f} ms for each sweep, with {sweep['guests']} guests"
+    )
+
+
+def _watch(figures: Figures) -> str:
+    memory, rest = figures["process"]["rss"], figures["rest_percent"]
+    return f"{memory:.0f} MiB resident, {rest:.2g} % of a processor at rest, with {figures['guests']} guests"
+
+
+_ROWS: Final[tuple[Row, ...]] = (
     ("What does a sensitive guest gain?", "latency", _latency),
     ("What is gained over one more pCPU for each guest?", "density", _against_isolate),
     ("What does the overhead pool cost?", "density", _against_unset),
     ("How many guests does one shared pCPU carry?", "consolidation", _knee),
     ("How well is a real fleet filled?", "packing", _packing),
+)
+_OWN_ROWS: Final[tuple[Row, ...]] = (
+    ("`pinfold watch` on a host", "watch", _watch),
+    ("the agent on a host", "agent", _agent),
+    ("the API, memory of a process", "memory", _api_memory),
+    ("the API, each agent and lease", "agents", _lease),
+    ("the API, each create over HTTP", "schedule", _create),
 )

@@ -202,13 +202,18 @@ def lines(found: Mapping[str, Any] | None) -> list[str]:
 
 
 def _outcome(medians: Mapping[tuple[str, str, str], Mapping[str, float]], trial: str) -> str:
-    """The second setting against the first, for each load."""
-    said = []
+    """The second setting against the first, for each load, and whether that pays."""
+    said, better, worse = [], False, False
     for load in dict.fromkeys(key[1] for key in medians if key[0] == trial):
         first, second = (values for key, values in medians.items() if key[:2] == (trial, load))
         parts = [f"{what} {first[name]:,.4g} to {second[name]:,.4g} {unit}" for name, what, unit in _SAID]
         said.append(f"{load}: {', '.join(parts)}")
-    return "; ".join(said) + "."
+        better |= any(second[name] < first[name] for name, _, _ in _SAID)
+        worse |= any(second[name] > first[name] for name, _, _ in _SAID)
+    verdict = (
+        "It pays here" if better and not worse else "It does not pay here: one gains, another loses" if better else "It does not pay here"
+    )
+    return f"{'; '.join(said)}. {verdict}."
 
 
 _SAID: Final = (("wait_us", "wait per slice", "us"), ("monitor_p99_ms", "monitor p99", "ms"))

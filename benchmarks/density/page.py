@@ -30,7 +30,10 @@ Each row fills a fleet of empty hosts with pinned guests, until the first is ref
 decides about each guest, with its default settings. Hosts are of two cells with 24 cores of two threads and 4 GiB for each pCPU; two
 pCPUs of each are left to the host itself. unset and isolate need no overhead pool and get none; share gives up the pCPUs of its pool.
 Guests have one disk and one NIC, so a `share` guest of 2 vCPUs books 44 of the 1,000 millicpu of each pCPU in the pool. All rows of a
-mix see the same requests. `pinfold simulate` does the same for any fleet: [simulate a fleet](../how-to/simulate-a-fleet.md)."""
+mix see the same requests. A setting that refuses a large guest has room for small ones later, so compare vCPUs rather than guests.
+The pool here is of overhead alone: where floating vCPUs use it too, as Nova's `cpu_shared_set`, half of each pCPU counts unless
+`shared_fraction` says otherwise, and the same guests need twice the pCPUs.
+`pinfold simulate` does the same for any fleet: [simulate a fleet](../how-to/simulate-a-fleet.md)."""
 _TRACES: Final = """\
 The hosts and requests of [production traces](../../benchmarks/packing/traces/README.md), in order; groups and fault domains are left out.
 No pCPU is left to the host, because the trace tells what is free for guests. Hosts with four pCPUs or fewer are left out."""
@@ -76,7 +79,18 @@ def page(figures: Figures) -> Page:
     large = figures["large"]
     spent = large["cpu_seconds"] / large["guests"] * _GUESTS
     whole = large["hosts"] == _LARGE[0]
-    budgets = [Budget(what="100,000 guests on 10,000 hosts, CPU", measured=spent, bound=_LARGE[2], unit="s")] if whole else []
+    budgets = (
+        [
+            Budget(
+                what=f"CPU for 100,000 guests on 10,000 hosts, at the rate of the {large['guests']:,} that fit",
+                measured=spent,
+                bound=_LARGE[2],
+                unit="s",
+            )
+        ]
+        if whole
+        else []
+    )
     body: list[str | Plot] = [*_WORDS.splitlines(), ""]
     for found in figures["mixes"]:
         body += [f"## Mix {found['mix']}", "", f"{found['hosts']:,} hosts. Shapes: {'; '.join(found['shapes'])}.", ""]
@@ -145,7 +159,7 @@ def _pools_plot(mixes: list[dict[str, Any]]) -> Plot:
         series.append(Series(label=f"mix {found['mix']}", x=[name.replace(", pool of", "\n") for name in shown], y=list(shown.values())))
     return Plot(
         name="density-pools",
-        title="vCPUs that fit, in % of those of unset",
+        title="vCPUs that fit in the end, in % of those of unset",
         x_label="policy, with the pCPUs of each host's overhead pool",
         y_label="% of unset",
         bars=True,

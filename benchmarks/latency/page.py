@@ -37,7 +37,14 @@ statistics without pause. With *writes* the guest writes 8 blocks of 4 KiB every
 file that is thrown away, again and again; the guest goes on after each, and the pause of the switch-over is among the gaps. In the rows
 with FIFO the vCPU has the real-time priority 1. In the rows with *pinfold* the same domain is a template of `pinfold guest start`, which
 chooses the pCPUs, with the emulator policy unset or `share`; libvirt starts the others from XML written by hand. Each figure is the
-median over the runs ({runs}, of {seconds} s each); the last column has the least and the most p99 of a run."""
+median over the runs ({runs}, of {seconds} s each); the last column has the least and the most p99 of a run.
+
+*Stolen* is the sum of all gaps as a share of the time. *Wait* is the time that threads were ready and did not run; that of several
+threads adds up, and so exceeds 100 % where more than one waits. Times of a percentile are the lower bounds of a histogram's buckets, each
+an eighth as wide as its power of two, so they are at most 12.5 % too low; the last column is rounded. A vCPU with FIFO never yields, so
+the kernel stops it for 50 ms of each second (`kernel.sched_rt_runtime_us`, 950,000 here by default): that is the p99 of its rows under
+either policy, and has nothing to do with overhead threads. A cell of a heat map without a colour had no gap, or the run had ended.
+"In trials" are ratios seen with the first sketches of this benchmark, on a machine that did nothing else."""
 _TRIALS: Final = {
     ("storm", "p99"): "45x",
     ("storm", "stalls over 1 ms"): "289x",
@@ -175,16 +182,17 @@ def _percentiles(found: Mapping[tuple[str, str], Sequence[Sample]], load: str, k
 
 
 def _heats(samples: Mapping[tuple[str, str], Sequence[Sample]], kind: str) -> list[str | Plot]:
-    """The worst gap in each 20 ms of the first run under the storm: seconds across, the offset within the second down."""
+    """The worst gap in each 20 ms of the first run under the storm: seconds across, the offset within the second down. Both policies have
+    one scale of colours."""
     found: list[str | Plot] = []
     rows = 1000 // SLOT_MS
-    for policy in PLAIN:
-        group = samples.get((_HEATED, policy))
-        worst = dict(group[0].worst_us) if group else {}
-        if not group or not worst:
-            continue
-        columns = max(1, int(group[0].seconds))
-        heat = Heat(rows=[[worst.get(column * rows + row) for column in range(columns)] for row in range(rows)], unit="worst gap, us")
+    first = {policy: group[0] for policy in PLAIN if (group := samples.get((_HEATED, policy))) and group[0].worst_us}
+    gaps = [us for one in first.values() for _, us in one.worst_us]
+    for policy, one in first.items():
+        worst = dict(one.worst_us)
+        columns = max(1, int(one.seconds))
+        cells = [[worst.get(column * rows + row) for column in range(columns)] for row in range(rows)]
+        heat = Heat(rows=cells, unit="worst gap, us", least=min(gaps), most=max(gaps))
         found += [
             Plot(
                 name=f"latency-{kind}-heat-{policy}",

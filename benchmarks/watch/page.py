@@ -58,7 +58,7 @@ def page(figures: Figures) -> Page:
             "",
             *table(("what", "measured"), rows),
             "",
-            Plot(name="watch", title="CPU of each sweep after the first", x_label="sweep", y_label="ms", series=series),
+            Plot(name="watch", title="CPU of each sweep after the first", x_label="sweep", y_label="ms", series=series, whole_x=True),
         ],
     )
 

@@ -60,7 +60,7 @@ def test_the_committed_summary_is_made_from_the_committed_figures() -> None:
 
 def test_a_plot_is_the_same_text_each_time_and_takes_the_readers_ink() -> None:
     lines = Plot(name="x", title="t", x_label="a", y_label="b", series=[Series(label="one", x=[1, 2], y=[1, 3], low=[1, 2], high=[2, 4])])
-    heat = Plot(name="y", title="t", x_label="a", y_label="b", heat=Heat(rows=[[1, None], [100, 5]], unit="us"))
+    heat = Plot(name="y", title="t", x_label="a", y_label="b", heat=Heat(rows=[[1, None], [100, 5]], unit="us", least=1, most=100))
     for plot in (lines, heat):
         text = draw(plot)
         assert text == draw(plot)
