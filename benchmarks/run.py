@@ -11,10 +11,15 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks import summary
-from benchmarks.page import PAGES
-from benchmarks.registry import SUBJECTS
-from benchmarks.subject import Size, Subject, read, run, write
+try:
+    from benchmarks import summary
+    from benchmarks.page import PAGES
+    from benchmarks.registry import SUBJECTS
+    from benchmarks.subject import Size, Subject, read, run, write
+except ModuleNotFoundError as error:
+    if str(error.name).partition(".")[0] in ("benchmarks", "pinfold", "tests"):
+        raise
+    sys.exit(f"benchmarks need the Python package {error.name}, which is not installed: bin/setup --tests installs it")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -280,6 +280,7 @@ MEANINGS: Final[dict[str, dict[str, str]]] = {
     "Sizing": {
         "pool": "the overhead pool: its pCPUs and rates",
         "booked_pcpus": "what the guests book, in pCPUs of the pool; null if not known. A pool needs this or `pool.pcpus`, the larger",
+        "dedicated_guests": "how many guests the dedicated pCPUs hold; null if not known, or if that is as many as are assumed",
         "host_pcpus": "the pCPUs of the host for guests and their overhead; null without pools",
         "flavors_from": "where the flavors are from; empty if there are none",
         "flavors": "what each flavor costs, in their order",

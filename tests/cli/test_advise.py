@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from contextlib import closing
 from pathlib import Path
 
@@ -131,6 +132,28 @@ def test_the_vcpus_of_a_guest_that_nobody_measured_may_be_assumed(pinfold: Pinfo
     config.write_text(config.read_text().replace("cpu_shared_set = 0", "cpu_overhead_set = 0-3"))
     apart = json.loads(pinfold("advise", "--config", str(config), *asked, "--json").out)
     assert (apart["pool"]["pcpus"], apart["booked_pcpus"]["value"]) == (3, 2)
+
+
+def test_fewer_guests_than_are_assumed_are_said_where_their_pcpus_are_too_few(pinfold: Pinfold, config: Path) -> None:
+    asked = ("advise", "--config", str(config), "--assume", "guests=50", "--assume", "vcpus=4")
+    config.write_text("[compute]\ncpu_overhead_set = 0-3\ncpu_dedicated_set = 4-63\n")
+    said = " ".join(pinfold(*asked).out.split())
+    short = (
+        "The host holds 15 such guests, fewer than the 50 that are assumed: 60 pCPUs of the dedicated pool (configured), 4 for each guest."
+    )
+    assert short in said
+    config.write_text("[compute]\ncpu_overhead_set = 0-3\ncpu_dedicated_set = 8-255\n")
+    assert "fewer than" not in pinfold(*asked).out
+
+
+def test_the_example_of_the_page_is_possible_and_says_what_the_page_says(pinfold: Pinfold, tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "size-the-overhead-pool.md").read_text()
+    (file,) = re.findall(r"^```ini\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    (line,) = re.findall(r"^pinfold (advise --config example\.conf .*)$", page, re.MULTILINE)
+    (tmp_path / "example.conf").write_text(file)
+    said = " ".join(pinfold(*line.replace("example.conf", str(tmp_path / "example.conf")).split()).out.split())
+    assert "pCPUs: 3." in said and "Guests book 3 pCPUs of the pool" in said and "fewer than" not in said
+    assert all(f"`{sentence}`" in page for sentence in ("pCPUs: 3", "Guests book 3 pCPUs of the pool"))
 
 
 def test_what_all_flavors_share_is_said_once(pinfold: Pinfold, config: Path, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 from rich.console import Console
 from tests.cli.conftest import Pinfold
 
+from pinfold.cli.bench import warn_of_load
 from pinfold.cli.views.latency import latency_view
 from pinfold.core.usage import Times
 from pinfold.latency.figures import medians
@@ -71,6 +72,17 @@ def test_a_wrong_option_is_named(pinfold: Pinfold, options: tuple[str, ...], sen
     answer = pinfold("bench", "latency", *options, "--beside-guests")
     assert answer.status == 2
     assert sentence in " ".join(answer.err.split())
+
+
+@pytest.mark.parametrize(("load", "warned"), [(90.04, True), (0.5, False)])
+def test_a_machine_with_more_load_than_processors_is_warned_of(
+    load: float, warned: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(os, "getloadavg", lambda: (load, 0.0, 0.0))
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    warn_of_load()
+    said = "pinfold: warning: the load average is 90.0 on 2 processors, so the vCPU waits for other programs too\n"
+    assert capsys.readouterr().err == (said if warned else "")
 
 
 def test_a_pcpu_of_a_pinned_vcpu_is_known_and_one_of_a_floating_vcpu_is_free() -> None:

@@ -122,6 +122,15 @@ def until(true: Callable[[], bool]) -> None:
     raise AssertionError("it did not become true within 30 seconds")
 
 
+def test_its_options_are_explained_and_others_refused_in_a_sentence() -> None:
+    helped = subprocess.run([str(SETUP), "--service", "--help"], capture_output=True, text=True, check=False)
+    assert (helped.returncode, helped.stderr) == (0, "")
+    assert helped.stdout.startswith("Usage: bin/setup [--service] [--tests]")
+    wrong = subprocess.run([str(SETUP), "--service", "--test"], capture_output=True, text=True, check=False)
+    assert (wrong.returncode, wrong.stdout) == (2, "")
+    assert wrong.stderr == "setup: '--test' is not an option; --service, --tests and --help are\n"
+
+
 def test_no_service_is_started_while_packages_are_installed(machine: Machine) -> None:
     machine.start("one")
     until(lambda: machine.installing("one"))

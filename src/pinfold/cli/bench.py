@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
@@ -9,8 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pinfold.cli import options as opt
+from pinfold.cli.exit_status import warn
 from pinfold.cli.output import respond
 from pinfold.core.errors import InvalidRequest
+from pinfold.core.plural import count
 from pinfold.latency.model import LOADS
 
 if TYPE_CHECKING:
@@ -66,6 +69,7 @@ def latency(
     check_pcpus(pcpus, beside_guests=beside_guests)
     accelerator = _accelerator(virt_type)
     policies = (FLOAT, SHARE, *(FIFO if fifo else ()))
+    warn_of_load()
     trials = [[Trial(accelerator=accelerator, load=one, policy=policy, seconds=seconds) for policy in policies] for one in _loads(load)]
     with _progress(sum(map(len, trials)) * runs) as notice:
         found = tuple(run(pcpus, trials, runs, notice))
@@ -80,6 +84,13 @@ def latency(
         samples=samples,
     )
     respond(plain(result), latency_view(result), as_json=as_json)
+
+
+def warn_of_load() -> None:
+    """Say so if more threads want to run on this machine than it has processors."""
+    load, processors = os.getloadavg()[0], os.cpu_count() or 1
+    if load > processors:
+        warn(f"the load average is {load:.1f} on {count(processors, 'processor')}, so the vCPU waits for other programs too")
 
 
 def _pcpus(vcpu: int | None, overhead: int | None) -> Pcpus:

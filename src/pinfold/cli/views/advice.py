@@ -29,6 +29,9 @@ def advice_view(sizing: Sizing) -> Iterator[RenderableType]:
             f"{pool.busy_allowed.value:.0%} of the time ({pool.busy_allowed.source})."
         )
         yield _booking(pool.pcpus, sizing.booked_pcpus)
+    if sizing.dedicated_guests is not None and pool.guests is not None:
+        held = sizing.dedicated_guests
+        yield f"The host holds {held.value:g} such guests, fewer than the {pool.guests.value:g} that are assumed: {held.source}."
     if pool.rates is None:
         yield f"rates: no advice: {pool.rates_why}."
     else:

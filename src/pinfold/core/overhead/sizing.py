@@ -12,6 +12,7 @@ from pinfold.core.overhead.advice import Advice, Evidence, Figure, advise
 from pinfold.core.overhead.assumption import Assumptions
 from pinfold.core.overhead.flavor_costs import FlavorCosts, FlavorShape, flavor_costs, of_shape, seen_shapes
 from pinfold.core.overhead.hours import OverheadHour, ShapeHour
+from pinfold.core.plural import count
 from pinfold.core.pools import PoolConfig
 
 
@@ -20,11 +21,13 @@ class Sizing(Struct, frozen=True, kw_only=True):
     flavors come from, '' if there are none.
 
     `pool.pcpus` keeps the delay target. `booked_pcpus` is what the guests book, in pCPUs of the pool, where that is known: their number,
-    and one flavor. With fewer, Placement refuses some of them. A pool needs the larger of both numbers.
+    and one flavor. With fewer, Placement refuses some of them. A pool needs the larger of both numbers. `dedicated_guests` is how many
+    guests the dedicated pCPUs hold, where it is one flavor and fewer than are assumed to share the pool.
     """
 
     pool: Advice
     booked_pcpus: Figure | None = None
+    dedicated_guests: Figure | None = None
     host_pcpus: Figure | None = None
     flavors_from: str = ""
     flavors: tuple[FlavorCosts, ...] = ()
@@ -57,6 +60,7 @@ def sizing(
     return Sizing(
         pool=pool,
         booked_pcpus=_booked_pcpus(pool, costs, offered),
+        dedicated_guests=_dedicated_guests(pools, assumed, costs),
         host_pcpus=host,
         flavors_from=source if costs else "",
         flavors=costs,
@@ -71,6 +75,21 @@ def _booked_pcpus(pool: Advice, costs: Sequence[FlavorCosts], offered: float) ->
     part = "" if offered == 1.0 else f", of which the pool offers {offered:g} of each pCPU"
     source = f"{guests:g} guests ({pool.guests.evidence.value}) book {booked} millicpu each{part}"
     return Figure(value=math.ceil(guests * booked / 1000 / offered - 1e-9), evidence=pool.guests.evidence, source=source)
+
+
+def _dedicated_guests(pools: PoolConfig, assumed: Assumptions, costs: Sequence[FlavorCosts]) -> Figure | None:
+    """How many guests of the one flavor have their pCPUs; None if that is as many as are assumed, or not known."""
+    if assumed.guests is None or len(costs) != 1:
+        return None
+    if assumed.pcpus is not None:
+        pcpus, evidence, whose = assumed.pcpus, Evidence.ASSUMED, "the host"
+    elif pools.dedicated is not None:
+        pcpus, evidence, whose = len(pools.dedicated), Evidence.CONFIGURED, "the dedicated pool"
+    else:
+        return None
+    guests, vcpus = pcpus // costs[0].vcpus, costs[0].vcpus
+    source = f"{count(pcpus, 'pCPU')} of {whose} ({evidence.value}), {vcpus} for each guest"
+    return Figure(value=guests, evidence=evidence, source=source) if guests < assumed.guests else None
 
 
 def _host_pcpus(pools: PoolConfig, assumed: Assumptions) -> Figure | None:
