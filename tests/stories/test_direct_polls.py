@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -16,6 +17,7 @@ from tests.rig.served_fleet import served_fleet
 
 from pinfold.agent.client import ServiceAway, ServiceClient, orders_query
 from pinfold.agent.wire import PROTOCOL, Renewal
+from pinfold.api.protocol import BoundedProtocol
 
 LONG = 60.0
 
@@ -85,6 +87,52 @@ def test_polls_that_wait_are_answered_when_the_service_ends(fleet: Fleet) -> Non
         thread.join(LONG)
         assert asked == []
     assert [one.orders.count for one in found] == [count]
+
+
+def test_a_poll_like_the_one_before_is_not_parsed_and_its_token_is_compared_all_the_same(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    c1 = fleet.host("c1")
+    c1.ask("POST", "/heartbeat")
+    count, asked, parsed = c1.orders()["count"], list[str](), list[bytes]()
+    on_url = BoundedProtocol.on_url
+    monkeypatch.setattr(BoundedProtocol, "on_url", lambda self, url: (parsed.append(url), on_url(self, url)))
+
+    def poll(wait: float, *more: str) -> bytes:
+        lines = ("Host: api", f"Authorization: Bearer {c1.token}", *more)
+        query = orders_query(after=count, wait=wait, alive=True, audited=wait)
+        return f"GET /agent/v1/orders?{query} HTTP/1.1\r\n{''.join(f'{line}{chr(13)}{chr(10)}' for line in lines)}\r\n".encode()
+
+    def told(connection: socket.socket) -> bytes:
+        heard = b""
+        while b'"orders":' not in heard and b'"error":' not in heard:
+            heard += connection.recv(65536)
+        return heard
+
+    with served_fleet(fleet, asked) as url:
+        address = urlsplit(url)
+        with socket.create_connection((address.hostname, address.port or 0), timeout=LONG) as connection:
+            for wait in (0.1, 0.2, 0.3, 0.4):
+                connection.sendall(poll(wait))
+                assert b"200 OK" in told(connection)
+            assert (len(parsed), len(asked)) == (2, 1)  # the first is the application's, and the second is parsed
+            connection.sendall(poll(3.0))
+            assert b"application/x-ndjson" in told(connection)
+            connection.sendall(poll(0.1, "X-Other: 1"))
+            assert b"200 OK" in told(connection)
+            assert (len(parsed), len(asked)) == (3, 1)
+            half = poll(0.2, "X-Other: 1")
+            connection.sendall(half[:50])
+            time.sleep(0.3)
+            connection.sendall(half[50:])
+            assert b"200 OK" in told(connection)
+            assert len(asked) == 1
+            connection.sendall(poll(0.1))
+            assert b"200 OK" in told(connection)
+            assert fleet.http.post("/v1/hosts/c1/token", json={}).status_code == 200
+            connection.sendall(poll(0.1))
+            assert b"401 Unauthorized" in told(connection)
+            assert len(asked) == 2
 
 
 def test_polls_that_are_sent_at_once_are_answered_in_order_and_the_last_ends_the_connection(fleet: Fleet) -> None:

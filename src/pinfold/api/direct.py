@@ -1,6 +1,7 @@
 """Answer a request without the application: `DirectAnswer` writes the answer, and `protocol` asks a `Direct` first.
 
 What is cheap to answer then costs no task, no ASGI messages, and no layers. Bounds and time-outs of the connection stay what they are.
+A request that differs from the one before it only in its first line is not even parsed: `DirectWork.again` reads that line.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
+from uvicorn.server import ServerState
 
 from pinfold.api.asgi import Scope
 
@@ -24,11 +26,21 @@ class Work(Protocol):
         """End it, whether or not there is an answer."""
 
 
+class DirectWork(Work, Protocol):
+    """Work without the application, which may begin once more."""
+
+    def again(self, line: bytes) -> bool:
+        """Begin to answer the connection's next request. Only its first line, which is this, differs from the one before, which was
+        answered. False for one that is to be parsed like any other.
+        """
+
+
 class DirectAnswer:
     """The answer to one request, written at once: the client has little to read, and must have read the answers before it."""
 
-    def __init__(self, cycle: RequestResponseCycle) -> None:
+    def __init__(self, cycle: RequestResponseCycle, state: ServerState) -> None:
         self._cycle = cycle
+        self._state = state
 
     @property
     def scope(self) -> Scope:
@@ -46,6 +58,10 @@ class DirectAnswer:
     def begun(self) -> bool:
         """Whether a part of the answer was sent."""
         return self._cycle.response_started
+
+    def renew(self) -> None:
+        """Let it be the answer to the connection's next request."""
+        self._cycle.response_started = self._cycle.response_complete = False
 
     def whole(self, status: int, body: bytes) -> None:
         """Send an answer in one part, of JSON."""
@@ -69,7 +85,7 @@ class DirectAnswer:
         cycle = self._cycle
         cycle.response_started = True
         closing = b"" if cycle.keep_alive else b"connection: close\r\n"
-        lines = [b"%b: %b\r\n" % header for header in (*cycle.default_headers, *headers)]
+        lines = [b"%b: %b\r\n" % header for header in (*self._state.default_headers, *headers)]
         return b"".join((STATUS_LINE[status], *lines, closing, b"\r\n"))
 
     def _write(self, data: bytes) -> None:
@@ -81,12 +97,10 @@ class DirectAnswer:
         if cycle.disconnected:
             return
         cycle.response_complete = True
-        cycle.message_event.set()
         if not cycle.keep_alive:
             cycle.transport.close()
         cycle.on_response()
-        cycle.on_response = lambda: None  # as after an application: connection and request no longer hold each other
 
 
-Direct = Callable[[DirectAnswer, Callable[[Work], None]], Work | None]
+Direct = Callable[[DirectAnswer, Callable[[Work], None]], DirectWork | None]
 """Takes a request that it answers, and returns the work, or returns None. It calls back with the work when that is done."""

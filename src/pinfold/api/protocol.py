@@ -27,7 +27,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from uvicorn.server import ServerState
 
 from pinfold.api.connections import CONNECTIONS, MEMBER, Connections, Kind, Member
-from pinfold.api.direct import Direct, DirectAnswer, Work
+from pinfold.api.direct import Direct, DirectAnswer, DirectWork, Work
 from pinfold.api.turns import Turns
 from pinfold.api.websocket import is_console
 from pinfold.core.settings import TimeLimits
@@ -49,6 +49,7 @@ _PACE: Final = 1 << 20
 """Of such a body, the bytes that must come within the time for a body."""
 _READ: Final = 1 << 14
 _READ_OF_STRANGERS: Final = 1 << 12
+_END: Final = b"\r\n\r\n"
 _REQUEST_LINE: Final = 256
 """The bytes of a head that `MAX_HEAD` does not count: the method, the version, and some blanks."""
 _PHRASES: Final = {
@@ -126,6 +127,17 @@ class _Flow(FlowControl):
             self._transport.resume_reading()
 
 
+def _after_first_line(data: bytes) -> bytes:
+    """What follows the first line, with that line's end; nothing if the bytes are not the head of one GET, whole and alone.
+
+    >>> _after_first_line(b"GET / HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n"), _after_first_line(b"GET / HTTP/1.1\\r\\nHost")
+    (b'\\r\\nHost: x\\r\\n\\r\\n', b'')
+    """
+    line, end, rest = data.partition(b"\r\n")
+    alone = data.find(_END) == len(data) - len(_END)
+    return end + rest if alone and line.startswith(b"GET ") and b"\n" not in line else b""
+
+
 class BoundedProtocol(HttpToolsProtocol):
     """uvicorn's protocol on httptools for one connection, which is one member of `connections`.
 
@@ -151,6 +163,9 @@ class BoundedProtocol(HttpToolsProtocol):
         self._turns = turns
         self._direct = direct
         self._timed = timed
+        self._direct_work: DirectWork | None = None
+        self._rest = b""
+        """What followed the first line of the last request, if that was answered directly."""
         self._head = self._headers = self._chunks = self._unfinished = self._message = 0
         self._room, self._paced = BodyRoom(), 0
         self._in_body = self._lost = self._deaf = self._upgrades = False
@@ -235,8 +250,10 @@ class BoundedProtocol(HttpToolsProtocol):
             self._parse(data)
 
     def _parse(self, data: bytes) -> None:
-        if self._deaf or self.transport.is_closing():
+        if self._deaf or self.transport.is_closing() or self._repeats(data):
             return
+        whole = self._since is None and not self._answering
+        self._direct_work, self._rest = None, b""
         self._unset_keepalive_if_required()
         self._timed.add(self)
         queued = self._answering and not self._in_body
@@ -263,6 +280,8 @@ class BoundedProtocol(HttpToolsProtocol):
         except _BeyondBounds as error:
             self._refuse(error.status)
             return
+        if whole and self._direct_work is not None and self._since is None:
+            self._rest = _after_first_line(data)
         if queued or self.pipeline:
             self._flow.hold()
         elif self._in_body and self.cycle.body and not self.cycle.response_complete:
@@ -270,6 +289,18 @@ class BoundedProtocol(HttpToolsProtocol):
         elif len(data) == self.most:
             self._flow.yield_turn()
             self.loop.call_soon(self._flow.next_turn)
+
+    def _repeats(self, data: bytes) -> bool:
+        """Whether this is a request whose headers are, byte for byte, those of the one that was answered last, and is answered directly."""
+        work, rest = self._direct_work, self._rest
+        if work is None or not rest or self._answering or self._since is not None or not data.endswith(rest):
+            return False
+        if not work.again(data[: -len(rest)]):
+            return False
+        self._unset_keepalive_if_required()
+        self._connections.works(self._member)
+        self._begin(work)
+        return True
 
     def on_message_begin(self) -> None:
         if len(self.pipeline) >= MAX_QUEUED:
@@ -331,9 +362,10 @@ class BoundedProtocol(HttpToolsProtocol):
             self._connections.waits(self._member)
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        work = self._direct(DirectAnswer(cycle), self._ended)
-        if work is None:
-            work = self._application_task(cycle, app)
+        self._direct_work = self._direct(DirectAnswer(cycle, self.server_state), self._ended)
+        self._begin(self._direct_work or self._application_task(cycle, app))
+
+    def _begin(self, work: Work) -> None:
         self.tasks.add(work)  # type: ignore[arg-type]
         self._working.add(work)
 

@@ -33,10 +33,12 @@ LONGEST_WAIT: Final = 60.0
 _PATH: Final = "/agent/v1/orders"
 LINES: Final = ((b"content-type", IN_LINES.encode()), (b"cache-control", b"no-transform"), (b"x-accel-buffering", b"no"))
 """Of an answer in lines. A proxy is to pass each on at once: nginx reads the last header, others at most compress, which they must not."""
-_POLL: Final = re.compile(
+_FORM: Final = (
     rb"after=(-1|[0-9]{1,18})&wait=([0-9]{1,2}(?:\.[0-9]{1,20})?)&protocol=%d&alive=true(&early=true(?:&audited=([0-9]{1,4}\.[0-9]))?)?"
     % PROTOCOL
 )
+_POLL: Final = re.compile(_FORM)
+_LINE: Final = re.compile(rb"GET %b\?%b HTTP/1\.1" % (_PATH.encode(), _FORM))
 
 
 class Poll(Struct, frozen=True, kw_only=True):
@@ -61,7 +63,15 @@ def poll_of(scope: Scope) -> Poll | None:
     """The poll that a request is; None for any other request, and for other forms of a poll."""
     if scope["type"] != "http" or scope["path"] != _PATH or scope["method"] != "GET":
         return None
-    asked = _POLL.fullmatch(scope["query_string"])
+    return _poll(_POLL.fullmatch(scope["query_string"]))
+
+
+def poll_in(line: bytes) -> Poll | None:
+    """The poll that the first line of a request asks for; None for any other line."""
+    return _poll(_LINE.fullmatch(line))
+
+
+def _poll(asked: re.Match[bytes] | None) -> Poll | None:
     if asked is None:
         return None
     after, wait, early, audited = asked.groups()

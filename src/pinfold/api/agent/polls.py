@@ -1,29 +1,27 @@
 """`AgentPolls`: answer the polls of known agents without the application. In a fleet at rest, hardly any other request arrives.
 
-A poll that waits is an entry in `Presence` and a timer. It has no task of its own.
+A poll that waits is an entry in `Presence` and a timer. It has no task of its own. The next poll of the connection is the same object.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hmac
-import logging
+from collections import deque
 from collections.abc import Callable
 from typing import Final
 
 from pinfold.agent.wire import Renewal
-from pinfold.api.agent.orders import LINES, Poll, Waited, last_answer, poll_of, unchanged
+from pinfold.api.agent.orders import LINES, Poll, Waited, last_answer, poll_in, poll_of, unchanged
 from pinfold.api.agent.tokens import digest_of
-from pinfold.api.asgi import Scope
 from pinfold.api.connections import MEMBER, Kind, Member
 from pinfold.api.dependencies import ApiServices
-from pinfold.api.direct import DirectAnswer, Work
+from pinfold.api.direct import DirectAnswer, DirectWork, Work
 from pinfold.api.errors import error_body, status_of
 from pinfold.core.encoding import json_text
 from pinfold.core.errors import PinfoldError
 from pinfold.core.identity import HostId
 
-_log = logging.getLogger(__name__)
 _BEARER: Final = b"Bearer "
 
 
@@ -36,48 +34,105 @@ class AgentPolls:
 
     def __init__(self, services: ApiServices) -> None:
         self._services = services
+        self._handover: _Handover | None = None
 
-    def __call__(self, answer: DirectAnswer, done: Callable[[Work], None]) -> Work | None:
+    def __call__(self, answer: DirectAnswer, done: Callable[[Work], None]) -> DirectWork | None:
         """Begin to answer a poll; None for a request that the application is to answer."""
         poll = poll_of(answer.scope)
-        if poll is None or poll.wait <= 0 or not answer.possible or self._services.ended.is_set():
+        member = answer.scope["state"].get(MEMBER) if poll is not None else None
+        if poll is None or not isinstance(member, Member) or member.group[0] is not Kind.AGENT or self._services.open_to_all:
             return None
-        host = self._known(answer.scope, poll)
-        return None if host is None else _WaitingPoll(self._services, host, poll, answer, done)
-
-    def _known(self, scope: Scope, poll: Poll) -> HostId | None:
-        """The host whose agent asks, if that is certain from memory alone and nothing is new for it."""
-        member = scope["state"].get(MEMBER)
-        if not isinstance(member, Member) or member.group[0] is not Kind.AGENT or self._services.open_to_all:
-            return None
-        host = HostId(member.group[1])
-        given = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
+        given = next((value for name, value in answer.scope["headers"] if name == b"authorization"), b"")
         if not given.startswith(_BEARER):
             return None
-        standing = self._services.fleet.presence.standing(host)
-        if standing is None or standing.orders != poll.after:
-            return None
+        if self._handover is None:
+            self._handover = _Handover()
         digest = digest_of(given[len(_BEARER) :].decode("latin-1"))
-        return host if hmac.compare_digest(standing.token_hash, digest) else None
+        made = _WaitingPoll(self._services, HostId(member.group[1]), digest, answer, done, self._handover)
+        return made if made.begin(poll) else None
+
+
+class _Handover:
+    """Hands calls from other threads to the loop of the thread that makes it, many at once."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._calls: deque[Callable[[], None]] = deque()
+        self._due = False
+
+    def soon(self, call: Callable[[], None]) -> None:
+        """Let the loop call it. Any thread may ask for that."""
+        self._calls.append(call)
+        if not self._due and not self._loop.is_closed():
+            self._due = True
+            self._loop.call_soon_threadsafe(self._run)
+
+    def _run(self) -> None:
+        self._due = False  # first: what is appended from now on is called now, or asks for another run
+        try:
+            for _ in range(len(self._calls)):
+                self._calls.popleft()()
+        finally:
+            if self._calls and not self._due:
+                self._due = True
+                self._loop.call_soon(self._run)
 
 
 class _WaitingPoll:
-    """A poll that waits for orders, and for the moment when its lease is renewed. For the loop's thread."""
+    """A poll that waits for orders, and for the moment when its lease is renewed; then the next one of the same connection. For the loop's
+    thread.
+    """
 
-    def __init__(self, services: ApiServices, host: HostId, poll: Poll, answer: DirectAnswer, done: Callable[[Work], None]) -> None:
+    def __init__(
+        self,
+        services: ApiServices,
+        host: HostId,
+        digest: str,
+        answer: DirectAnswer,
+        done: Callable[[Work], None],
+        handover: _Handover,
+    ) -> None:
         self._services = services
         self._presence = services.fleet.presence
         self._host = host
-        self._poll = poll
+        self._digest = digest
         self._answer = answer
         self._done = done
-        self._over = False
-        self._last: asyncio.Task[None] | None = None
+        self._handover = handover
         self._loop = asyncio.get_running_loop()
-        self._since = self._presence.sign(host, services.lease_seconds, poll.audited)
+        self._over = True
+        self._last: asyncio.Task[None] | None = None
+
+    def begin(self, poll: Poll) -> bool:
+        """Wait, if the token is known to be right, if there is nothing to say yet, and if the connection goes on."""
+        standing = self._presence.standing(self._host)
+        if (
+            standing is None
+            or standing.orders != poll.after
+            or poll.wait <= 0
+            or not hmac.compare_digest(standing.token_hash, self._digest)
+        ):
+            return False
+        if not self._answer.possible or self._services.ended.is_set():
+            return False
+        self._answer.renew()
+        self._poll, self._over = poll, False
+        self._since = self._sign = sign = self._presence.sign(self._host, self._services.lease_seconds, poll.audited)
         self._timer = self._loop.call_later(poll.wait, self._end)
-        early = self._since if poll.early else float("inf")
-        self._unwatch = self._presence.watch(host, poll.after, self._end_soon, early, self._renewed_soon)
+        soon = self._handover.soon
+        self._unwatch = self._presence.watch(
+            self._host,
+            poll.after,
+            lambda: soon(lambda: self._end_of(sign)),
+            sign if poll.early else float("inf"),
+            lambda: soon(self._renewed),
+        )
+        return True
+
+    def again(self, line: bytes) -> bool:
+        """Wait once more, for a poll of the same agent in the same form. The token is that of the poll before, and compared again."""
+        poll = poll_in(line)
+        return poll is not None and self._over and self._last is None and self.begin(poll)
 
     def cancel(self, msg: str | None = None) -> None:
         """End it without an answer: its connection ends."""
@@ -88,13 +143,9 @@ class _WaitingPoll:
             self._answer.cut()
             self._loop.call_soon(self._done, self)  # not at once: the caller cancels all work of a set, which `done` changes
 
-    def _end_soon(self) -> None:
-        if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._end)
-
-    def _renewed_soon(self) -> None:
-        if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._renewed)
+    def _end_of(self, sign: float) -> None:
+        if sign == self._sign:  # not of a poll before this one
+            self._end()
 
     def _renewed(self) -> None:
         if self._over or self._answer.begun or not (digest := self._presence.renewed(self._host, self._since)):
