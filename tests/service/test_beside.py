@@ -10,6 +10,7 @@ from tests.build.requests import pinned
 from tests.build.rows import add_guest, wanted
 from tests.rig.promises import at_rest
 from tests.service.claiming import EAGER, SLOW_EYES, create, synced_hosts
+from tests.service.test_together import counted
 
 from pinfold.accounting.client import Placement
 from pinfold.core.identity import HostId
@@ -156,3 +157,39 @@ def _step(database: Database, fleet: Fleet, host: HostId, draw: random.Random) -
         return len(held) - 1
     create(database, fleet, pinned(draw.choice((1, 2)), emulator=EmulatorPolicy.SHARE))
     return len(held) + 1
+
+
+def test_a_look_reads_of_hosts_that_others_claimed_on_what_is_new_alone(database: Database, placement: Placement) -> None:
+    fleet = assemble(database, placement, EAGER)
+    names = synced_hosts(database, fleet, "c01", "c02", "c03")
+    late = assemble(database, placement, SLOW_EYES)
+    late.scheduler.freshness.now()
+    for _ in range(3):
+        create(database, fleet, TWO)
+    create(database, fleet, pinned(8, emulator=EmulatorPolicy.SHARE))
+    with counted(database) as seen:
+        late.scheduler.freshness.now()
+    assert len([one for one in seen if not one.startswith("BEGIN")]) == 2, seen  # the marks of all hosts, and the new claims
+    with database.read() as connection:
+        ledgers = hosts.ledgers(connection)
+    assert {one.record.id for one in ledgers if one.state.ledger.claims} != {HostId(names[0])}
+    for one in ledgers:
+        found = late.scheduler.index.get(one.record.id)
+        assert found is not None
+        assert found.state == entry(one).state
+
+
+def test_a_look_takes_over_that_a_host_is_disabled_with_the_claims_that_came_to_it(database: Database, placement: Placement) -> None:
+    fleet = assemble(database, placement, EAGER)
+    (name,) = synced_hosts(database, fleet, "c01")
+    synced_hosts(database, fleet, "c02")
+    late = assemble(database, placement, SLOW_EYES)
+    late.scheduler.freshness.now()
+    create(database, fleet, pinned(8, emulator=EmulatorPolicy.SHARE))
+    create(database, fleet, pinned(8, emulator=EmulatorPolicy.SHARE))
+    with database.write() as connection:
+        hosts.disable(connection, HostId(name), "upgrade")
+    late.scheduler.freshness.now()
+    found = late.scheduler.index.get(HostId(name))
+    assert found is not None
+    assert (found.disabled, found.disabled_reason, len(found.state.ledger.claims)) == (True, "upgrade", 1)

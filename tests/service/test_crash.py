@@ -119,7 +119,8 @@ def test_a_claimer_killed_anywhere_leaves_a_whole_claim_or_none(
     at_rest(database, placement)
     with database.read() as connection:
         held = claims.of_host(connection, host, *ClaimState)
-    if point == "claim.held":
+    # On PostgreSQL a single guest is pinned by one statement, which commits by itself.
+    if point == "claim.held" or (point == "claim.pinned" and database.postgresql):
         assert [claim.guest for claim in held] == [guest.id]
     else:
         assert held == ()

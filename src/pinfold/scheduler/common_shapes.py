@@ -49,16 +49,25 @@ class CommonShapes:
             return
         try:
             began = self._clock()
-            with self._database.read_once() as connection:
-                known = shapes.latest(connection)
-            if known is None or known.age >= self._count_seconds:
-                known = shapes.renew(self._database, seconds=self._count_seconds, count=_count, same=_same)
-            if known is not None and known.version != self._version:
-                self._index.weigh(weighed(known.shapes, known.version))
-                self._version = known.version
+            self._take_over()
             self._looked = began
         finally:
             self._lock.release()
+
+    def _take_over(self) -> None:
+        """Read the newest version, if it is another one; have the guests counted before, if that is due."""
+        with self._database.read_once() as connection:
+            newest = shapes.newest(connection)
+        if newest is None or newest[1] >= self._count_seconds:
+            known = shapes.renew(self._database, seconds=self._count_seconds, count=_count, same=_same)
+        elif newest[0] != self._version:
+            with self._database.read_once() as connection:
+                known = shapes.latest(connection)
+        else:
+            return
+        if known is not None and known.version != self._version:
+            self._index.weigh(weighed(known.shapes, known.version))
+            self._version = known.version
 
 
 def _count(connection: sa.Connection) -> tuple[CommonShape, ...]:

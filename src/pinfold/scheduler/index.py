@@ -186,8 +186,8 @@ class Index:
                 row = self._rows.get(mark.id)
                 if row is None or self._entries[row].state.revision != mark.revision:
                     reread.add(mark.id)
-                    continue
-                self._remark(self._entries[row], mark)
+                if row is not None:
+                    self._remark(self._entries[row], mark)
             return frozenset(reread), frozenset(self._rows.keys() - seen)
 
     def _remark(self, entry: Entry, mark: HostMark) -> None:

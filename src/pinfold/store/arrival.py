@@ -1,12 +1,13 @@
 """A guest's arrival on its host, the last step of a claim: the host's revision, the claim, the pCPUs and the guest change together.
 
-On PostgreSQL one statement does it all, because a statement costs the claimer more than the database; its notification goes with it.
+`arrive_at_once` does it all in one statement, because a statement costs the claimer more than the database; its notification goes with it.
+It does all or nothing, so it needs no transaction, and only if the host has not changed since the decision. Only PostgreSQL has it.
 """
 
 from __future__ import annotations
 
 from functools import cache
-from typing import Final
+from typing import Any, Final
 
 import sqlalchemy as sa
 from msgspec import Struct
@@ -17,6 +18,7 @@ from pinfold.core.fit.answer import Fit
 from pinfold.core.identity import ClaimId, GuestId, HostId
 from pinfold.core.ledger import holds
 from pinfold.store import claims, guests, hosts
+from pinfold.store.claims import HostNews
 from pinfold.store.database import EpochNow, notify
 from pinfold.store.records import ClaimRole, ClaimState
 from pinfold.store.schema import claim, host, pcpu_owner
@@ -43,8 +45,6 @@ def arrive(connection: sa.Connection, new: Arrival, *, revision: int) -> int | N
     """Count the host's revision up, lock its row, and if it is at `revision` then, `settle` the guest there. Returns the host's revision;
     None, with nothing written, if the host takes no guests any more. Raises as `settle`.
     """
-    if connection.dialect.name == "postgresql":
-        return _arrive_at_once(connection, new, revision)
     try:
         made = hosts.advance_newest(connection, new.host)
     except Conflict:
@@ -65,13 +65,19 @@ def settle(connection: sa.Connection, new: Arrival, *, revision: int) -> None:
         guests.place(connection, new.guest, new.host)
 
 
-def _arrive_at_once(connection: sa.Connection, new: Arrival, revision: int) -> int | None:
-    runs = new.role is ClaimRole.RUNS
+def arrive_at_once(connection: sa.Connection, new: Arrival, *, revision: int) -> HostNews | None:
+    """Count the host's revision up to `revision`, and `settle` the guest there. Returns None if that is done. Otherwise nothing is written,
+    and it returns what has come to the host since its last revision: nothing if the host takes no guests any more, or if a change of it was
+    under way, or if the claim or the guest has changed; `arrive` says which.
+
+    Raises `Conflict` when a pCPU has an owner.
+    """
     owned = holds(new.fit)
     values = {
         "host_id": new.host,
-        "at": revision,
+        "decided_on": revision - 1,
         "claim_id": new.claim,
+        "on_host": new.host,
         "guest_id": new.guest,
         "new_fit": claims.fit_text(new.fit),
         "pcpus": [pcpu for pcpu, _, _ in owned],
@@ -79,26 +85,26 @@ def _arrive_at_once(connection: sa.Connection, new: Arrival, revision: int) -> i
         "topic": f"host:{new.host}",
     }
     try:
-        row = connection.execute(_statement(runs), values).one_or_none()
+        row = connection.execute(_statement(new.role is ClaimRole.RUNS), values).one_or_none()
     except sa.exc.IntegrityError as error:
         raise Conflict(f"host {new.host}: one of the pCPUs {new.fit.taken} has an owner already") from error
+    except sa.exc.DataError:  # the division by zero
+        row = None
     if row is None:
-        return None
-    if row.revision == revision and not row.held:
-        raise Conflict(f"claim {new.claim} is not {ClaimState.INTENDED.value} any more")
-    if row.revision == revision and runs and not row.placed:
-        raise Conflict(f"guest {new.guest} is gone, or is not wanted any more")
-    return int(row.revision)
+        return HostNews(revision=revision - 1, held=(), intended=())
+    return None if row.made is not None else claims.news(row.revision, row.news)
 
 
 @cache
-def _statement(runs: bool) -> sa.Select[tuple[int, int, int, None]]:
-    """Each part but the first takes effect only if the one before it did; all see the host's row as it is once it is locked."""
-    advanced = hosts.ADVANCE_NEWEST.returning(host.c.id).cte("advanced")
+def _statement(runs: bool) -> sa.Select[Any]:
+    """Each part but the first takes effect only if the one before it did; all see the host's row as it is once it is locked. If the first
+    takes effect and another does not, the last part divides by the number of its rows, zero, and the database undoes them all.
+    """
+    advanced = hosts.ADVANCE.returning(host.c.id, host.c.revision).cte("advanced")
     held = (
         claim.update()
         .where(claim.c.id == sa.bindparam("claim_id"), claim.c.state == ClaimState.INTENDED.value)
-        .where(claim.c.host == advanced.c.id, advanced.c.revision == sa.bindparam("at"))
+        .where(claim.c.host == advanced.c.id)
         .values(
             state=ClaimState.HELD.value,
             revision=advanced.c.revision,
@@ -119,14 +125,17 @@ def _statement(runs: bool) -> sa.Select[tuple[int, int, int, None]]:
         .cte("owned")
     )
     placed = guests.PLACE.where(guest_table.c.id == held.c.guest).values(host=held.c.host).returning(guest_table.c.id).cte("placed")
-    count = sa.select(sa.func.count())
+    last = sa.select(sa.func.count()).select_from(placed if runs else held).scalar_subquery()
+    done = advanced.c.revision.is_not(None)
     return (
         sa.select(
-            advanced.c.revision,
-            count.select_from(held).scalar_subquery().label("held"),
-            (count.select_from(placed).scalar_subquery() if runs else sa.literal(0)).label("placed"),
-            notify(sa.bindparam("topic")).label("told"),
+            advanced.c.revision.label("made"),
+            host.c.revision,
+            sa.case((done, 1 / last)).label("parts"),
+            sa.case((done, sa.null()), else_=claims.NEWS).label("news"),
+            sa.select(notify(sa.bindparam("topic"))).select_from(advanced).scalar_subquery().label("told"),
         )
-        .select_from(advanced)
+        .select_from(host.outerjoin(advanced, advanced.c.id == host.c.id))
+        .where(host.c.id == sa.bindparam("host_id"))
         .add_cte(owned)
     )

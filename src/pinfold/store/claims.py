@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache, lru_cache
 from typing import Any, Final
 
 import sqlalchemy as sa
-from msgspec import Struct
+from msgspec import Struct, json
 
 from pinfold.core.encoding import decoder, encode
 from pinfold.core.errors import Conflict
@@ -15,7 +15,7 @@ from pinfold.core.fit.answer import Fit
 from pinfold.core.fit.written import written
 from pinfold.core.identity import ClaimId, GuestId, HostId
 from pinfold.core.ledger import Role, holds
-from pinfold.store.database import EpochNow, in_term
+from pinfold.store.database import DIALECTS, EpochNow, in_term, pairs
 from pinfold.store.records import ADOPTING, Amounts, ClaimRecord, ClaimRole, ClaimState
 from pinfold.store.schema import claim, pcpu_owner
 from pinfold.store.schema import guest as guest_table
@@ -26,25 +26,49 @@ _read_fit = decoder(Fit)
 
 # Build the statements of every create once: SQLAlchemy takes longer to build an expression than SQLite to execute it.
 _SECONDS: Final[sa.BindParameter[float]] = sa.bindparam("seconds", type_=sa.Double())
-_INTEND: Final = claim.insert().values(
-    state=ClaimState.INTENDED.value, revision=0, deadline=EpochNow() + _SECONDS, created=EpochNow(), updated=EpochNow()
-)
+AT_FIRST: Final[Mapping[str, Any]] = {
+    "state": ClaimState.INTENDED.value,
+    "revision": 0,
+    "deadline": EpochNow() + _SECONDS,
+    "created": EpochNow(),
+    "updated": EpochNow(),
+}
+"""The columns of a new claim that are the same for each; `seconds` is bound."""
+_INTEND: Final = claim.insert().values(AT_FIRST)
 _OTHER: Final = claim.alias("other")
 # Bound values instead of columns of the claim: SQLAlchemy names no tables in SQLite's RETURNING, where columns would be ambiguous.
-_SEEN: Final = (
-    sa.select(host_table.c.revision).where(host_table.c.id == sa.bindparam("on_host")).scalar_subquery(),
+_REVISION: Final = sa.select(host_table.c.revision).where(host_table.c.id == sa.bindparam("on_host")).scalar_subquery()
+_OTHERS: Final = (
     sa.select(sa.func.count())
     .select_from(_OTHER)
     .where(_OTHER.c.host == sa.bindparam("on_host"), _OTHER.c.state == ClaimState.INTENDED.value, _OTHER.c.id != sa.bindparam("claim_id"))
-    .scalar_subquery(),
+    .scalar_subquery()
 )
-_INTEND_SEEING: Final = _INTEND.returning(*_SEEN)
-_REDIRECT: Final = (
-    claim.update()
+NEWS: Final = (
+    sa.select(sa.cast(sa.func.json_agg(_OTHER.table_valued()), sa.Text))
+    .select_from(_OTHER)
+    .where(
+        _OTHER.c.host == sa.bindparam("on_host"),
+        _OTHER.c.id != sa.bindparam("claim_id"),
+        sa.or_(
+            _OTHER.c.state == ClaimState.INTENDED.value,
+            sa.and_(_OTHER.c.state == ClaimState.HELD.value, _OTHER.c.revision > sa.bindparam("decided_on")),
+        ),
+    )
+    .scalar_subquery()
+)
+"""What `since` reads, without the claim itself, as a part of another statement; `news` reads its text, which is null for nothing. Only
+PostgreSQL has it. For SQLite a statement is a function call.
+"""
+_SEEN: Final = {"sqlite": (_REVISION, _OTHERS), "postgresql": (_REVISION, NEWS)}
+_INTEND_SEEING: Final = {dialect: _INTEND.returning(*found) for dialect, found in _SEEN.items()}
+_REDIRECT: Final = {
+    dialect: claim.update()
     .where(claim.c.id == sa.bindparam("claim_id"), claim.c.state == ClaimState.INTENDED.value)
     .values(updated=EpochNow(), deadline=EpochNow() + _SECONDS)
-    .returning(*_SEEN)
-)
+    .returning(*found)
+    for dialect, found in _SEEN.items()
+}
 _SINCE: Final = (
     sa.select(host_table.c.revision.label("host_revision"), *claim.c)
     .select_from(
@@ -62,6 +86,21 @@ _SINCE: Final = (
     .where(host_table.c.id == sa.bindparam("on_host"))
     .order_by(claim.c.revision, claim.c.guest, claim.c.id)
 )
+
+
+def _since_each(dialect: str) -> sa.Select[Any]:
+    known = pairs("revisions", dialect).alias("known")
+    later = sa.and_(
+        claim.c.host == host_table.c.id,
+        claim.c.state == ClaimState.HELD.value,
+        claim.c.revision > sa.cast(known.c.value, sa.BigInteger),
+    )
+    found = sa.select(host_table.c.id.label("host_id"), host_table.c.revision.label("host_revision"), *claim.c)
+    tables = host_table.join(known, known.c.key == host_table.c.id).outerjoin(claim, later)
+    return found.select_from(tables).order_by(host_table.c.id, claim.c.revision, claim.c.guest, claim.c.id)
+
+
+_SINCE_EACH: Final = {dialect: _since_each(dialect) for dialect in DIALECTS}
 _OWN: Final = pcpu_owner.insert()
 _HOLD_ALL: Final = (
     claim.update()
@@ -89,60 +128,6 @@ _LATE: Final = ~in_term(claim.c.updated, claim.c.deadline)
 """An intended claim's term begins at its last change: when it was stored, or when it was redirected."""
 
 
-class Seen(Struct, frozen=True, kw_only=True):
-    """What the host was at when a claim was intended on it: its revision, and how many other claims were intended there."""
-
-    revision: int
-    others: int
-
-
-class IntendedClaim(Struct, frozen=True, kw_only=True):
-    """A claim as it is stored while it is `intended`. `shapes` is as in `ClaimRecord`."""
-
-    id: ClaimId
-    guest: GuestId
-    host: HostId
-    amounts: Amounts
-    fit: Fit
-    role: ClaimRole = ClaimRole.RUNS
-    shapes: int = 0
-
-
-def intend(connection: sa.Connection, new: IntendedClaim, *, seconds: float) -> Seen:
-    """Store a new claim that is `intended` for so many seconds. Raises `Conflict` when the guest has a live claim of that role already."""
-    try:
-        row = connection.execute(_INTEND_SEEING, {**_intended(new, seconds), "claim_id": new.id, "on_host": new.host}).one()
-    except sa.exc.IntegrityError as error:
-        raise Conflict(f"guest {new.guest} has a claim already, or is not stored") from error
-    return Seen(revision=row[0], others=row[1])
-
-
-def intend_all(connection: sa.Connection, new: Sequence[IntendedClaim], *, seconds: float) -> None:
-    """Store these claims as `intend` does. Raises `Conflict` for all if one of the guests has such a claim already."""
-    try:
-        connection.execute(_INTEND, [_intended(one, seconds) for one in new])
-    except sa.exc.IntegrityError as error:
-        raise Conflict("one of the guests has a claim already, or is not stored") from error
-
-
-def redirect(connection: sa.Connection, changed: IntendedClaim, *, seconds: float) -> Seen:
-    """Point an intended claim to another host or fit, with a new deadline. Raises `Conflict` when it is no longer intended."""
-    row = connection.execute(_REDIRECT, {**_place(changed, seconds), "claim_id": changed.id, "on_host": changed.host}).first()
-    if row is None:
-        raise Conflict(f"claim {changed.id} is not intended any more")
-    return Seen(revision=row[0], others=row[1])
-
-
-def _intended(one: IntendedClaim, seconds: float) -> dict[str, Any]:
-    """The columns of a new claim."""
-    return {"id": one.id, "guest": one.guest, "role": one.role.value, **_place(one, seconds)}
-
-
-def _place(one: IntendedClaim, seconds: float) -> dict[str, Any]:
-    """The columns of a claim that change when it is redirected."""
-    return {"host": one.host, "amounts": encode(one.amounts), "fit": fit_text(one.fit), "shapes": one.shapes, "seconds": seconds}
-
-
 class HostNews(Struct, frozen=True, kw_only=True):
     """A host's revision, the claims that are held there since an earlier one, by revision, and those that are intended there."""
 
@@ -151,17 +136,112 @@ class HostNews(Struct, frozen=True, kw_only=True):
     intended: tuple[ClaimRecord, ...]
 
 
+class Seen(Struct, frozen=True, kw_only=True):
+    """What the host was at when a claim was intended on it: its revision, and how many other claims were intended there. `news` has the
+    claims since the decision, if the statement has read them.
+    """
+
+    revision: int
+    others: int
+    news: HostNews | None = None
+
+
+class IntendedClaim(Struct, frozen=True, kw_only=True):
+    """A claim as it is stored while it is `intended`. `shapes` is as in `ClaimRecord`. `decided_on`, which is not stored, is the host's
+    revision at the decision, if one is to see what has come there since.
+    """
+
+    id: ClaimId
+    guest: GuestId
+    host: HostId
+    amounts: Amounts
+    fit: Fit
+    role: ClaimRole = ClaimRole.RUNS
+    shapes: int = 0
+    decided_on: int | None = None
+
+
+def intend(connection: sa.Connection, new: IntendedClaim, *, seconds: float) -> Seen:
+    """Store a new claim that is `intended` for so many seconds. Raises `Conflict` when the guest has a live claim of that role already."""
+    try:
+        row = connection.execute(_INTEND_SEEING[connection.dialect.name], {**columns(new, seconds), **seeing(new)}).one()
+    except sa.exc.IntegrityError as error:
+        raise Conflict(f"guest {new.guest} has a claim already, or is not stored") from error
+    return seen(row[0], row[1])
+
+
+def intend_all(connection: sa.Connection, new: Sequence[IntendedClaim], *, seconds: float) -> None:
+    """Store these claims as `intend` does. Raises `Conflict` for all if one of the guests has such a claim already."""
+    try:
+        connection.execute(_INTEND, [columns(one, seconds) for one in new])
+    except sa.exc.IntegrityError as error:
+        raise Conflict("one of the guests has a claim already, or is not stored") from error
+
+
+def redirect(connection: sa.Connection, changed: IntendedClaim, *, seconds: float) -> Seen:
+    """Point an intended claim to another host or fit, with a new deadline. Raises `Conflict` when it is no longer intended."""
+    row = connection.execute(_REDIRECT[connection.dialect.name], {**_place(changed, seconds), **seeing(changed)}).first()
+    if row is None:
+        raise Conflict(f"claim {changed.id} is not intended any more")
+    return seen(row[0], row[1])
+
+
+def since_each(connection: sa.Connection, revisions: Mapping[HostId, int]) -> dict[HostId, HostNews]:
+    """What has come to each of these hosts since that revision, without what is intended there, all as of one instant; hosts that are gone
+    are left out.
+    """
+    rows = connection.execute(_SINCE_EACH[connection.dialect.name], {"revisions": json.encode(revisions).decode()}).mappings().all()
+    found: dict[HostId, tuple[int, list[ClaimRecord]]] = {}
+    for row in rows:
+        _, held = found.setdefault(row["host_id"], (row["host_revision"], []))
+        if row["id"] is not None:
+            held.append(_record(row))
+    return {host: _news(revision, held) for host, (revision, held) in found.items()}
+
+
+def seeing(one: IntendedClaim) -> dict[str, Any]:
+    """What binds a statement that returns what an intended claim's host is at."""
+    return {"claim_id": one.id, "on_host": one.host, "decided_on": one.decided_on}
+
+
+def seen(revision: int, others: int | str | None) -> Seen:
+    """What such a statement returned: the host's revision, and how many other claims are intended there or the text of `NEWS`."""
+    if isinstance(others, int):
+        return Seen(revision=revision, others=others)
+    found = news(revision, others)
+    return Seen(revision=revision, others=len(found.intended), news=found)
+
+
+def news(revision: int, text: str | None) -> HostNews:
+    """What `NEWS` returned, for a host that was at that revision at the same instant."""
+    rows = [] if text is None else json.decode(text, type=list[dict[str, Any]])
+    return _news(revision, sorted(map(_record, rows), key=lambda one: (one.revision, one.guest, one.id)))
+
+
+def _news(revision: int, found: Sequence[ClaimRecord]) -> HostNews:
+    return HostNews(
+        revision=revision,
+        held=tuple(one for one in found if one.state is ClaimState.HELD),
+        intended=tuple(one for one in found if one.state is ClaimState.INTENDED),
+    )
+
+
+def columns(one: IntendedClaim, seconds: float) -> dict[str, Any]:
+    """The columns of a new claim that depend on it, and the `seconds` that its deadline is away."""
+    return {"id": one.id, "guest": one.guest, "role": one.role.value, **_place(one, seconds)}
+
+
+def _place(one: IntendedClaim, seconds: float) -> dict[str, Any]:
+    """The columns of a claim that change when it is redirected."""
+    return {"host": one.host, "amounts": encode(one.amounts), "fit": fit_text(one.fit), "shapes": one.shapes, "seconds": seconds}
+
+
 def since(connection: sa.Connection, host: HostId, revision: int) -> HostNews | None:
     """What has come to a host since that revision, as of one instant; None when the host is gone."""
     rows = connection.execute(_SINCE, {"on_host": host, "after": revision}).mappings().all()
     if not rows:
         return None
-    found = [_record(row) for row in rows if row["id"] is not None]
-    return HostNews(
-        revision=rows[0]["host_revision"],
-        held=tuple(one for one in found if one.state is ClaimState.HELD),
-        intended=tuple(one for one in found if one.state is ClaimState.INTENDED),
-    )
+    return _news(rows[0]["host_revision"], [_record(row) for row in rows if row["id"] is not None])
 
 
 def hold(connection: sa.Connection, claim_id: ClaimId, *, guest: GuestId, host: HostId, fit: Fit, revision: int) -> None:
@@ -358,7 +438,7 @@ def _fit(text: str) -> Fit:
     return _read_fit(text, "claim.fit")
 
 
-def _record(row: sa.RowMapping) -> ClaimRecord:
+def _record(row: Mapping[str, Any] | sa.RowMapping) -> ClaimRecord:
     return ClaimRecord(
         id=row["id"],
         guest=row["guest"],

@@ -33,6 +33,7 @@ _BUSY_MS: Final = 30_000
 _NOTIFY: Final = "SELECT pg_notify(%s, topic) FROM unnest(%s) AS topic"
 _CONFLICTS: Final = ("40001", "40P01")
 """PostgreSQL's serialization_failure and deadlock_detected."""
+DIALECTS: Final = ("sqlite", "postgresql")
 _TRIES: Final = 5
 """How often a change is made that the database rolls back in favour of others."""
 _TRUSTED_SECONDS: Final = 1.0
@@ -56,6 +57,14 @@ def _sqlite_now(_element: object, _compiler: object, **_options: object) -> str:
 @compiles(EpochNow, "postgresql")
 def _postgresql_now(_element: object, _compiler: object, **_options: object) -> str:
     return "CAST(extract(epoch FROM clock_timestamp()) AS double precision)"
+
+
+def pairs(name: str, dialect: str) -> sa.TableValuedAlias:
+    """The JSON object that is bound to `name`, as a table of `key` and `value`."""
+    given: Any = sa.bindparam(name, type_=sa.Text)
+    read: Any = sa.func.json_each(given) if dialect == "sqlite" else sa.func.json_each_text(sa.cast(given, sa.JSON))
+    found: sa.TableValuedAlias = read.table_valued("key", "value")
+    return found
 
 
 def in_term(began: sa.ColumnElement[float], until: sa.ColumnElement[float]) -> sa.ColumnElement[bool]:
@@ -117,6 +126,17 @@ class Database:
             self._wakeups.deliver(told)
         if self._log_holds_secrets:
             self._truncate_log()
+
+    @contextmanager
+    def write_once(self) -> Iterator[sa.Connection]:
+        """A connection whose every statement commits by itself, so that no transaction is begun and ended for it. Only for PostgreSQL, and
+        for statements that do all or nothing; what they notify of, they notify of themselves (`notify`).
+
+        Raises `Unavailable`, and `RolledBack`.
+        """
+        options: dict[str, Any] = {"isolation_level": "AUTOCOMMIT"}
+        with self._translated(), self.engine.connect().execution_options(**options) as connection, connection.begin():
+            yield connection
 
     def change(self, step: Callable[[sa.Connection], Result]) -> Result:
         """What `step` returns in a writing transaction. When the database rolls it back in favour of another, it is made again.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 import sqlalchemy as sa
 
@@ -18,13 +19,19 @@ MOST_KEPT: Final = 200
 
 # Built once: every create stores an event.
 _THERE: Final = sa.select(host.c.name).join(guest, guest.c.host == host.c.id).where(guest.c.id == sa.bindparam("of")).scalar_subquery()
-_BEGIN: Final = guest_event.insert().values(host=sa.func.coalesce(_THERE, ""), failure="", began=EpochNow()).returning(guest_event.c.number)
+AT_FIRST: Final[Mapping[str, Any]] = {"host": "", "failure": "", "began": EpochNow()}
+"""The columns of a new event that are the same for each guest without a host."""
+_BEGIN: Final = guest_event.insert().values({**AT_FIRST, "host": sa.func.coalesce(_THERE, "")}).returning(guest_event.c.number)
 
 
 def begin(connection: sa.Connection, guest_id: GuestId, action: str, by: Requester) -> int:
     """Keep that an action was asked of a guest, at this moment, on the host that it is on. Returns the event's number."""
-    values = {"guest": guest_id, "of": guest_id, "request": by.request, "action": action, "account": by.account, "project": by.project}
-    return int(connection.execute(_BEGIN, values).scalar_one())
+    return int(connection.execute(_BEGIN, {**columns(guest_id, action, by), "of": guest_id}).scalar_one())
+
+
+def columns(guest_id: GuestId, action: str, by: Requester) -> dict[str, Any]:
+    """The columns of a new event that depend on it."""
+    return {"guest": guest_id, "request": by.request, "action": action, "account": by.account, "project": by.project}
 
 
 def end(connection: sa.Connection, guest_id: GuestId, failure: str = "") -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final
@@ -61,22 +61,20 @@ class GuestFilter:
 _HAS_LIVE_CLAIM: Final = sa.select(claim.c.id).where(claim.c.guest == guest.c.id, claim.c.state != ClaimState.ABANDONED.value).exists()
 
 # Built once, because every create uses them: SQLAlchemy takes longer to build an expression than SQLite to execute it.
-_CREATE: Final = (
-    guest.insert()
-    .values(
-        revision=1,
-        desired=Desired.RUNNING.value,
-        observed=Observed.UNSEEN.value,
-        task="scheduling",
-        boots=1,
-        booted=0,
-        report="",
-        fault="",
-        created=EpochNow(),
-        updated=EpochNow(),
-    )
-    .returning(guest)
-)
+AT_FIRST: Final[Mapping[str, Any]] = {
+    "revision": 1,
+    "desired": Desired.RUNNING.value,
+    "observed": Observed.UNSEEN.value,
+    "task": "scheduling",
+    "boots": 1,
+    "booted": 0,
+    "report": "",
+    "fault": "",
+    "created": EpochNow(),
+    "updated": EpochNow(),
+}
+"""The columns of a new guest that are the same for each."""
+_CREATE: Final = guest.insert().values(AT_FIRST).returning(guest)
 PLACE: Final = (
     guest.update()
     .where(guest.c.id == sa.bindparam("guest_id"), guest.c.deleted.is_(None), guest.c.desired != Desired.ABSENT.value)

@@ -63,7 +63,7 @@ _COLUMNS = (*host.c, _UP)
 _OPEN = sa.and_(_UP.element, host.c.disabled.is_(False), host.c.fenced.is_(False))
 _AT = sa.and_(host.c.id == sa.bindparam("host_id"), host.c.revision == sa.bindparam("decided_on"))
 _NEXT: dict[str, Any] = {"revision": host.c.revision + 1, "orders": host.c.orders + 1, "updated": EpochNow()}
-_ADVANCE = host.update().where(_AT, _OPEN).values(_NEXT)
+ADVANCE = host.update().where(_AT, _OPEN).values(_NEXT)
 ADVANCE_NEWEST = host.update().where(host.c.id == sa.bindparam("host_id"), _OPEN).values(_NEXT).returning(host.c.revision)
 _ADVANCE_DISABLED_TOO = host.update().where(_AT, _UP.element, host.c.fenced.is_(False)).values(_NEXT)
 _MARKS = sa.select(host.c.id, host.c.revision, _UP, host.c.disabled, host.c.disabled_reason, host.c.fenced).order_by(host.c.id)
@@ -287,7 +287,7 @@ def advance(connection: sa.Connection, host_id: HostId, revision: int, *, also_d
     Raises `Conflict` when the host has another revision by now, or takes no guests any more: it is down, fenced, or disabled (unless
     `also_disabled`, for a guest that it has already).
     """
-    done = connection.execute(_ADVANCE_DISABLED_TOO if also_disabled else _ADVANCE, {"host_id": host_id, "decided_on": revision})
+    done = connection.execute(_ADVANCE_DISABLED_TOO if also_disabled else ADVANCE, {"host_id": host_id, "decided_on": revision})
     if done.rowcount != 1:
         raise Conflict(f"host {host_id} is not at revision {revision} any more, or takes no guests any more")
     tell(connection, f"host:{host_id}")

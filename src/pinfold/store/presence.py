@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from msgspec import Struct
 
 from pinfold.core.identity import HostId
-from pinfold.store.database import EpochNow, in_term
+from pinfold.store.database import DIALECTS, EpochNow, in_term, pairs
 from pinfold.store.schema import host
 
 
@@ -21,17 +21,9 @@ class Standing(Struct, frozen=True, kw_only=True):
     orders: int
 
 
-def _pairs(name: str, function: str) -> sa.TableValuedAlias:
-    """A JSON object as a table of keys and values; `function` is the database's own."""
-    given: Any = sa.bindparam(name, type_=sa.Text)
-    read: Any = getattr(sa.func, function)
-    found: sa.TableValuedAlias = read(given if function == "json_each" else sa.cast(given, sa.JSON)).table_valued("key", "value")
-    return found
-
-
-def _renewal(function: str) -> sa.UpdateBase:
+def _renewal(dialect: str) -> sa.UpdateBase:
     """Set when each lease began and ends by the age of its sign of life; the sign itself is the beginning."""
-    sign, named = _pairs("signs", function).alias("sign"), _pairs("signs", function).alias("named")
+    sign, named = pairs("signs", dialect).alias("sign"), pairs("signs", dialect).alias("named")
     began = EpochNow() - sa.cast(sign.c.value, sa.Double())
     other = host.alias("other")
     # A row that is locked is passed over: processes that renew in different orders would otherwise wait for each other.
@@ -45,21 +37,21 @@ def _renewal(function: str) -> sa.UpdateBase:
     )
 
 
-def _audits(function: str) -> sa.UpdateBase:
+def _audits(dialect: str) -> sa.UpdateBase:
     """Set the time of each host's last report of findings by the age of an audit that found the same."""
-    audit = _pairs("audits", function).alias("audit")
+    audit = pairs("audits", dialect).alias("audit")
     ended = EpochNow() - sa.cast(audit.c.value, sa.Double())
     return host.update().where(host.c.id == audit.c.key, host.c.audited < ended).values(audited=ended).returning(host.c.id)
 
 
-def _standings(function: str) -> sa.Select[Any]:
-    named = _pairs("ids", function).alias("named")
+def _standings(dialect: str) -> sa.Select[Any]:
+    named = pairs("ids", dialect).alias("named")
     return sa.select(host.c.id, host.c.token_hash, host.c.orders).where(host.c.id.in_(sa.select(named.c.key)))
 
 
-def _changes(function: str) -> sa.Select[Any]:
+def _changes(dialect: str) -> sa.Select[Any]:
     """The hosts of which the database has another standing than a text says, in the form of `_text`, and those that are gone."""
-    known = _pairs("known", function).alias("known")
+    known = pairs("known", dialect).alias("known")
     there = sa.cast(host.c.orders, sa.Text) + " " + host.c.token_hash
     joined = known.outerjoin(host, host.c.id == known.c.key)
     return sa.select(known.c.key).select_from(joined).where(sa.or_(host.c.id.is_(None), there != sa.cast(known.c.value, sa.Text)))
@@ -70,10 +62,10 @@ def _text(standing: Standing) -> str:
 
 
 # Built once, because they are executed every second: building takes longer than executing.
-_RENEWALS = {"sqlite": _renewal("json_each"), "postgresql": _renewal("json_each_text")}
-_AUDITS = {"sqlite": _audits("json_each"), "postgresql": _audits("json_each_text")}
-_STANDINGS = {"sqlite": _standings("json_each"), "postgresql": _standings("json_each_text")}
-_CHANGES = {"sqlite": _changes("json_each"), "postgresql": _changes("json_each_text")}
+_RENEWALS = {dialect: _renewal(dialect) for dialect in DIALECTS}
+_AUDITS = {dialect: _audits(dialect) for dialect in DIALECTS}
+_STANDINGS = {dialect: _standings(dialect) for dialect in DIALECTS}
+_CHANGES = {dialect: _changes(dialect) for dialect in DIALECTS}
 
 
 def renew(connection: sa.Connection, signs: Mapping[HostId, float], lease_seconds: float) -> dict[HostId, str]:

@@ -20,6 +20,7 @@ _KEPT: Final = 1000
 """How many versions are kept, so that one can see later by what a claim was decided."""
 _AGE: Final = sa.func.abs(EpochNow() - common_shapes.c.checked)  # a time in the future (the clock was set back) is old too
 _LATEST: Final = sa.select(common_shapes, _AGE.label("age")).order_by(common_shapes.c.version.desc()).limit(1)
+_VERSION: Final = sa.select(common_shapes.c.version, _AGE.label("age")).order_by(common_shapes.c.version.desc()).limit(1)
 
 
 class CommonShape(Struct, frozen=True, kw_only=True):
@@ -63,6 +64,12 @@ def renew(
     except Conflict:  # another process was faster
         with database.read() as connection:
             return latest(connection)
+
+
+def newest(connection: sa.Connection) -> tuple[int, float] | None:
+    """The newest version, and how many seconds ago the guests were last counted; None if they never were."""
+    row = connection.execute(_VERSION).first()
+    return None if row is None else (int(row[0]), float(row[1]))
 
 
 def latest(connection: sa.Connection) -> StoredShapes | None:

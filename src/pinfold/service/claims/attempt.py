@@ -11,7 +11,7 @@ from pinfold.core.identity import ClaimId, HostId
 from pinfold.core.reasons import ReasonCode
 from pinfold.scheduler.decide import Conditions
 from pinfold.scheduler.model import Candidate, HostRefusal, HostSearch
-from pinfold.store.claims import IntendedClaim
+from pinfold.store.claims import IntendedClaim, Seen
 
 _OVERTAKEN: Final = frozenset({ReasonCode.STALE, ReasonCode.PLACEMENT})
 
@@ -20,7 +20,8 @@ _OVERTAKEN: Final = frozenset({ReasonCode.STALE, ReasonCode.PLACEMENT})
 class Attempt:
     """One create in progress: what was written so far, and what refused. `intent` is what the claim row says until it is booked.
 
-    `conditions` and `candidates` are of a first decision (`Claimer.begin`) that nothing was tried on yet.
+    `conditions` and `candidates` are of a first decision (`Claimer.begin`) that nothing was tried on yet; `seen` is what the first host was
+    at when the claim row for it was written (`Claimer.store`).
     """
 
     wanted: HostSearch
@@ -29,6 +30,7 @@ class Attempt:
     candidates: tuple[Candidate, ...] = ()
     claim: ClaimId | None = None
     intent: IntendedClaim | None = None
+    seen: Seen | None = None
     host: HostId | None = None
     booked: Amounts = ()
     shapes: int = 0

@@ -1,14 +1,15 @@
 """Claim a host for a guest. `scheduler.decide` says which hosts are worth claiming; `healing` clears up after a claimer that died.
 
-0. Write the claim row: `intended`, with a deadline by the database's clock, and the amounts; for a new guest, in the transaction that
-   stores it. If others have claimed on that host since, or intend to, decide once more beside them, in the same transaction. For another
-   host or other amounts, redirect the row.
+0. Write the claim row: `intended`, with a deadline by the database's clock, and the amounts; for a single new guest, together with the
+   guest. If others have claimed on that host since, or intend to, decide once more beside them. For another host or other amounts,
+   redirect the row.
 1. Write the allocation in Placement, which holds the guest's other claims too: first without a consumer generation; later ones with the
    generation that was read *before* the claim row was redirected. So a claimer whose claim was abandoned meanwhile can never overwrite its
    successor's allocation.
 2. In one transaction, move the host's revision to the next, the claim from `intended` to `held`, the pCPUs to their owner and the guest to
-   its host. Each statement must hit exactly its row, or all of it is rolled back. If the host has another revision than at the decision,
-   the guest is fitted again on what is there by now, for the same amounts; the first statement has locked the host's row.
+   its host. Each part must hit exactly its row, or all of it is rolled back. If the host has another revision than at the decision, the
+   guest is fitted again on what is there by now, for the same amounts. On PostgreSQL the step is one statement, which takes effect at one
+   revision only and is tried again at another; elsewhere, or if that does not help, the first statement locks the host's row.
 
 If the host has no such fit any more and losses decide, decide again, at most `TRIES` times for a guest: the host may not be the best one
 any more. Otherwise fit again on the same host, at most `TRIES` times; then, or when room is lacking, try the next host. If all
@@ -18,16 +19,16 @@ allocation is written before the pins and removed after them.
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import threading
 import time
 import uuid
 from collections import defaultdict
-from dataclasses import replace
 from typing import Final
 
-import msgspec
 import sqlalchemy as sa
+from msgspec.structs import replace
 
 from pinfold.accounting.client import Placement
 from pinfold.accounting.placement_responses import OverCapacity
@@ -49,11 +50,11 @@ from pinfold.service.claims.amend import TRIES, StaleError
 from pinfold.service.claims.attempt import Attempt
 from pinfold.service.claims.booking import booked_by, settle
 from pinfold.service.claims.outcome import Claimed, Refused
-from pinfold.store import arrival, claims
+from pinfold.store import arrival, claims, new_guest
 from pinfold.store.arrival import Arrival
 from pinfold.store.claims import IntendedClaim, Seen
 from pinfold.store.database import Database
-from pinfold.store.records import ClaimState
+from pinfold.store.records import ClaimState, GuestRecord, NewGuest
 
 _CONSUMER_TRIES: Final = 5
 _SETTLE_SECONDS: Final = 0.1
@@ -95,6 +96,25 @@ class Claimer:
         if attempt.candidates and attempt.conditions is not None:
             attempt.candidates = self._intend_first(connection, attempt, attempt.candidates, attempt.conditions)
 
+    def store(self, attempt: Attempt, new: NewGuest) -> GuestRecord | None:
+        """Store the guest together with step 0 of what `begin` decided, as one statement; `create` then decides once more if others were
+        faster. None, with nothing written, if that is not possible for it.
+
+        Raises `Conflict` when the guest exists, or when the host is gone; `Unavailable`.
+        """
+        if not self._database.postgresql or new.config is not None or new.ports or not attempt.candidates:
+            return None
+        intent = self._intent(ClaimId(str(uuid.uuid4())), attempt.wanted, attempt.candidates[0])
+        if intent is None:
+            return None
+        with self._database.write_once() as connection:
+            stored = new_guest.create_intended(connection, new, intent, seconds=self._settings.claim_seconds)
+        if stored is None:
+            return None
+        record, attempt.seen = stored
+        attempt.claim, attempt.intent = intent.id, intent
+        return record
+
     def _conditions(self, wanted: HostSearch) -> Conditions:
         """What a host must be for the guest, with an index that is up to date."""
         self._fresh.look()
@@ -132,7 +152,7 @@ class Claimer:
     def _claim_any(self, attempt: Attempt, conditions: Conditions) -> Claimed | None:
         """Try hosts from the best on, until one is held or the index has no more."""
         while True:
-            left = replace(conditions, exclude=conditions.exclude | attempt.tried.keys())
+            left = dataclasses.replace(conditions, exclude=conditions.exclude | attempt.tried.keys())
             candidates = attempt.candidates or decide(self._index, attempt.wanted.guest, attempt.demand, left, self._settings)
             attempt.candidates = ()
             if not candidates:
@@ -140,6 +160,10 @@ class Claimer:
             if attempt.claim is None:
                 with self._database.write() as connection:
                     candidates = self._intend_first(connection, attempt, candidates, left)
+            elif attempt.seen is not None and _overtaken(candidates[0], attempt.seen):
+                with self._database.write_once() as connection:
+                    candidates = self._beside_others(connection, attempt, candidates, left, attempt.seen)
+            attempt.seen = None
             for candidate in candidates:
                 outcome = self._claim_on(attempt, candidate)
                 if isinstance(outcome, Claimed):
@@ -154,20 +178,26 @@ class Claimer:
         """Step 0 for the best host, decided once more beside what others have claimed there since or intend to. Returns the hosts in the
         order in which to try them; the claim row is for the first.
         """
-        claim = ClaimId(str(uuid.uuid4()))
-        written: IntendedClaim | None = None
+        intent = self._intent(ClaimId(str(uuid.uuid4())), attempt.wanted, candidates[0])
+        if intent is None:
+            return candidates
+        seen = self._write_intent(connection, intent, written=False)
+        attempt.claim, attempt.intent = intent.id, intent
+        return self._beside_others(connection, attempt, candidates, conditions, seen)
+
+    def _beside_others(
+        self, connection: sa.Connection, attempt: Attempt, candidates: tuple[Candidate, ...], conditions: Conditions, seen: Seen
+    ) -> tuple[Candidate, ...]:
+        """Decide once more beside what others have claimed on the first host since or intend to, and redirect the claim row if that changes
+        the decision; then again for the new host.
+        """
+        assert attempt.claim is not None
         known: dict[HostId, Entry] = {}
         for _ in range(TRIES):
             best = candidates[0]
-            entry = known.get(best.host) or self._index.get(best.host)
-            if entry is None:
+            if best.host in known or not _overtaken(best, seen):
                 break
-            intent = _intent(claim, attempt.wanted, best.host, best.fit, amounts(best.fit, entry.state), best.shapes)
-            seen = self._write_intent(connection, intent, written=written is not None)
-            written = intent
-            if best.host in known or (seen.revision == best.revision and not seen.others):
-                break
-            other = newest.beside(connection, self._index, best.host, claim)
+            other = newest.beside(connection, self._index, best.host, attempt.claim, seen.news)
             if other is None:
                 break
             known[best.host] = other
@@ -177,9 +207,20 @@ class Claimer:
             candidates = again
             if (again[0].host, again[0].fit) == (best.host, best.fit):
                 break
-        if written is not None:
-            attempt.claim, attempt.intent = claim, written
+            intent = self._intent(attempt.claim, attempt.wanted, again[0], known.get(again[0].host))
+            if intent is None:
+                break
+            seen = self._write_intent(connection, intent, written=True)
+            attempt.intent = intent
         return candidates
+
+    def _intent(self, claim: ClaimId, search: HostSearch, best: Candidate, entry: Entry | None = None) -> IntendedClaim | None:
+        """The claim row for a decision; None if the index has forgotten its host."""
+        entry = entry or self._index.get(best.host)
+        if entry is None:
+            return None
+        booked = amounts(best.fit, entry.state)
+        return _intent(claim, search, best.host, best.fit, booked, best.shapes, decided_on=best.revision)
 
     def _write_intent(self, connection: sa.Connection, intent: IntendedClaim, *, written: bool) -> Seen:
         write = claims.redirect if written else claims.intend
@@ -270,7 +311,7 @@ class Claimer:
         claim = attempt.claim or ClaimId(str(uuid.uuid4()))
         intent = _intent(claim, attempt.wanted, host, wanted, booked, attempt.shapes)
         first, attempt.intent = attempt.intent, None
-        if alone and first == intent:
+        if alone and first is not None and replace(first, decided_on=None) == intent:
             return union([(host, booked)])
         with self._database.write() as connection:
             self._write_intent(connection, intent, written=attempt.claim is not None)
@@ -288,20 +329,39 @@ class Claimer:
         """Step 2. Raises `StaleError` when the host takes the guest no more for what is booked."""
         guest, claim = attempt.wanted.guest, attempt.claim
         assert claim is not None
+        arriving = Arrival(claim=claim, guest=guest, host=entry.id, fit=wanted, role=attempt.wanted.role)
         with self.locks[entry.id]:
-            with self._database.write() as connection:
-                arriving = Arrival(claim=claim, guest=guest, host=entry.id, fit=wanted, role=attempt.wanted.role)
-                made = arrival.arrive(connection, arriving, revision=revision + 1)
-                if made is None:
-                    raise StaleError
-                if made != revision + 1:
-                    (wanted,) = newest.fits(connection, self._index, entry.id, made - 1, [(attempt, wanted, attempt.booked)])
-                    arrival.settle(connection, msgspec.structs.replace(arriving, fit=wanted), revision=made)
-                fault_point("claim.pinned")
+            wanted, made = self._arrive(attempt, arriving, revision)
             self._index.claimed(entry.id, Claim(guest=guest, fit=wanted, id=claim), made)
         fault_point("claim.held")
         refusals = tuple(attempt.tried.values())
         return Claimed(claim=claim, guest=guest, host=entry.id, name=entry.name, revision=made, fit=wanted, refusals=refusals)
+
+    def _arrive(self, attempt: Attempt, arriving: Arrival, revision: int) -> tuple[Fit, int]:
+        """The fit by which the guest is on its host, and the revision that this made. Raises as `_hold`."""
+        host, fit = arriving.host, arriving.fit
+        for _ in range(TRIES if self._database.postgresql else 0):
+            with self._database.write_once() as connection:
+                news = arrival.arrive_at_once(connection, replace(arriving, fit=fit), revision=revision + 1)
+            if news is None:
+                fault_point("claim.pinned")
+                return fit, revision + 1
+            if news.revision == revision:  # a transaction that locks the host's row says why
+                break
+            newer = self._index.catch_up(host, news) or self._fresh.host(host)
+            if newer is None:
+                raise StaleError
+            (fit,) = newest.fits_on(self._index, newer, [(attempt, fit, attempt.booked)])
+            revision = newer.state.revision
+        with self._database.write() as connection:
+            made = arrival.arrive(connection, replace(arriving, fit=fit), revision=revision + 1)
+            if made is None:
+                raise StaleError
+            if made != revision + 1:
+                (fit,) = newest.fits(connection, self._index, host, made - 1, [(attempt, fit, attempt.booked)])
+                arrival.settle(connection, replace(arriving, fit=fit), revision=made)
+            fault_point("claim.pinned")
+        return fit, made
 
     def _give_up(self, attempt: Attempt) -> None:
         """Remove everything that the attempt wrote. Every call was answered, so nothing can arrive late."""
@@ -347,8 +407,17 @@ class Claimer:
         return None
 
 
-def _intent(claim: ClaimId, search: HostSearch, host: HostId, fit: Fit, booked: Amounts, shapes: int) -> IntendedClaim:
-    return IntendedClaim(id=claim, guest=search.guest, host=host, amounts=booked, fit=fit, role=search.role, shapes=shapes)
+def _overtaken(best: Candidate, seen: Seen) -> bool:
+    """Whether others have claimed on the host since the decision, or intend to."""
+    return seen.revision != best.revision or seen.others > 0
+
+
+def _intent(
+    claim: ClaimId, search: HostSearch, host: HostId, fit: Fit, booked: Amounts, shapes: int, *, decided_on: int | None = None
+) -> IntendedClaim:
+    return IntendedClaim(
+        id=claim, guest=search.guest, host=host, amounts=booked, fit=fit, role=search.role, shapes=shapes, decided_on=decided_on
+    )
 
 
 def _refused(candidate: Candidate, code: ReasonCode, needed: int = 0) -> HostRefusal:

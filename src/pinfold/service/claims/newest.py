@@ -15,7 +15,7 @@ from pinfold.accounting.resources import Amounts, amounts
 from pinfold.core.fit.answer import Fit
 from pinfold.core.host import Claim
 from pinfold.core.host_features import needed
-from pinfold.core.identity import HostId
+from pinfold.core.identity import ClaimId, HostId
 from pinfold.scheduler.decide import Conditions, closed
 from pinfold.scheduler.index import Entry, Index
 from pinfold.scheduler.index import beside as with_claims
@@ -23,27 +23,35 @@ from pinfold.scheduler.index import entry as entry_of
 from pinfold.service.claims.amend import StaleError
 from pinfold.service.claims.attempt import Attempt
 from pinfold.store import claims, hosts
+from pinfold.store.claims import HostNews
 
 
-def beside(connection: sa.Connection, index: Index, host: HostId, attempt_claim: str) -> Entry | None:
-    """The host with what others intend to claim there, by now; None if it has to be read again, or is gone."""
+def beside(connection: sa.Connection, index: Index, host: HostId, claim: ClaimId, news: HostNews | None) -> Entry | None:
+    """The host with what others intend to claim there, by now; None if it has to be read again, or is gone. It is read unless there is
+    `news` already.
+    """
     known = index.get(host)
-    news = None if known is None else claims.since(connection, host, known.state.revision)
+    if news is None and known is not None:
+        news = claims.since(connection, host, known.state.revision)
     found = None if news is None else index.catch_up(host, news)
     if news is None or found is None:
         return None
     held = {one.id for one in found.state.ledger.claims}
-    return with_claims(found, [one for one in news.intended if one.id != attempt_claim and one.id not in held])
+    return with_claims(found, [one for one in news.intended if one.id != claim and one.id not in held])
 
 
 def fits(connection: sa.Connection, index: Index, host: HostId, revision: int, wanted: Sequence[tuple[Attempt, Fit, Amounts]]) -> list[Fit]:
-    """The fits of these guests on a host that is at `revision` by now, one beside the other, in the cells and of the amounts of those
-    that were decided earlier.
-
-    The caller's transaction has locked the host's row. Raises `StaleError` when the host takes one of them no more, or not for those
-    amounts.
+    """The fits of these guests on a host that is at `revision` by now, as `fits_on`. The caller's transaction has locked the host's row.
+    Raises as `fits_on`.
     """
-    entry = _entry(connection, index, host, revision)
+    return fits_on(index, _entry(connection, index, host, revision), wanted)
+
+
+def fits_on(index: Index, entry: Entry, wanted: Sequence[tuple[Attempt, Fit, Amounts]]) -> list[Fit]:
+    """The fits of these guests on a host, one beside the other, in the cells and of the amounts of those that were decided earlier.
+
+    Raises `StaleError` when the host takes one of them no more, or not for those amounts.
+    """
     counts, found = entry.counts, []
     for attempt, fit, booked in wanted:
         search = attempt.wanted

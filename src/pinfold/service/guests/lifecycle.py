@@ -108,6 +108,9 @@ class Lifecycle:
             return None
 
     def _store(self, new: Sequence[NewGuest], begun: Attempt | None) -> tuple[GuestRecord, ...]:
+        at_once = None if begun is None else self._claimer.store(begun, new[0])
+        if at_once is not None:
+            return (at_once,)
         with self._database.write() as connection:
             refuse_excess(connection, new[0].project, Amount().plus(amount_of(new[0].request), len(new)))
             stored = guests.create_all(connection, new)

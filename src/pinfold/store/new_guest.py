@@ -1,0 +1,63 @@
+"""A new guest, its event and its intended claim, the first step of a create, as one statement.
+
+Only PostgreSQL has it, where a statement costs the claimer more than the database. It does all or nothing, so it needs no transaction of
+its own. A project with a quota is left to `guests` and `claims`: to count what the project has takes a lock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import cache
+from typing import Any
+
+import sqlalchemy as sa
+
+from pinfold.core.errors import Conflict
+from pinfold.store import claims, guest_events, guest_rows, guests
+from pinfold.store.claims import IntendedClaim, Seen
+from pinfold.store.records import GuestRecord, NewGuest
+from pinfold.store.schema import claim, guest, guest_event, host, quota
+
+
+def create_intended(connection: sa.Connection, new: NewGuest, intent: IntendedClaim, *, seconds: float) -> tuple[GuestRecord, Seen] | None:
+    """Store a guest as `guests.create`, but without its configuration and ports, and its claim as `claims.intend`. Returns what these
+    return; None, with nothing written, if the guest's project has a quota.
+
+    Raises `Conflict` when the guest exists, or when the claim's host is gone.
+    """
+    rows = {"guest": guest_rows.new_row(new), "claim": claims.columns(intent, seconds)}
+    if new.by is not None:
+        rows["event"] = guest_events.columns(new.id, "create", new.by)
+    values = {f"{part}_{name}": value for part, row in rows.items() for name, value in row.items()}
+    statement = _statement(tuple((part, tuple(row)) for part, row in rows.items()))
+    try:
+        row = connection.execute(statement, {**values, **claims.seeing(intent), "seconds": seconds}).mappings().one_or_none()
+    except sa.exc.IntegrityError as error:
+        raise Conflict(f"guest {new.id} exists already, or host {intent.host} is gone") from error
+    return None if row is None else (guest_rows.record(row), claims.seen(row["seen_revision"], row["seen_news"]))
+
+
+@cache
+def _statement(parts: tuple[tuple[str, tuple[str, ...]], ...]) -> sa.Select[Any]:
+    """The statement for these columns of each part. The other parts insert one row for each guest that the first one has inserted."""
+    names = dict(parts)
+    limited = sa.select(quota.c.project).where(quota.c.project == sa.bindparam("guest_project", type_=sa.Text())).exists()
+    first = _row(guest, "guest", names["guest"], guests.AT_FIRST).where(~limited)
+    stored = guest.insert().from_select(first.selected_columns.keys(), first).returning(guest).cte("stored")
+    others = []
+    for table, part, fixed in ((claim, "claim", claims.AT_FIRST), (guest_event, "event", guest_events.AT_FIRST)):
+        if part in names:
+            row = _row(table, part, [name for name in names[part] if name in table.c], fixed).select_from(stored)
+            others.append(table.insert().from_select(row.selected_columns.keys(), row).returning(*table.primary_key).cte(f"new_{part}"))
+    seen = (host.c.revision.label("seen_revision"), claims.NEWS.label("seen_news"))
+    return sa.select(stored, *seen).select_from(stored.join(host, host.c.id == sa.bindparam("on_host"))).add_cte(*others)
+
+
+def _row(table: sa.Table, part: str, names: Iterable[str], fixed: Mapping[str, Any]) -> sa.Select[Any]:
+    """One row of a table: the columns that are bound, and those that are the same for each new row."""
+    bound = [sa.bindparam(f"{part}_{name}", type_=table.c[name].type).label(name) for name in names]
+    return sa.select(*bound, *(_value(table, name, value).label(name) for name, value in fixed.items()))
+
+
+def _value(table: sa.Table, name: str, value: Any) -> sa.ColumnElement[Any]:
+    return value if isinstance(value, sa.ColumnElement) else sa.literal(value, table.c[name].type)
