@@ -24,14 +24,15 @@ from benchmarks.agents.simulated import reported
 from benchmarks.process import cpu_seconds, started
 from benchmarks.schedule.fleet import SHAPES, empty
 from pinfold.api.agent.tokens import make_token
+from pinfold.core.drift.written import findings_report
 from pinfold.core.identity import HostId
-from pinfold.store import hosts
+from pinfold.store import findings, hosts
 from pinfold.store.database import Database, upgrade
 
 ROOT = Path(__file__).resolve().parents[2]
 _AT_ONCE = 500
 _LEASE_AT_FIRST = 3600.0
-_UP_SECONDS = 600.0
+_UP_SECONDS = 240.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +54,7 @@ class Spent:
 
 
 def register(database_url: str, count: int, seed: int) -> Fleet:
-    """Make the tables and so many hosts of all shapes, up and as their agents will report them: what agents then say changes nothing."""
+    """Make the tables and so many hosts of all shapes, up, with the reports of their agents: what agents then say changes nothing."""
     database, rng, made = Database(database_url), Random(seed), []
     upgrade(database)
     states = [empty(shape) for shape in SHAPES]
@@ -65,6 +66,8 @@ def register(database_url: str, count: int, seed: int) -> Fleet:
                 state, name = states[shape], f"c{number:05}"
                 report = reported(name, state)
                 hosts.register(connection, host_id=host, name=name, report=report, token_hash=digest, lease_seconds=_LEASE_AT_FIRST)
+                hosts.report_digest(connection, host)
+                findings.keep(connection, host, findings_report(()))
                 made.append((host, name, token, shape))
     database.close()
     return Fleet(hosts=tuple(made))
@@ -111,13 +114,15 @@ def serving(folder: Path, database: str, placement: str, processes: int, lease_s
 class Agents:
     """Simulated agents, in `processes` processes that take them and the API processes in turns."""
 
-    def __init__(self, folder: Path, fleet: Fleet, apis: Sequence[Process], *, processes: int, seconds: float, stack: ExitStack) -> None:
+    def __init__(
+        self, folder: Path, fleet: Fleet, apis: Sequence[Process], *, processes: int, seconds: float, lease: float, stack: ExitStack
+    ) -> None:
         addresses = [(parts.hostname, parts.port) for parts in (urlsplit(one.told["url"]) for one in apis)]
         self._running = []
         for number in range(processes):
             agents = [(name, token, shape) for _, name, token, shape in fleet.hosts[number::processes]]
             path = folder / f"agents-{number}.json"
-            path.write_text(json.dumps({"agents": agents, "addresses": addresses, "seconds": seconds}))
+            path.write_text(json.dumps({"agents": agents, "addresses": addresses, "seconds": seconds, "lease": lease}))
             command = [sys.executable, "-m", "benchmarks.agents.simulate", str(path)]
             process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
             stack.callback(process.wait)
@@ -135,7 +140,7 @@ class Agents:
         return sum(one["up"] for one in told), sum((Counter(one["asked"]) for one in told), Counter[str]())
 
     def await_up(self, count: int) -> None:
-        """Wait until so many hosts are up, or for ten minutes: an API that cannot keep up never gets there."""
+        """Wait until so many hosts are up, or for four minutes: an API that cannot keep up never gets there."""
         until = time.monotonic() + _UP_SECONDS
         while self.counts()[0] < count and time.monotonic() < until:
             time.sleep(0.5)

@@ -26,7 +26,7 @@ BUSY: Final = 0.5
 """The share of one processor that agents may take of an API process: the rest is for users, creates and bursts."""
 _FLEETS: Final = (1000, 10_000, 100_000)
 _LEASE: Final = 30.0
-_STARTS_PER_SECOND: Final = 40
+_STARTS_PER_SECOND: Final = 80
 _ENOUGH: Final = 1000
 """From so many agents on, the figures say what an agent costs, and no longer what an idle process does."""
 
@@ -34,13 +34,15 @@ Case = tuple[str, int, int, float, float]
 """A database, so many agents, so many API processes, the seconds of a lease, the seconds that are measured."""
 _CASES: Final[Mapping[Size, tuple[Case, ...]]] = {
     Size.CHECK: (("SQLite", 4, 1, 2.0, 2.0),),
-    Size.SMALL: (("SQLite", 300, 1, _LEASE, 60.0), ("PostgreSQL", 300, 2, _LEASE, 60.0)),
+    Size.SMALL: (("SQLite", 1000, 1, _LEASE, 60.0), ("PostgreSQL", 1000, 2, _LEASE, 60.0)),
     Size.LONG: (
-        ("SQLite", 1000, 1, _LEASE, 120.0),
-        ("PostgreSQL", 1000, 1, _LEASE, 120.0),
-        ("PostgreSQL", 10_000, 1, _LEASE, 120.0),
-        ("PostgreSQL", 10_000, 2, _LEASE, 120.0),
-        ("PostgreSQL", 10_000, 4, _LEASE, 120.0),
+        ("SQLite", 1000, 1, _LEASE, 90.0),
+        ("PostgreSQL", 1000, 1, _LEASE, 60.0),
+        ("PostgreSQL", 1000, 2, _LEASE, 60.0),
+        ("PostgreSQL", 1000, 4, _LEASE, 60.0),
+        ("PostgreSQL", 10_000, 1, _LEASE, 60.0),
+        ("PostgreSQL", 10_000, 2, _LEASE, 60.0),
+        ("PostgreSQL", 10_000, 4, _LEASE, 60.0),
     ),
 }
 _STARTS: Final = {Size.CHECK: 0, Size.SMALL: 10_000, Size.LONG: 10_000}
@@ -77,10 +79,10 @@ def _one(folder: Path, case: Case, seed: int, stack: ExitStack) -> dict[str, Any
         database, pid = server.create_database(), int((server.folder / "data/postmaster.pid").read_text().splitlines()[0])
     fleet = register(database, count, seed)
     apis = stack.enter_context(serving(folder, database, "", processes, lease))
-    agents = Agents(folder, fleet, apis, processes=1, seconds=count / _STARTS_PER_SECOND, stack=stack)
+    # Spread over a lease at least, as agents are that began on different days.
+    agents = Agents(folder, fleet, apis, processes=1, seconds=max(lease, count / _STARTS_PER_SECOND), lease=lease, stack=stack)
     agents.await_up(count)
-    # After the first answers come heartbeats, and then polls that are signs of life.
-    spent(agents, apis, pid, 2 * lease)
+    spent(agents, apis, pid, lease)  # the first poll of each is a short one
     found = spent(agents, apis, pid, seconds)
     return {"database": kind, "agents": count, "processes": processes, "lease": lease, **asdict(found)}
 
@@ -195,12 +197,13 @@ def _of_start(found: Mapping[str, Any] | None) -> list[str]:
 
 
 _METHOD: Final = """\
-`pinfold api` processes as an operator starts them, real HTTP on loopback, and simulated agents in one process beside them. An agent is
-the real agent's decisions (`agent.step`) and messages on a host without guests that exists only as a value; it keeps connections as the
-real client does. Hosts of five shapes are registered before; each agent reads its orders, reports its host, and then goes on until nothing
-but the steady state is left: after two leases the CPU of the API processes is counted, user and system, with all that they do meanwhile,
-healing too. Reports of findings, which each agent repeats every five minutes, are spread over that time. Placement is away, so that the
-first comparison of thousands of hosts with it does not go on beside the measurement."""
+`pinfold api` processes as an operator starts them, real HTTP on loopback, and simulated agents in one process beside them, each of a host
+without guests that exists only as a value. Hosts of five shapes have registered and reported before. From then on nothing changes, and
+an agent does nothing but poll, by the real agent's rules (`agent.lease`), and report its findings once an hour, which is spread over that
+time; it keeps connections as the real client does. Where anything is not as it should be, as when a poll fails, the real agent's decisions
+(`agent.step`) go on: the requests below say whether that happened. After two leases or more the CPU of the API processes is counted, user
+and system, with all that they do meanwhile, healing too. Placement is away, so that the first comparison of thousands of hosts with it
+does not go on beside the measurement."""
 
 _ASKED: Final = "What agents asked in that time. `PollOrders` is the long poll, which renews the lease:"
 
@@ -210,9 +213,8 @@ one processor for each API process. One process uses one processor, and keeps at
 an agent has one or two: with more than 8,000 hosts, raise `[pinfold_api] connections` and `LimitNOFILE`, or start another process."""
 
 _TOO_FEW: Final = """\
-Not computed: with {agents} agents, what a process does without any (it heals, it looks once a second for what was not notified, and it asks
-for the Placement that is away) is a large part of the figures above, and does not grow with the agents. With {enough} agents or more, as
-in `make bench-agents`, the table is here."""
+Not computed: with {agents} agents, what a process does without any (it heals, and it asks for the Placement that is away) is a large part
+of the figures above, and does not grow with the agents. With {enough} agents or more, as in `make bench-agents`, the table is here."""
 
 _START: Final = """\
 One `pinfold api` process on SQLite with {hosts} hosts in its store, of which its embedded Placement knows none: everything is left to

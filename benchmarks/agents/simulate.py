@@ -1,14 +1,15 @@
 """`python -m benchmarks.agents.simulate FILE`: many simulated agents in one process.
 
 FILE is JSON: `agents`, each a name, a token and the number of its shape; `addresses` of API processes, which agents take in turns;
-`seconds`, over which they start. Each line on standard input is answered by one of JSON: how many hosts are up, and how often the
-agents asked for what. They end with standard input.
+`seconds`, over which they start; `lease`, how long one lasts. Each line on standard input is answered by one of JSON: how many hosts are
+up, and how often the agents asked for what. They end with standard input.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import resource
 import sys
 from collections import Counter
 from pathlib import Path
@@ -18,12 +19,12 @@ from benchmarks.agents.simulated import SimulatedAgent
 from benchmarks.schedule.fleet import SHAPES, empty
 
 
-async def _run(asked: dict[str, list[list[object]]], seconds: float) -> None:
+async def _run(asked: dict[str, list[list[object]]], seconds: float, lease: float) -> None:
     counts: Counter[str] = Counter()
     states = [empty(shape) for shape in SHAPES]
     addresses = [(str(host), int(str(port))) for host, port in asked["addresses"]]
     agents = [
-        SimulatedAgent(str(name), str(token), states[int(str(shape))], addresses[number % len(addresses)], counts, Random(number))
+        SimulatedAgent(str(name), str(token), states[int(str(shape))], addresses[number % len(addresses)], lease, counts, Random(number))
         for number, (name, token, shape) in enumerate(asked["agents"])
     ]
     starting = asyncio.create_task(_start(agents, seconds))
@@ -44,13 +45,15 @@ async def _start(agents: list[SimulatedAgent], seconds: float) -> None:
 
 def main(path: str) -> None:
     """Simulate the agents of a file."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     asked = json.loads(Path(path).read_text(encoding="utf-8"))
     try:
         import uvloop
     except ImportError:
-        asyncio.run(_run(asked, asked["seconds"]))
+        asyncio.run(_run(asked, asked["seconds"], asked["lease"]))
     else:
-        uvloop.run(_run(asked, asked["seconds"]))
+        uvloop.run(_run(asked, asked["seconds"], asked["lease"]))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,9 @@
-"""One simulated agent: the real agent's decisions (`agent.step`) and messages, on a host that exists only as a value."""
+"""One simulated agent, on a host without guests that exists only as a value: what the API receives is what a real one sends.
+
+It begins in the steady state: its host has reported, and nothing has changed since. Then an agent does nothing but poll, by the rules of
+`agent.lease`, and report its findings each hour. As soon as anything is not as it should be in the steady state, the real agent's decisions
+(`agent.step`) go on, which cost several times as much CPU here.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +11,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Coroutine
 from random import Random
-from typing import Any
+from typing import Any, Final
 
 from msgspec.structs import replace
 
@@ -16,13 +21,14 @@ from pinfold.agent.actions import Action
 from pinfold.agent.audits import WHOLE_SECONDS
 from pinfold.agent.client import orders_query
 from pinfold.agent.events import Event, HostFacts
-from pinfold.agent.lease import SPEAKS
+from pinfold.agent.lease import SPEAKS, Lease, polled, renewed_early
 from pinfold.agent.reconcile import Memory
 from pinfold.agent.report import host_report
 from pinfold.agent.responses import parse_orders, parse_renewal, parse_welcome
-from pinfold.agent.state import Rules, starting
+from pinfold.agent.state import Rules, State, starting
 from pinfold.agent.step import due_at, step
 from pinfold.agent.wire import Hello
+from pinfold.core.drift.written import findings_report
 from pinfold.core.encoding import json_text
 from pinfold.core.fit.answer import Strategy
 from pinfold.core.host import HostState
@@ -30,6 +36,8 @@ from pinfold.host.loop_events import Log, Tick, now
 from pinfold.host.survey import Survey
 from pinfold.store.records import HostReport
 
+FIRST_ORDERS: Final = 1
+"""The count of a new host's orders."""
 _FACTS = HostFacts(host_boot="9b1d2f2e-6f0e-4f53-8a43-6a7d3b7c5d10", disk_gib=1000)
 
 
@@ -46,25 +54,69 @@ def reported(name: str, state: HostState) -> HostReport:
 class SimulatedAgent:
     """The agent of a host without guests. `asked` counts the requests of all agents by their kind, and what failed."""
 
-    def __init__(self, name: str, token: str, state: HostState, address: tuple[str, int], asked: Counter[str], rng: Random) -> None:
+    def __init__(
+        self, name: str, token: str, state: HostState, address: tuple[str, int], lease_seconds: float, asked: Counter[str], rng: Random
+    ) -> None:
         self._name = name
         self._seen = seen(name, state)
         self._poll, self._other = Connection(*address, token), Connection(*address, token)
         self._asked = asked
         self._rng = rng
-        self._state = starting(Memory(), Rules(owner=f"the agent of {name}"), now().at)
+        self._lease = Lease(reported=reported(name, state), seconds=lease_seconds)
+        self._polled = 0.0
+        self._findings_at = now().at + rng.uniform(0.0, WHOLE_SECONDS)
+        self._state: State | None = None
+        """The state of the real agent's decisions, None in the steady state."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
-        self._settled = False
 
     @property
     def up(self) -> bool:
-        """Whether the service has the host's report and an unexpired lease of it."""
-        return self._state.lease.reported is not None and not self._state.lease.silent(now().at)
+        """Whether the service has the host's report and an unexpired lease of it, as far as the agent was told."""
+        lease = self._lease if self._state is None else self._state.lease
+        return lease.reported is not None and not lease.silent(now().at)
 
     def begin(self) -> None:
         """Start; from then on it does what an agent does."""
+        self._soon(self._steady())
+
+    async def _steady(self) -> None:
+        """Poll until something is not as it should be."""
+        try:
+            while await self._one_poll():
+                if now().at >= self._findings_at:
+                    self._findings_at += WHOLE_SECONDS
+                    self._soon(self._report_findings())
+        except Refused:
+            self._asked["PollOrders failed"] += 1
+        self._state = starting(Memory(), Rules(owner=f"the agent of {self._name}"), now().at)
         self.feed(Tick(when=now()))
+
+    async def _one_poll(self) -> bool:
+        """Whether a poll found nothing new, and renewed the lease."""
+        asked, before = now().at, self._polled
+        self._polled = asked
+        # The first answer names the orders. Audits end once in a while, and each poll says how long ago the last one was.
+        audited = round(self._rng.uniform(0.0, self._lease.seconds * SPEAKS), 1)
+        query = orders_query(after=FIRST_ORDERS, wait=self._lease.poll_seconds(before, alive=True), alive=True, audited=audited)
+
+        def renewed(line: bytes) -> None:
+            renewal = parse_renewal(line)
+            first = replace(self._lease, digest=self._lease.digest or renewal.report)
+            self._lease = renewed_early(first, asked, renewal)
+
+        orders = parse_orders(await self._poll.ask("GET", f"/agent/v1/orders?{query}", line=renewed)).orders
+        self._lease = polled(self._lease, asked, orders.lease)
+        self._asked["PollOrders"] += 1
+        lease = self._lease
+        return orders.count == FIRST_ORDERS and lease.polls and lease.reported is not None and not lease.overdue(now().at)
+
+    async def _report_findings(self) -> None:
+        try:
+            await self._other.ask("PUT", "/agent/v1/host/findings", json_text(findings_report(())))
+            self._asked["SendFindings"] += 1
+        except Refused:
+            self._asked["SendFindings failed"] += 1
 
     def close(self) -> None:
         """End without a goodbye."""
@@ -77,6 +129,7 @@ class SimulatedAgent:
 
     def feed(self, event: Event) -> None:
         """Do what one event asks for, and wake when the next one is due, as the loop of the real agent does."""
+        assert self._state is not None
         self._state, asked = step(self._state, event)
         for action in asked:
             self._do(action)
@@ -136,21 +189,9 @@ class SimulatedAgent:
                 return events.Welcomed(welcome=parse_welcome(await self._other.ask("POST", "/agent/v1/heartbeat")), when=now())
             case actions.SendFindings(report=findings):
                 await self._other.ask("PUT", "/agent/v1/host/findings", json_text(findings))
-                self._spread()
                 return events.FindingsSent(report=findings, when=now())
             case _:
                 raise AssertionError(f"an agent without guests is not to {type(action).__name__}")
 
     def _renewed(self, line: bytes) -> None:
         self.feed(events.RenewedEarly(renewal=parse_renewal(line), when=now()))
-
-    def _spread(self) -> None:
-        """Once, after the first report of findings: let the next be due at any time, as in a fleet whose agents began on different days."""
-        if not self._settled:
-            self._settled = True
-            asyncio.get_running_loop().call_soon(self._age)
-
-    def _age(self) -> None:
-        audits = self._state.audits
-        aged = audits.answered_at - self._rng.uniform(0.0, WHOLE_SECONDS)
-        self._state = replace(self._state, audits=replace(audits, answered_at=aged))
