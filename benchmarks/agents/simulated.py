@@ -2,7 +2,7 @@
 
 It begins in the steady state: its host has reported, and nothing has changed since. Then an agent does nothing but poll, by the rules of
 `agent.lease`, and report its findings each hour. As soon as anything is not as it should be in the steady state, the real agent's decisions
-(`agent.step`) go on, which cost several times as much CPU here.
+(`agent.step`) go on, which cost more CPU here.
 """
 
 from __future__ import annotations
