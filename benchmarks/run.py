@@ -6,12 +6,15 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 try:
+    from tests.interrupt import InterruptOnce
+
     from benchmarks import summary
     from benchmarks.page import PAGES
     from benchmarks.registry import SUBJECTS
@@ -56,4 +59,9 @@ def _one(subject: Subject, size: Size, seed: int, folder: Path, *, pages: bool) 
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    signal.signal(signal.SIGTERM, InterruptOnce())
+    try:
+        status = main()
+    except KeyboardInterrupt:
+        sys.exit("benchmarks: stopped before the end")
+    sys.exit(status)

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+from tests.interrupt import InterruptOnce
 
 WITNESS = "witness"
 """The user property by which a test says what witnessed it, such as `KVM, cgroup v1`."""
@@ -45,22 +46,7 @@ LONG = frozenset(("real_libvirt", "real_placement", "real_postgresql", "real_cli
 def pytest_configure() -> None:
     """Let SIGTERM, by which `timeout` and CI stop a run, end it as Ctrl-C does: fixtures end their servers and remove their folders."""
     if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, _Stop())
-
-
-class _Stop:
-    """Interrupts this process once, since `timeout` sends its signal twice. A fork ends at once, as it does without a handler."""
-
-    def __init__(self) -> None:
-        self._process, self._ends = os.getpid(), False
-
-    def __call__(self, number: int, frame: object) -> None:
-        if os.getpid() != self._process:
-            signal.signal(number, signal.SIG_DFL)
-            os.kill(os.getpid(), number)
-        elif not self._ends:
-            self._ends = True
-            raise KeyboardInterrupt(signal.Signals(number).name)
+        signal.signal(signal.SIGTERM, InterruptOnce())
 
 
 def pytest_xdist_auto_num_workers() -> int:

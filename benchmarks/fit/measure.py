@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import statistics
 import sys
 import tempfile
@@ -53,7 +52,6 @@ class Timing:
 def measure(size: Size, seed: int) -> Figures:
     """Everything that the page needs. A check does without Nova, whose environment takes a minute to make."""
     rounds, every, limit_s, drawn = {Size.CHECK: (1, 250, 1.0, 0), Size.SMALL: (1, 25, 5.0, 500), Size.LONG: (3, 5, 20.0, 3000)}[size]
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the workers end with the runner, however it ends
     nova = None if size is Size.CHECK else Worker(nova_python(), "benchmarks.fit.nova_worker", ROOT)
     ours = Worker(Path(sys.executable), "benchmarks.fit.own_worker", ROOT, ROOT / "src")
     agreements = {name: Agreement() for name in ("standard", "eight")}

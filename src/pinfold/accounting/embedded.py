@@ -133,7 +133,8 @@ def _sqlite(settings: EmbeddedPlacement) -> bool:
         return False
     kind = settings.url.partition(":")[0]
     raise InvalidRequest(
-        f"[placement] database: {kind!r} cannot be used, allowed are sqlite:////PATH and postgresql+psycopg2://…", key="database"
+        f"[placement] embedded_connection: {kind!r} cannot be used, allowed are sqlite:////PATH and postgresql+psycopg2://…",
+        key="embedded_connection",
     )
 
 
