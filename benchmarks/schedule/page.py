@@ -15,7 +15,7 @@ from benchmarks.schedule import creates, decisions
 from benchmarks.schedule.decisions import BUDGET
 from benchmarks.subject import Figures, Page, Size, Subject
 
-CREATE_BUDGET = 0.45
+CREATE_BUDGET = 0.25
 """The budget of our own CPU per create over HTTP, as a share of one bare PUT."""
 RETRIES_BUDGET = 2.0
 """The budget of creates in 100 that another process overtakes."""
