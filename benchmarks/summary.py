@@ -6,7 +6,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from benchmarks.agents.page import cost_ms
 from benchmarks.consolidation.page import knee
@@ -25,8 +25,8 @@ what they do not show. `share` keeps the threads of QEMU that are no vCPUs on a 
 own pCPUs; `isolate` gives each guest one more pCPU for them. The figure is of one load or one mix of guests; beside it stands what the
 others gave."""
 _OWN: Final = """\
-Processor time is of one processor of the page's machine. With Nova or plain libvirt beside it, a host needs `pinfold watch` alone; the API
-and the agents are pinfold as a platform of its own."""
+Processor time is of one processor of the page's machine. With Nova or plain libvirt beside it, `pinfold watch` is the only part that runs
+all the time; the API and the agents are pinfold as a platform of its own."""
 
 
 def write(folder: Path = PAGES) -> None:
@@ -81,15 +81,25 @@ def _latency(figures: Figures) -> str:
     )
 
 
-def _gains(figures: Figures, beside: str) -> list[tuple[str, dict[str, Any], dict[str, Any], float]]:
-    """For each mix of guests the result of share, of its pools the one with most vCPUs in the end, that of another policy, and how many
-    per cent more vCPUs share has; `mixed` first."""
+class _Gain(NamedTuple):
+    """What share holds of a mix of guests beside another policy, with the pool of those tried that holds most, and how many per cent of
+    vCPUs more that is.
+    """
+
+    mix: str
+    share: dict[str, Any]
+    other: dict[str, Any]
+    more: float
+
+
+def _gains(figures: Figures, beside: str) -> list[_Gain]:
+    """Each mix and trace; `mixed` first."""
     found = []
     named = [(one["mix"], one) for one in figures["mixes"]] + [(f"trace {one['mix']}", one) for one in figures["traces"]]
     for name, one in sorted(named, key=lambda pair: pair[0] != "mixed"):
         sides = [_most(one["results"], policy) for policy in ("share", beside)]
         if sides[0] and sides[1]:
-            found.append((name, sides[0], sides[1], 100 * (sides[0]["full"]["vcpus"] / sides[1]["full"]["vcpus"] - 1)))
+            found.append(_Gain(name, sides[0], sides[1], 100 * (sides[0]["full"]["vcpus"] / sides[1]["full"]["vcpus"] - 1)))
     return found
 
 
@@ -98,8 +108,8 @@ def _most(results: Sequence[dict[str, Any]], policy: str) -> dict[str, Any] | No
     return max(mine, key=lambda one: int(one["full"]["vcpus"]), default=None)
 
 
-def _others(gains: Sequence[tuple[str, dict[str, Any], dict[str, Any], float]]) -> str:
-    return ", ".join(f"{mix} {more:+.1f} %" for mix, _, _, more in gains)
+def _others(gains: Sequence[_Gain]) -> str:
+    return ", ".join(f"{gain.mix} {gain.more:+.1f} %" for gain in gains)
 
 
 def _against_isolate(figures: Figures) -> str:

@@ -172,7 +172,8 @@ CONSOLIDATION: Final = Subject(
 Guests are alike and their disks are files in the page cache, so no time of a real disk and no network is in it. One run of each step: its
 spread is that of the neighbouring steps. The rates that `pinfold advise` assumes come from [the page of overhead](overhead.md), not from
 here. A knee is where the wait begins to grow beside that of the first step, not where it begins to hurt: `advise` takes the wait that the
-operator allows and rates well above what these guests ran, so it names another number of guests. A 0.1 ms EEVDF slice for the pool's
-threads (`sched_setattr`) was tried before this benchmark, with 3 to 12 guests and a pool from idle to 89 % busy: it changed neither delay
-nor slices nor the monitor's response, because bursts are shorter than the default slice.""",
+operator allows and the configured rates, so it names another number of guests. By default these are above what an idle guest ran here, and
+below what a busy disk added. A 0.1 ms EEVDF slice for the pool's threads (`sched_setattr`) was tried before this benchmark, with 3 to 12
+guests and a pool from idle to 89 % busy: it changed neither delay nor slices nor the monitor's response, because bursts are shorter than
+the default slice.""",
 )

@@ -42,8 +42,8 @@ median over the runs ({runs}, of {seconds} s each); the last column has the leas
 *Stolen* is the sum of all gaps as a share of the time. *Wait* is the time that threads were ready and did not run; that of several
 threads adds up, and so exceeds 100 % where more than one waits. Times of a percentile are the lower bounds of a histogram's buckets, each
 an eighth as wide as its power of two, so they are at most 12.5 % too low; the last column is rounded. A vCPU with FIFO never yields, so
-the kernel stops it for 50 ms of each second (`kernel.sched_rt_runtime_us`, 950,000 here by default): that is the p99 of its rows under
-either policy, and has nothing to do with overhead threads. A cell of a heat map without a colour had no gap, or the run had ended.
+the kernel stops it for 50 ms of each second (`kernel.sched_rt_runtime_us`, by default 950,000): gaps of 50 ms in its rows, under either
+policy, are as long as that. A cell of a heat map without a colour had no gap, or the run had ended.
 "In trials" are ratios seen with the first sketches of this benchmark, on a machine that did nothing else."""
 _TRIALS: Final = {
     ("storm", "p99"): "45x",

@@ -51,7 +51,7 @@ class Draft(LoopDraft[State, Action]):
             self.change(stories=noted(self.state.stories, guest, what, time=self.when.time, name=name))
 
     def complain(self, about: str, sentence: str, *, guest: GuestId | None = None) -> str:
-        """The same; what is logged is also added to the story of `guest`."""
+        """Log a problem as `LoopDraft.complain`, and add what is logged to the story of `guest`."""
         said = super().complain(about, sentence)
         if said and guest is not None:
             self.note(guest, said)

@@ -34,7 +34,7 @@ _WRITE_SECONDS: Final = 1.0
 """How long a sign of life waits at most before it is written."""
 _WRITES_PER_LEASE: Final = 30
 _LOOK_SECONDS: Final = 1.0
-"""How often the rows of all known hosts are read, unless that would take more than one part of a processor in `_REST`."""
+"""How often what is known of all hosts is compared with their rows, unless that would take more than one part of a processor in `_REST`."""
 _REST: Final = 2000
 _LONGEST_LOOK: Final = 4.0
 _TRIES_SECONDS: Final = 3.0

@@ -31,8 +31,9 @@ def sentences(results: Sequence[SettingResult], shapes: Sequence[GuestShape]) ->
 def _comparison(share: SettingResult, other: SettingResult, shapes: Sequence[GuestShape]) -> str:
     """What `share` holds against another policy: as a share of it, or in numbers where one of them holds nothing."""
     sizes = {shape.vcpus for shape in shapes}
-    guests = f"{min(sizes)}-vCPU guests" if len(sizes) == 1 else "vCPUs of this mix"
-    mine, theirs = ([state.vcpus // (min(sizes) if len(sizes) == 1 else 1) for state in (one.first, one.full)] for one in (share, other))
+    one_size = sizes.pop() if len(sizes) == 1 else None
+    guests = f"{one_size}-vCPU guests" if one_size else "vCPUs of this mix"
+    mine, theirs = ([state.vcpus // (one_size or 1) for state in (one.first, one.full)] for one in (share, other))
     if not (mine[1] or theirs[1]):
         return f"Neither share nor {setting_text(other.setting)} holds one guest of this mix on this fleet: no host has room for it."
     holds = f"share, with an overhead pool of {count(share.setting.pool_pcpus, 'pCPU')} on each host, holds"

@@ -147,9 +147,7 @@ class Seen(Struct, frozen=True, kw_only=True):
 
 
 class IntendedClaim(Struct, frozen=True, kw_only=True):
-    """A claim as it is stored while it is `intended`. `shapes` is as in `ClaimRecord`. `decided_on`, which is not stored, is the host's
-    revision at the decision, if one is to see what has come there since.
-    """
+    """A claim as it is stored while it is `intended`. `shapes` is as in `ClaimRecord`."""
 
     id: ClaimId
     guest: GuestId
@@ -158,13 +156,14 @@ class IntendedClaim(Struct, frozen=True, kw_only=True):
     fit: Fit
     role: ClaimRole = ClaimRole.RUNS
     shapes: int = 0
-    decided_on: int | None = None
 
 
-def intend(connection: sa.Connection, new: IntendedClaim, *, seconds: float) -> Seen:
-    """Store a new claim that is `intended` for so many seconds. Raises `Conflict` when the guest has a live claim of that role already."""
+def intend(connection: sa.Connection, new: IntendedClaim, *, seconds: float, decided_on: int | None = None) -> Seen:
+    """Store a new claim that is `intended` for so many seconds. `decided_on` is the host's revision at the decision, if the caller is to
+    see what has come there since. Raises `Conflict` when the guest has a live claim of that role already.
+    """
     try:
-        row = connection.execute(_INTEND_SEEING[connection.dialect.name], {**columns(new, seconds), **seeing(new)}).one()
+        row = connection.execute(_INTEND_SEEING[connection.dialect.name], {**columns(new, seconds), **seeing(new, decided_on)}).one()
     except sa.exc.IntegrityError as error:
         raise Conflict(f"guest {new.guest} has a claim already, or is not stored") from error
     return seen(row[0], row[1])
@@ -178,9 +177,11 @@ def intend_all(connection: sa.Connection, new: Sequence[IntendedClaim], *, secon
         raise Conflict("one of the guests has a claim already, or is not stored") from error
 
 
-def redirect(connection: sa.Connection, changed: IntendedClaim, *, seconds: float) -> Seen:
-    """Point an intended claim to another host or fit, with a new deadline. Raises `Conflict` when it is no longer intended."""
-    row = connection.execute(_REDIRECT[connection.dialect.name], {**_place(changed, seconds), **seeing(changed)}).first()
+def redirect(connection: sa.Connection, changed: IntendedClaim, *, seconds: float, decided_on: int | None = None) -> Seen:
+    """Point an intended claim to another host or fit, with a new deadline. `decided_on` as in `intend`. Raises `Conflict` when it is no
+    longer intended.
+    """
+    row = connection.execute(_REDIRECT[connection.dialect.name], {**_place(changed, seconds), **seeing(changed, decided_on)}).first()
     if row is None:
         raise Conflict(f"claim {changed.id} is not intended any more")
     return seen(row[0], row[1])
@@ -199,9 +200,9 @@ def since_each(connection: sa.Connection, revisions: Mapping[HostId, int]) -> di
     return {host: _news(revision, held) for host, (revision, held) in found.items()}
 
 
-def seeing(one: IntendedClaim) -> dict[str, Any]:
+def seeing(one: IntendedClaim, decided_on: int | None) -> dict[str, Any]:
     """What binds a statement that returns what an intended claim's host is at."""
-    return {"claim_id": one.id, "on_host": one.host, "decided_on": one.decided_on}
+    return {"claim_id": one.id, "on_host": one.host, "decided_on": decided_on}
 
 
 def seen(revision: int, others: int | str | None) -> Seen:

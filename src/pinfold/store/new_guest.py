@@ -19,7 +19,9 @@ from pinfold.store.records import GuestRecord, NewGuest
 from pinfold.store.schema import claim, guest, guest_event, host, quota
 
 
-def create_intended(connection: sa.Connection, new: NewGuest, intent: IntendedClaim, *, seconds: float) -> tuple[GuestRecord, Seen] | None:
+def create_intended(
+    connection: sa.Connection, new: NewGuest, intent: IntendedClaim, *, seconds: float, decided_on: int
+) -> tuple[GuestRecord, Seen] | None:
     """Store a guest as `guests.create`, but without its configuration and ports, and its claim as `claims.intend`. Returns what these
     return; None, with nothing written, if the guest's project has a quota.
 
@@ -31,7 +33,7 @@ def create_intended(connection: sa.Connection, new: NewGuest, intent: IntendedCl
     values = {f"{part}_{name}": value for part, row in rows.items() for name, value in row.items()}
     statement = _statement(tuple((part, tuple(row)) for part, row in rows.items()))
     try:
-        row = connection.execute(statement, {**values, **claims.seeing(intent), "seconds": seconds}).mappings().one_or_none()
+        row = connection.execute(statement, {**values, **claims.seeing(intent, decided_on), "seconds": seconds}).mappings().one_or_none()
     except sa.exc.IntegrityError as error:
         raise Conflict(f"guest {new.id} exists already, or host {intent.host} is gone") from error
     return None if row is None else (guest_rows.record(row), claims.seen(row["seen_revision"], row["seen_news"]))

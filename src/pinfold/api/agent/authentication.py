@@ -13,7 +13,7 @@ from starlette.concurrency import run_in_threadpool
 from pinfold.api.admission import admitted, vouch_for
 from pinfold.api.agent.orders import answer_poll, poll_of
 from pinfold.api.agent.tokens import digest_of
-from pinfold.api.asgi import App, Receive, Scope, Send
+from pinfold.api.asgi import App, Receive, Scope, Send, header_of
 from pinfold.api.connections import Kind
 from pinfold.api.cross_site import AGENTS
 from pinfold.api.dependencies import ApiServices
@@ -41,9 +41,8 @@ class AgentAuthentication:
         if not scope.get("path", "").startswith(AGENTS):
             await self._app(scope, receive, send)
             return
-        given = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
         try:
-            host = await self._host(scope, given.decode("latin-1"))
+            host = await self._host(scope, header_of(scope, b"authorization"))
         except Unavailable as error:
             await send_error(scope, send, 503, str(error))
             return

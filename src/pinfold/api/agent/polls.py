@@ -14,6 +14,7 @@ from typing import Final
 from pinfold.agent.wire import Renewal
 from pinfold.api.agent.orders import LINES, Poll, Waited, last_answer, poll_in, poll_of, unchanged
 from pinfold.api.agent.tokens import digest_of
+from pinfold.api.asgi import header_of
 from pinfold.api.connections import MEMBER, Kind, Member
 from pinfold.api.dependencies import ApiServices
 from pinfold.api.direct import DirectAnswer, DirectWork, Work
@@ -22,7 +23,7 @@ from pinfold.core.encoding import json_text
 from pinfold.core.errors import PinfoldError
 from pinfold.core.identity import HostId
 
-_BEARER: Final = b"Bearer "
+_BEARER: Final = "Bearer "
 
 
 class AgentPolls:
@@ -42,12 +43,12 @@ class AgentPolls:
         member = answer.scope["state"].get(MEMBER) if poll is not None else None
         if poll is None or not isinstance(member, Member) or member.group[0] is not Kind.AGENT or self._services.open_to_all:
             return None
-        given = next((value for name, value in answer.scope["headers"] if name == b"authorization"), b"")
+        given = header_of(answer.scope, b"authorization")
         if not given.startswith(_BEARER):
             return None
         if self._handover is None:
             self._handover = _Handover()
-        digest = digest_of(given[len(_BEARER) :].decode("latin-1"))
+        digest = digest_of(given[len(_BEARER) :])
         made = _WaitingPoll(self._services, HostId(member.group[1]), digest, answer, done, self._handover)
         return made if made.begin(poll) else None
 

@@ -104,11 +104,13 @@ class Claimer:
         """
         if not self._database.postgresql or new.config is not None or new.ports or not attempt.candidates:
             return None
-        intent = self._intent(ClaimId(str(uuid.uuid4())), attempt.wanted, attempt.candidates[0])
+        best = attempt.candidates[0]
+        intent = self._intent(ClaimId(str(uuid.uuid4())), attempt.wanted, best)
         if intent is None:
             return None
+        seconds = self._settings.claim_seconds
         with self._database.write_once() as connection:
-            stored = new_guest.create_intended(connection, new, intent, seconds=self._settings.claim_seconds)
+            stored = new_guest.create_intended(connection, new, intent, seconds=seconds, decided_on=best.revision)
         if stored is None:
             return None
         record, attempt.seen = stored
@@ -181,7 +183,7 @@ class Claimer:
         intent = self._intent(ClaimId(str(uuid.uuid4())), attempt.wanted, candidates[0])
         if intent is None:
             return candidates
-        seen = self._write_intent(connection, intent, written=False)
+        seen = self._write_intent(connection, intent, written=False, decided_on=candidates[0].revision)
         attempt.claim, attempt.intent = intent.id, intent
         return self._beside_others(connection, attempt, candidates, conditions, seen)
 
@@ -210,7 +212,7 @@ class Claimer:
             intent = self._intent(attempt.claim, attempt.wanted, again[0], known.get(again[0].host))
             if intent is None:
                 break
-            seen = self._write_intent(connection, intent, written=True)
+            seen = self._write_intent(connection, intent, written=True, decided_on=again[0].revision)
             attempt.intent = intent
         return candidates
 
@@ -220,11 +222,11 @@ class Claimer:
         if entry is None:
             return None
         booked = amounts(best.fit, entry.state)
-        return _intent(claim, search, best.host, best.fit, booked, best.shapes, decided_on=best.revision)
+        return _intent(claim, search, best.host, best.fit, booked, best.shapes)
 
-    def _write_intent(self, connection: sa.Connection, intent: IntendedClaim, *, written: bool) -> Seen:
+    def _write_intent(self, connection: sa.Connection, intent: IntendedClaim, *, written: bool, decided_on: int | None = None) -> Seen:
         write = claims.redirect if written else claims.intend
-        return write(connection, intent, seconds=self._settings.claim_seconds)
+        return write(connection, intent, seconds=self._settings.claim_seconds, decided_on=decided_on)
 
     def _claim_on(self, attempt: Attempt, candidate: Candidate) -> Claimed | HostRefusal | None:
         """The claim, or why the host refuses; None if it has changed since the decision, which is to be made again."""
@@ -311,7 +313,7 @@ class Claimer:
         claim = attempt.claim or ClaimId(str(uuid.uuid4()))
         intent = _intent(claim, attempt.wanted, host, wanted, booked, attempt.shapes)
         first, attempt.intent = attempt.intent, None
-        if alone and first is not None and replace(first, decided_on=None) == intent:
+        if alone and first == intent:
             return union([(host, booked)])
         with self._database.write() as connection:
             self._write_intent(connection, intent, written=attempt.claim is not None)
@@ -412,12 +414,8 @@ def _overtaken(best: Candidate, seen: Seen) -> bool:
     return seen.revision != best.revision or seen.others > 0
 
 
-def _intent(
-    claim: ClaimId, search: HostSearch, host: HostId, fit: Fit, booked: Amounts, shapes: int, *, decided_on: int | None = None
-) -> IntendedClaim:
-    return IntendedClaim(
-        id=claim, guest=search.guest, host=host, amounts=booked, fit=fit, role=search.role, shapes=shapes, decided_on=decided_on
-    )
+def _intent(claim: ClaimId, search: HostSearch, host: HostId, fit: Fit, booked: Amounts, shapes: int) -> IntendedClaim:
+    return IntendedClaim(id=claim, guest=search.guest, host=host, amounts=booked, fit=fit, role=search.role, shapes=shapes)
 
 
 def _refused(candidate: Candidate, code: ReasonCode, needed: int = 0) -> HostRefusal:
