@@ -161,7 +161,7 @@ def _step(database: Database, fleet: Fleet, host: HostId, draw: random.Random) -
 
 def test_a_look_reads_of_hosts_that_others_claimed_on_what_is_new_alone(database: Database, placement: Placement) -> None:
     fleet = assemble(database, placement, EAGER)
-    names = synced_hosts(database, fleet, "c01", "c02", "c03")
+    names = synced_hosts(database, fleet, *(f"c{number:02}" for number in range(6)))  # more than guests: not all hosts change
     late = assemble(database, placement, SLOW_EYES)
     late.scheduler.freshness.now()
     for _ in range(3):
