@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import socket
 import ssl
+from contextlib import suppress
 from typing import Final
 
 import uvicorn
@@ -19,6 +21,8 @@ from pinfold.core.errors import InvalidRequest
 from pinfold.wiring.service import Service
 
 _GRACE_SECONDS: Final = 5
+_DATE_SECONDS: Final = 1.0
+"""How often the date in the answers is renewed, which has whole seconds."""
 
 
 def server_of(service: Service, settings: ApiSettings) -> uvicorn.Server:
@@ -53,9 +57,29 @@ class _Server(uvicorn.Server):
     """uvicorn's server with connections from `Listener`; before it ends, it notifies the requests that wait for orders."""
 
     def __init__(self, config: uvicorn.Config, service: Service, settings: ApiSettings) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._told = asyncio.Event()
         super().__init__(config)
         self._service = service
         self._settings = settings
+
+    @property
+    def should_exit(self) -> bool:
+        """Whether the server is to end. Any thread and any signal handler may set it."""
+        return self._should_exit
+
+    @should_exit.setter
+    def should_exit(self, wanted: bool) -> None:
+        self._should_exit = wanted
+        if wanted and self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._told.set)
+
+    async def main_loop(self) -> None:
+        """Renew the date in the answers, until the server is to end. uvicorn looks for that ten times a second, also if nothing happens."""
+        self._loop = asyncio.get_running_loop()
+        while not await self.on_tick(0):
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._told.wait(), _DATE_SECONDS)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen on the sockets."""

@@ -1,6 +1,7 @@
 """`AgentPolls`: answer the polls of known agents without the application. In a fleet at rest, hardly any other request arrives.
 
-A poll that waits is an entry in `Presence` and a timer. It has no task of its own. The next poll of the connection is the same object.
+A poll that waits is an entry in `Presence`, and shares a timer with others. It has no task of its own. The next poll of the connection is
+the same object.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from pinfold.api.connections import MEMBER, Kind, Member
 from pinfold.api.dependencies import ApiServices
 from pinfold.api.direct import DirectAnswer, DirectWork, Work
 from pinfold.api.errors import error_body, status_of
+from pinfold.api.shared_timer import SharedTimer
 from pinfold.core.encoding import json_text
 from pinfold.core.errors import PinfoldError
 from pinfold.core.identity import HostId
@@ -36,6 +38,7 @@ class AgentPolls:
     def __init__(self, services: ApiServices) -> None:
         self._services = services
         self._handover: _Handover | None = None
+        self._timer: SharedTimer | None = None
 
     def __call__(self, answer: DirectAnswer, done: Callable[[Work], None]) -> DirectWork | None:
         """Begin to answer a poll; None for a request that the application is to answer."""
@@ -46,10 +49,10 @@ class AgentPolls:
         given = header_of(answer.scope, b"authorization")
         if not given.startswith(_BEARER):
             return None
-        if self._handover is None:
-            self._handover = _Handover()
+        if self._handover is None or self._timer is None:
+            self._handover, self._timer = _Handover(), SharedTimer()
         digest = digest_of(given[len(_BEARER) :])
-        made = _WaitingPoll(self._services, HostId(member.group[1]), digest, answer, done, self._handover)
+        made = _WaitingPoll(self._services, HostId(member.group[1]), digest, answer, done, self._handover, self._timer)
         return made if made.begin(poll) else None
 
 
@@ -92,6 +95,7 @@ class _WaitingPoll:
         answer: DirectAnswer,
         done: Callable[[Work], None],
         handover: _Handover,
+        timer: SharedTimer,
     ) -> None:
         self._services = services
         self._presence = services.fleet.presence
@@ -100,6 +104,7 @@ class _WaitingPoll:
         self._answer = answer
         self._done = done
         self._handover = handover
+        self._timer = timer
         self._loop = asyncio.get_running_loop()
         self._over = True
         self._last: asyncio.Task[None] | None = None
@@ -119,7 +124,7 @@ class _WaitingPoll:
         self._answer.renew()
         self._poll, self._over = poll, False
         self._since = self._sign = sign = self._presence.sign(self._host, self._services.lease_seconds, poll.audited)
-        self._timer = self._loop.call_later(poll.wait, self._end)
+        self._due = self._timer.within(poll.wait, self._end)
         soon = self._handover.soon
         self._unwatch = self._presence.watch(
             self._host,
@@ -172,7 +177,7 @@ class _WaitingPoll:
 
     def _stop(self) -> None:
         self._over = True
-        self._timer.cancel()
+        self._due.cancel()
         self._unwatch()
 
     async def _read_and_say(self) -> None:
