@@ -41,7 +41,7 @@ for {seconds:g} s. The delay is the time that threads were ready and waited, as 
 def measure(size: Size, _seed: int) -> Figures:
     """Every mode at every step, guests of a mode all on one lab; then the trials."""
     steps = {Size.CHECK: (1, 2), Size.SMALL: (1, 4, 8, 16), Size.LONG: _STEPS}[size]
-    seconds = {Size.CHECK: 0.5, Size.SMALL: 3.0, Size.LONG: 8.0}[size]
+    seconds = {Size.CHECK: 0.5, Size.SMALL: 2.0, Size.LONG: 8.0}[size]
     modes = ("chatty",) if size is Size.CHECK else tuple(MODES)
     rows: list[dict[str, Any]] = []
     for mode in modes:

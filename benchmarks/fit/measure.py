@@ -51,7 +51,7 @@ class Timing:
 
 def measure(size: Size, seed: int) -> Figures:
     """Everything that the page needs. A check does without Nova, whose environment takes a minute to make."""
-    rounds, every, limit_s, drawn = {Size.CHECK: (1, 250, 1.0, 0), Size.SMALL: (1, 25, 5.0, 500), Size.LONG: (3, 5, 20.0, 3000)}[size]
+    rounds, every, limit_s, drawn = {Size.CHECK: (1, 250, 1.0, 0), Size.SMALL: (1, 25, 2.0, 500), Size.LONG: (3, 5, 20.0, 3000)}[size]
     nova = None if size is Size.CHECK else Worker(nova_python(), "benchmarks.fit.nova_worker", ROOT)
     ours = Worker(Path(sys.executable), "benchmarks.fit.own_worker", ROOT, ROOT / "src")
     agreements = {name: Agreement() for name in ("standard", "eight")}
