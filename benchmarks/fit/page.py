@@ -128,7 +128,7 @@ def _share(start: dict[str, Any], both: Sequence[Timing]) -> list[str]:
         f"A start of a KVM guest on this host took {took:,.0f} ms (median of {start['rounds']}, on an otherwise empty host).",
         f"The agent's check that the fit of its order still holds is {100 * checked / took:.4f} % of that ({1000 * checked:.1f} us);",
         f"one decision as in *accept, counted from nothing* would be {100 * changed / took:.4f} %.",
-        "[The agent's page](agent.md) has every step of a start.",
+        "[The agent's page](agent.md) has every step of a start; its own may be of another machine, as it says, and take another time.",
     ]
 
 

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 from tests.cli.conftest import Pinfold
 
-from pinfold.cli.bench import warn_of_load
+from pinfold.cli.bench import warn_of
 from pinfold.cli.views.latency import latency_view
 from pinfold.core.usage import Times
 from pinfold.latency.figures import medians
@@ -41,6 +41,7 @@ def test_the_screen_has_medians_ratios_who_ran_instead_and_what_did_not_start() 
     result = LatencyResult(
         pcpus=Pcpus(vcpu=7, overhead=3),
         accelerator="kvm",
+        load_average=0.5,
         seconds=2.0,
         runs=1,
         medians=medians(samples),
@@ -78,9 +79,8 @@ def test_a_wrong_option_is_named(pinfold: Pinfold, options: tuple[str, ...], sen
 def test_a_machine_with_more_load_than_processors_is_warned_of(
     load: float, warned: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(os, "getloadavg", lambda: (load, 0.0, 0.0))
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
-    warn_of_load()
+    warn_of(load)
     said = "pinfold: warning: the load average is 90.0 on 2 processors, so the vCPU waits for other programs too\n"
     assert capsys.readouterr().err == (said if warned else "")
 

@@ -99,6 +99,16 @@ def test_the_sentence_compares_share_with_the_others() -> None:
     assert simulate(plan(settings=(setting(EmulatorPolicy.UNSET),))).sentences == ()
 
 
+def test_policies_that_hold_the_same_are_said_to() -> None:
+    whole = GuestMix(name="whole", shapes=(GuestShape(vcpus=4, memory_mib=1024),))
+    settings = (setting(EmulatorPolicy.SHARE, 1), setting(EmulatorPolicy.ISOLATE))
+    (sentence,) = simulate(plan(whole, hosts=2, settings=settings, text="core:8 mem:65536")).sentences
+    assert sentence == (
+        "share, with an overhead pool of 1 pCPU on each host, holds as many 4-vCPU guests as isolate on this fleet when the first request "
+        "is refused, and as many when nothing fits any more."
+    )
+
+
 def test_policies_that_hold_nothing_are_compared_without_a_share() -> None:
     huge = GuestMix(name="huge", shapes=(GuestShape(vcpus=400, memory_mib=1024),))
     assert simulate(plan(huge)).sentences == (

@@ -69,7 +69,8 @@ def latency(
     check_pcpus(pcpus, beside_guests=beside_guests)
     accelerator = _accelerator(virt_type)
     policies = (FLOAT, SHARE, *(FIFO if fifo else ()))
-    warn_of_load()
+    load_average = os.getloadavg()[0]
+    warn_of(load_average)
     trials = [[Trial(accelerator=accelerator, load=one, policy=policy, seconds=seconds) for policy in policies] for one in _loads(load)]
     with _progress(sum(map(len, trials)) * runs) as notice:
         found = tuple(run(pcpus, trials, runs, notice))
@@ -77,6 +78,7 @@ def latency(
     result = LatencyResult(
         pcpus=pcpus,
         accelerator=accelerator,
+        load_average=load_average,
         seconds=seconds,
         runs=runs,
         medians=medians(samples),
@@ -86,11 +88,11 @@ def latency(
     respond(plain(result), latency_view(result), as_json=as_json)
 
 
-def warn_of_load() -> None:
+def warn_of(load_average: float) -> None:
     """Say so if more threads want to run on this machine than it has processors."""
-    load, processors = os.getloadavg()[0], os.cpu_count() or 1
-    if load > processors:
-        warn(f"the load average is {load:.1f} on {count(processors, 'processor')}, so the vCPU waits for other programs too")
+    processors = os.cpu_count() or 1
+    if load_average > processors:
+        warn(f"the load average is {load_average:.1f} on {count(processors, 'processor')}, so the vCPU waits for other programs too")
 
 
 def _pcpus(vcpu: int | None, overhead: int | None) -> Pcpus:

@@ -103,10 +103,14 @@ class Medians(Struct, frozen=True, kw_only=True):
 
 
 class LatencyResult(Struct, frozen=True, kw_only=True):
-    """All that was found. `seconds` is the length of a round; `not_started` has the guests that did not start."""
+    """All that was found. `seconds` is the length of a round; `not_started` has the guests that did not start.
+
+    `load_average` is the machine's, of the minute before the first guest.
+    """
 
     pcpus: Pcpus
     accelerator: str
+    load_average: float
     seconds: float
     runs: int
     medians: tuple[Medians, ...]

@@ -41,6 +41,8 @@ def _comparison(share: SettingResult, other: SettingResult, shapes: Sequence[Gue
     if not all((*mine, *theirs)):
         numbers = f"{mine[0]:,} {guests} {refused}, and {mine[1]:,} {end}"
         return f"{holds} {numbers}; {setting_text(other.setting)} holds {theirs[0]:,} and {theirs[1]:,}."
+    if mine == theirs:
+        return f"{holds} as many {guests} as {setting_text(other.setting)} {refused}, and as many {end}."
     first, full = map(_than, mine, theirs)
     return f"{holds} {first} {guests} than {setting_text(other.setting)} {refused}, and {full} {end}."
 

@@ -48,6 +48,7 @@ def test_the_document_has_the_runs_with_their_histograms(lab_possible: None) -> 
     found = json.loads(said)
     assert found["pcpus"] == {"vcpu": 1, "overhead": 0}
     assert found["not_started"] == []
+    assert found["load_average"] >= 0
     assert [(one["load"], one["policy"]) for one in found["medians"]] == [("storm", "float"), ("storm", "share")]
     for one in found["samples"]:
         assert one["operations"] > 0

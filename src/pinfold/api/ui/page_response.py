@@ -10,6 +10,7 @@ from fastapi.responses import HTMLResponse
 
 from pinfold.api.errors import ApiError
 from pinfold.api.ui.headers import HEADERS
+from pinfold.extras import installing
 
 _MOST_FORM: Final = 4096
 
@@ -33,4 +34,4 @@ def fields(form: bytes, usual: str) -> dict[str, str]:
 def need_extra() -> None:
     """Raises `ApiError` 501 without Jinja2."""
     if importlib.util.find_spec("jinja2") is None:
-        raise ApiError(501, "The web page needs the Python package jinja2, which is not installed; pip install 'pinfold[ui]'.")
+        raise ApiError(501, f"The web page needs the Python package jinja2, which is not installed; install it: {installing('ui')}")
