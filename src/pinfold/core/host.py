@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import Enum
 from fractions import Fraction
 
@@ -106,10 +107,10 @@ class Claim(Struct, frozen=True, kw_only=True):
 
 class Ledger(Struct, frozen=True, kw_only=True):
     """The claims and foreign domains of one host. `claims` are ordered by guest id and claim id, each pair once; `foreign` is
-    ordered by name.
+    ordered by name. Claims are a tuple, or `PackedClaims`, which are equal to one.
     """
 
-    claims: tuple[Claim, ...] = ()
+    claims: Sequence[Claim] = ()
     foreign: tuple[Foreign, ...] = ()
 
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Sequence
 from enum import Enum
 from operator import attrgetter
 
@@ -113,7 +114,7 @@ def _held(state: HostState, guest: GuestId, id: ClaimId | None) -> int:  # noqa:
     return at
 
 
-def _position(claims: tuple[Claim, ...], guest: GuestId, id: ClaimId | None) -> int:  # noqa: A002
+def _position(claims: Sequence[Claim], guest: GuestId, id: ClaimId | None) -> int:  # noqa: A002
     """Where the claim is, or belongs."""
     at = bisect_left(claims, guest, key=_guest)
     while at < len(claims) and claims[at].guest == guest and (claims[at].id or "") < (id or ""):

@@ -7,6 +7,7 @@ losses, the rankings and the remembered fits follow those changes.
 from __future__ import annotations
 
 import threading
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from typing import Final, TypeVar
@@ -28,6 +29,9 @@ from pinfold.store.claims import HostNews
 from pinfold.store.records import ClaimRecord, HostLedger, HostMark
 
 T = TypeVar("T")
+
+MOST_UNPACKED: Final = 10_000
+"""The claims of so many hosts, those that changed last, are kept as they are; those of the others are packed."""
 
 
 class Entry(Struct, frozen=True, kw_only=True, eq=False):
@@ -84,6 +88,7 @@ class Index:
         self._numbers: Numbers = np.zeros((0, COLUMNS), dtype=np.int64)
         self._losses = LossTable(Shapes(version=0, shapes=()))
         self._changed: set[int] = set()
+        self._unpacked: OrderedDict[HostId, None] = OrderedDict()
         self._rankings = Rankings()
         self.kinds = GuestKinds()
 
@@ -110,6 +115,7 @@ class Index:
                 row = self._rows.pop(host, None)
                 if row is None:
                     continue
+                self._unpacked.pop(host, None)
                 last = len(self._entries) - 1
                 if row != last:
                     self._entries[row] = self._entries[last]
@@ -225,6 +231,15 @@ class Index:
             self._entries[row] = entry
         self._numbers[row] = numbers(entry)
         self._note(row)
+        self._unpacked[entry.id] = None
+        self._unpacked.move_to_end(entry.id)
+        if len(self._unpacked) > MOST_UNPACKED:
+            self._pack(self._unpacked.popitem(last=False)[0])
+
+    def _pack(self, host: HostId) -> None:
+        row = self._rows[host]
+        entry = self._entries[row]
+        self._entries[row] = structs.replace(entry, counts=entry.counts.at_rest())
 
     def _note(self, row: int) -> None:
         self._changed.add(row)

@@ -25,6 +25,7 @@ from pinfold.core.fit.answer import Fit, FitCell, Strategy
 from pinfold.core.host import Claim, HostState, Ledger, exact
 from pinfold.core.identity import ClaimId, GuestId
 from pinfold.core.overhead.pool import floating_pcpus, pool_of
+from pinfold.core.packed_claims import packed
 from pinfold.core.topology import HostCell
 
 Threads = tuple[int, ...]
@@ -274,7 +275,7 @@ class Counts:
         rest = frame.small_total_kib - frame.reserved_memory_kib - foreign_kib - usage.strict_mib * 1024
         self.floating_room_mib = rest * over // (1024 * under) - usage.floating_mib
         self.strict_room_mib = (rest * over - usage.floating_mib * 1024 * under) // (1024 * over)
-        self._orders: list[tuple[CellCounts, ...] | None] = [None] * 4
+        self._orders: list[tuple[CellCounts, ...] | None] | None = None
 
     def claimed(self, claim: Claim) -> Counts:
         """The counts after a claim. Raises `Conflict` as `ledger.claim`."""
@@ -314,16 +315,26 @@ class Counts:
     def order(self, strategy: Strategy, pins: bool) -> tuple[CellCounts, ...]:
         """The cells by preference: PACK puts the least free first, SPREAD the most; ties by id. Without pins, free means shared room."""
         key = (0 if pins else 1) + (0 if strategy is _PACK else 2)
-        kept = self._orders[key]
+        orders = self._orders
+        if orders is None:
+            orders = self._orders = [None] * 4
+        kept = orders[key]
         if kept is None:
             measure = _free_pcpus if pins else _shared_room
-            kept = self._orders[key] = tuple(sorted(self.cells, key=measure, reverse=strategy is not _PACK))
+            kept = orders[key] = tuple(sorted(self.cells, key=measure, reverse=strategy is not _PACK))
         return kept
 
     def at(self, revision: int) -> Counts:
         """The same counts of the state at that revision."""
         found = copy(self)
         found.state = replace(self.state, revision=revision)
+        return found
+
+    def at_rest(self) -> Counts:
+        """The same counts in less memory, of a host that nothing happens on: its claims are packed."""
+        found = copy(self)
+        found.state = replace(self.state, ledger=replace(self.state.ledger, claims=packed(self.state.ledger.claims)))
+        found._orders = None
         return found
 
     @property
