@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from typing import Any, Final
@@ -12,7 +13,7 @@ from typing import Any, Final
 from benchmarks.packing import fill, traces
 from benchmarks.packing.fill import Filled
 from benchmarks.packing.traces import Shape
-from benchmarks.page import table
+from benchmarks.page import Budget, table
 from benchmarks.plot import Plot, Series
 from benchmarks.subject import Figures, Page, Size, Subject
 from pinfold.core.fit.answer import Strategy
@@ -36,6 +37,9 @@ RULES: dict[str, Callable[[Sequence[Shape]], Filled]] = {
     "best fit by memory": lambda asked: fill.by_rule(asked, fill.least_memory),
     "spread by pCPUs": lambda asked: fill.by_rule(asked, fill.most_pcpus),
 }
+_JUDGED: Final = ("pinfold, least-loss", "pinfold, least-loss, four replicas")
+MOMENTS: Final = {"first": ("at the first refusal", 5.0), "vcpus": ("in the end", 3.0)}
+"""When vCPUs are counted, and by how many per cent, on average of the traces, there must be more than with first fit."""
 _WORDS: Final = """\
 The fleet and the traces are production data of a public cloud; [their notice](../../benchmarks/packing/traces/README.md)
 says whose. Each trace is gone through {around} times, requests in their order; no guest ever ends. Every vCPU is pinned, a guest of two
@@ -100,7 +104,20 @@ def page(figures: Figures) -> Page:
         series=[Series(label=rule, x=list(bounds), y=[found[rule, name]["first"] for name in bounds]) for rule in rules],
     )
     body = [_WORDS.format(around=figures["around"]), "", *table(("vCPUs placed", *bounds), placed), "", plot]
-    return Page(body=[*body, "", "## What was left", "", *table(heads, [[row[name] for name in columns] for row in rows])])
+    left = table(heads, [[row[name] for name in columns] for row in rows])
+    return Page(budgets=_budgets(found, list(bounds)), body=[*body, "", "## What was left", "", *left])
+
+
+def _budgets(found: Mapping[tuple[str, str], Mapping[str, Any]], names: Sequence[str]) -> list[Budget]:
+    """The default beside first fit: on average of the traces, and on the trace where it is least ahead, which must not be behind."""
+    budgets = []
+    for rule in _JUDGED:
+        for moment, (words, bound) in MOMENTS.items():
+            more = [100 * (found[rule, name][moment] / found["first fit", name][moment] - 1) for name in names]
+            what = f"{rule}: vCPUs {words} more than with first fit"
+            budgets.append(Budget(what=f"{what}, mean of the traces", measured=statistics.mean(more), bound=bound, unit="%", least=True))
+            budgets.append(Budget(what=f"{what}, least of the traces", measured=min(more), bound=0, unit="%", least=True))
+    return budgets
 
 
 PACKING: Final = Subject(
