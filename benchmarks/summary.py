@@ -11,6 +11,8 @@ from typing import Any, Final, NamedTuple
 from benchmarks.agents.page import cost_ms
 from benchmarks.consolidation.page import knee
 from benchmarks.page import PAGES, figure, table
+from benchmarks.schedule.index_memory import each_kib
+from benchmarks.schedule.multi_create import own_ms
 from benchmarks.subject import Figures, read
 from pinfold.latency.serial import over, quantile
 
@@ -149,7 +151,19 @@ def _api_memory(figures: Figures) -> str:
 def _create(figures: Figures) -> str:
     rows = [row for row in figures["creates"] if row["processes"] == 1 and row["setting"] in ("SQLite", "PostgreSQL")]
     said = [f"{figure(row['own_cpu_ms'])} ms on {row['setting']}" for row in rows]
-    return f"{' and '.join(said)}, beside {figure(rows[-1]['put_cpu_ms'])} ms of Placement" if said else _ABSENT
+    several = [f"{figure(own_ms(row))} ms on {row['setting']}" for row in figures.get("multi_creates", ())]
+    if not said:
+        return _ABSENT
+    words = f"{' and '.join(said)}, beside {figure(rows[-1]['put_cpu_ms'])} ms of Placement"
+    return f"{words}; each of many in one body: {' and '.join(several)}" if several else words
+
+
+def _decision(figures: Figures) -> str:
+    said = [f"{figure(1e6 / row['per_second'])} us with {row['hosts']:,} hosts" for row in figures["mixes"]]
+    rows = [row for row in figures.get("memory", ()) if row["alike"]]
+    if not said:
+        return _ABSENT
+    return f"{', '.join(said)}" + (f"; {figure(each_kib(rows[0], rows[-1]))} KiB of memory for each host" if len(rows) > 1 else "")
 
 
 def _lease(figures: Figures) -> str:
@@ -184,4 +198,5 @@ _OWN_ROWS: Final[tuple[Row, ...]] = (
     ("the API, memory of a process", "memory", _api_memory),
     ("the API, each agent and lease", "agents", _lease),
     ("the API, each create over HTTP", "schedule", _create),
+    ("of that, the choice of a host", "schedule", _decision),
 )

@@ -1,4 +1,6 @@
-"""`python -m benchmarks.schedule.api_process DATABASE PLACEMENT`: one API process with a meter, on a port that it prints.
+"""`python -m benchmarks.schedule.api_process DATABASE PLACEMENT [HOSTS]`: one API process with a meter, on a port that it prints.
+
+With HOSTS it registers so many for bare posts, which no create fills.
 
 All its CPU is counted, the server's and the threads' too; what Placement's application itself spends is taken off by the clock of the
 thread that runs it. Our client for Placement is ours. Asking belongs to `creates`.
@@ -7,12 +9,13 @@ thread that runs it. Our client for Placement is ours. Asking belongs to `create
 from __future__ import annotations
 
 import json
+import math
 import sys
 import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,14 +26,17 @@ import sqlalchemy as sa
 from benchmarks.schedule.fleet import ASKS, empty
 from pinfold.accounting.client import Placement
 from pinfold.accounting.embedded import EmbeddedPlacement, load
+from pinfold.accounting.resources import amounts
 from pinfold.api.accounts import hash_password, parse_accounts
 from pinfold.api.app import create_app
 from pinfold.api.dependencies import ApiServices
 from pinfold.api.doorkeeper import Doorkeeper
 from pinfold.api.password_checks import PasswordChecks
 from pinfold.config.fleet import ApiSettings
+from pinfold.core.fit.engine import search
 from pinfold.core.identity import HostId
 from pinfold.core.request.model import Flavor
+from pinfold.scheduler.index import counts_of
 from pinfold.service.fleet import Fleet, assemble
 from pinfold.store import guests, hosts
 from pinfold.store.database import Database
@@ -42,6 +48,8 @@ PASSWORD = "bench"
 REQUEST = ASKS[1].demand.request
 SPECS = (("hw:cpu_policy", "dedicated"), ("hw:emulator_threads_policy", "share"))
 SHAPE = (2, 24, 2)
+PLACES = len(empty(SHAPE).pools.dedicated) // REQUEST.vcpus
+"""So many servers fill a host."""
 FLAVOR = Flavor(vcpus=REQUEST.vcpus, memory_mib=REQUEST.memory_mib, name="bench", extra_specs=SPECS)
 
 
@@ -65,10 +73,15 @@ class Metered:
 
 
 class Meter:
-    """ASGI: `/meter` tells what was spent so far, `/put` and `/direct` do one thing and tell its cost; the rest is the application's."""
+    """ASGI: `/meter` tells what was spent so far; `/put`, `/post?COUNT` and `/direct` do one thing and tell its cost; the rest is the
+    application's.
 
-    def __init__(self, services: ApiServices, metered: Metered, provider: str) -> None:
+    `provider` is of bare puts; a bare post takes the next of `providers`, as many as its consumers fill.
+    """
+
+    def __init__(self, services: ApiServices, metered: Metered, provider: str, providers: Sequence[str]) -> None:
         self._app, self._services, self._metered, self._provider = create_app(services), services, metered, provider
+        self._unused = list(providers)
         self._statements = 0
         sa.event.listen(services.database.engine, "before_cursor_execute", self._count)
 
@@ -76,7 +89,8 @@ class Meter:
         self._statements += 1
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        asked = {"/meter": dict, "/put": self._put, "/direct": self._direct}.get(scope.get("path", ""))
+        known = {"/meter": dict, "/put": self._put, "/direct": self._direct, "/post": lambda: self._post(int(scope["query_string"]))}
+        asked = known.get(scope.get("path", ""))
         if asked is None:
             await self._app(scope, receive, send)
             return
@@ -101,6 +115,17 @@ class Meter:
         assert found is not None
         placement.empty(found)
         return {"spent": spent}
+
+    def _post(self, count: int) -> dict[str, float]:
+        """The CPU of Placement's application for one POST of so many new consumers, each with what one server takes."""
+        state = empty(SHAPE)
+        fit = search(ASKS[1].demand, counts_of(state))
+        assert fit is not None
+        taken = [self._unused.pop() for _ in range(math.ceil(count / PLACES))]
+        shares = [((taken[number // PLACES], amounts(fit, state)),) for number in range(count)]
+        before = self._metered.cpu
+        self._services.placement.allocate_all({str(uuid.uuid4()): one for one in shares})
+        return {"spent": self._metered.cpu - before}
 
     def _direct(self) -> dict[str, float]:
         """What a create costs without HTTP: scheduler, store and our client for Placement."""
@@ -132,15 +157,16 @@ def _images() -> Path:
     return folder
 
 
-def main(database_url: str, placement_url: str) -> None:
-    """Serve until standard input ends."""
+def main(database_url: str, placement_url: str, post_hosts: int = 0) -> None:
+    """Serve until standard input ends. So many hosts are registered for bare posts."""
     database = Database(database_url)
     metered = Metered(load(EmbeddedPlacement(url=placement_url)).app)
     transport = httpx.WSGITransport(app=metered)
     placement = Placement(httpx.Client(transport=transport, base_url="http://placement.embedded", headers={"X-Auth-Token": "admin"}))
     fleet = assemble(database, placement)
     fleet.healer.start()
-    provider = register_host(database, fleet, f"bare-put-{uuid.uuid4()}", disabled=True)  # which no create fills
+    # Disabled, so that no create fills them.
+    provider, *providers = [register_host(database, fleet, f"bare-{uuid.uuid4()}", disabled=True) for _ in range(1 + post_hosts)]
     services = ApiServices(
         database=database,
         fleet=fleet,
@@ -151,7 +177,7 @@ def main(database_url: str, placement_url: str) -> None:
     )
     settings = ApiSettings(port=0)
     listening = listening_socket(settings)
-    server = server_of(Service(app=Meter(services, metered, provider), services=services), settings)
+    server = server_of(Service(app=Meter(services, metered, provider, providers), services=services), settings)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
     thread.start()
     while not server.started:
@@ -163,4 +189,4 @@ def main(database_url: str, placement_url: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2])
+    main(sys.argv[1], sys.argv[2], *map(int, sys.argv[3:]))

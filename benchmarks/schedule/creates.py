@@ -7,11 +7,12 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Self
 
 import httpx
 
@@ -25,7 +26,8 @@ from pinfold.store.records import FlavorRecord
 
 HOSTS = 60
 _WARM = 3
-_BODY = {"server": {"name": "vm", "flavorRef": "bench", "imageRef": image_id("probe"), "networks": "none"}}
+SERVER = {"name": "vm", "flavorRef": "bench", "imageRef": image_id("probe"), "networks": "none"}
+SERVERS = "/compute/v2.1/servers"
 _HEADERS = {"OpenStack-API-Version": "compute 2.96"}
 
 
@@ -61,13 +63,13 @@ class _Said:
     statements: list[float] = field(default_factory=list)
 
 
-def prepare(database_url: str, placement_url: str) -> None:
-    """Make the tables, the hosts and the flavor."""
+def prepare(database_url: str, placement_url: str, count: int = HOSTS) -> None:
+    """Make the tables, so many hosts and the flavor."""
     database = Database(database_url)
     upgrade(database)
     fleet = assemble(database, load(EmbeddedPlacement(url=placement_url)).client)
     fleet.healer.start()
-    for number in range(HOSTS):
+    for number in range(count):
         register_host(database, fleet, f"c{number:02}")
     with database.write() as connection:
         flavors.create(connection, FlavorRecord(id="bench", flavor=FLAVOR))
@@ -82,16 +84,8 @@ def measure(setting: str, database_url: str, placement_url: str, processes: int,
 
 def measure_each(setting: str, places: Sequence[tuple[str, str]], count: int) -> Creates:
     """As `measure`, with one process for each pair of databases. If these differ, the processes share nothing but the machine."""
-    command = [sys.executable, "-m", "benchmarks.schedule.api_process"]
-    environment = {**os.environ, "PYTHONPATH": f"{Path('src').resolve()}:{Path.cwd()}"}
-    with ExitStack() as stack:
-        running = [stack.enter_context(_started([*command, *place], environment)) for place in places]
-        ports = [int(process.stdout.readline()) for process in running if process.stdout]
-        with ThreadPoolExecutor(len(places)) as pool:
-            said = list(pool.map(lambda port: _ask(port, count), ports))
-        for process in running:
-            if process.stdin:
-                process.stdin.close()
+    with ports_of(places) as ports, ThreadPoolExecutor(len(places)) as pool:
+        said = list(pool.map(lambda port: _ask(port, count), ports))
     walls = sorted(wall for one in said for wall in one.walls)
     return Creates(
         setting=setting,
@@ -108,36 +102,85 @@ def measure_each(setting: str, places: Sequence[tuple[str, str]], count: int) ->
     )
 
 
+@contextmanager
+def ports_of(places: Sequence[tuple[str, str]], *more: str) -> Iterator[list[int]]:
+    """The ports of API processes, one for each pair of databases, with `more` arguments. They end with the context."""
+    command = [sys.executable, "-m", "benchmarks.schedule.api_process"]
+    environment = {**os.environ, "PYTHONPATH": f"{Path('src').resolve()}:{Path.cwd()}"}
+    with ExitStack() as stack:
+        running = [stack.enter_context(_started([*command, *place, *more], environment)) for place in places]
+        yield [int(process.stdout.readline()) for process in running if process.stdout]
+        for process in running:
+            if process.stdin:
+                process.stdin.close()
+
+
 def _started(command: list[str], environment: dict[str, str]) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spent:
+    """What a process spent on one create, in seconds: by the clock on the wall, its CPU without Placement's application, that application's
+    CPU; and its writes to Placement and SQL statements.
+    """
+
+    wall: float
+    own: float
+    placement: float
+    writes: float
+    statements: float
+
+
+class Metered:
+    """A client of one process and its meter. A context."""
+
+    def __init__(self, port: int) -> None:
+        self._http = httpx.Client(base_url=f"http://127.0.0.1:{port}", auth=("admin", PASSWORD), headers=_HEADERS, timeout=120)
+        # What asking the meter costs by itself.
+        self._idle = statistics.median(_own(self.ask("/meter"), self.ask("/meter")) for _ in range(20))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._http.close()
+
+    def ask(self, path: str) -> Mapping[str, Any]:
+        """What the process answers to a GET."""
+        told: dict[str, Any] = self._http.get(path).raise_for_status().json()
+        return told
+
+    def create(self, **more: object) -> Spent:
+        """What it costs to create a server, or with `min_count` several."""
+        before, began = self.ask("/meter"), time.perf_counter()
+        answer = self._http.post(SERVERS, json={"server": {**SERVER, **more}})
+        wall, after = time.perf_counter() - began, self.ask("/meter")
+        assert answer.status_code == 202, answer.text
+        return Spent(
+            wall=wall,
+            own=_own(before, after) - self._idle,
+            placement=after["placement"] - before["placement"],
+            writes=after["writes"] - before["writes"],
+            statements=after["statements"] - before["statements"],
+        )
+
+
+def _own(before: Mapping[str, float], after: Mapping[str, float]) -> float:
+    return (after["cpu"] - before["cpu"]) - (after["placement"] - before["placement"])
 
 
 def _ask(port: int, count: int) -> _Said:
     """One client of one process: a create over HTTP, one without, and one bare PUT, in turns."""
     said = _Said()
-    with httpx.Client(base_url=f"http://127.0.0.1:{port}", auth=("admin", PASSWORD), headers=_HEADERS, timeout=120) as http:
-
-        def ask(path: str) -> dict[str, float]:
-            told: dict[str, float] = http.get(path).json()
-            return told
-
-        # What asking the meter costs by itself is `idle`.
-        idle = statistics.median(_spent(ask("/meter"), ask("/meter")) for _ in range(20))
+    with Metered(port) as process:
         for number in range(count + _WARM):
-            before, began = ask("/meter"), time.perf_counter()
-            answer = http.post("/compute/v2.1/servers", json=_BODY)
-            wall, after = time.perf_counter() - began, ask("/meter")
-            assert answer.status_code == 202, answer.text
-            direct, put = ask("/direct")["spent"], ask("/put")["spent"]
+            spent, direct, put = process.create(), process.ask("/direct")["spent"], process.ask("/put")["spent"]
             if number >= _WARM:
-                said.walls.append(wall)
-                said.own.append(_spent(before, after) - idle)
-                said.writes.append(after["writes"] - before["writes"])
-                said.statements.append(after["statements"] - before["statements"])
+                said.walls.append(spent.wall)
+                said.own.append(spent.own)
+                said.writes.append(spent.writes)
+                said.statements.append(spent.statements)
                 said.direct.append(direct)
                 said.puts.append(put)
     return said
-
-
-def _spent(before: dict[str, float], after: dict[str, float]) -> float:
-    return (after["cpu"] - before["cpu"]) - (after["placement"] - before["placement"])

@@ -10,6 +10,7 @@ from __future__ import annotations
 import gc
 import statistics
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -23,6 +24,10 @@ from pinfold.scheduler.model import SchedulerSettings
 ANYWHERE = Conditions()
 BUDGET = {10_000: 4000, 100_000: 1000}
 """The budget: the least decisions per second, by the number of hosts."""
+P99_BUDGET_MS = 2.0
+"""The budget of a decision in milliseconds that 99 of 100 keep, on each of these fleets."""
+REFUSAL_BUDGET_MS = {100_000: 1.0}
+"""The budget of a refusal in milliseconds that 99 of 100 keep, by the number of hosts."""
 _MIXES: Final = 5
 """How often the mix is run, since other work on the machine slows down a run of a second."""
 
@@ -45,11 +50,17 @@ class Mixed:
     """The whole mix in turn, every decision that found a host claimed there and given back later: decisions per second of it all.
 
     The median of several runs of the mix. A third as many rounds go before, so that the figure is that of a service that runs already.
+    One run more times each decision alone, in microseconds: of all kinds of requests, and of those that are refused. Each finds hosts that
+    changed since the last decision about its kind.
     """
 
     hosts: int
     per_second: float
     load_seconds: float
+    p50_us: float
+    p99_us: float
+    refused_p50_us: float
+    refused_p99_us: float
 
 
 def measure(hosts: int, rounds: int) -> tuple[tuple[Decisions, ...], Mixed]:
@@ -66,7 +77,19 @@ def measure(hosts: int, rounds: int) -> tuple[tuple[Decisions, ...], Mixed]:
     found = tuple(_one(index, hosts, ask, settings, rounds) for ask in ASKS)
     _mix(index, settings, rounds // 3, "warm")
     each = [_mix(index, settings, rounds, f"mixed-{number}") for number in range(_MIXES)]
-    return found, Mixed(hosts=hosts, per_second=statistics.median(each), load_seconds=load)
+    timed: list[tuple[float, bool]] = []
+    _mix(index, settings, rounds, "timed", timed)
+    every, refused = [spent for spent, _ in timed], [spent for spent, taken in timed if not taken]
+    mixed = Mixed(
+        hosts=hosts,
+        per_second=statistics.median(each),
+        load_seconds=load,
+        p50_us=statistics.median(every),
+        p99_us=_p99(every),
+        refused_p50_us=statistics.median(refused),
+        refused_p99_us=_p99(refused),
+    )
+    return found, mixed
 
 
 def _one(index: Index, hosts: int, ask: Ask, settings: SchedulerSettings, rounds: int) -> Decisions:
@@ -77,20 +100,26 @@ def _one(index: Index, hosts: int, ask: Ask, settings: SchedulerSettings, rounds
         spent = (time.process_time_ns() - began) / 1000
         taken = bool(candidates)
         samples.append(spent)
-    first, samples = samples[0], sorted(samples[2:])
-    return Decisions(
-        hosts=hosts, ask=ask, taken=taken, first_us=first, p50_us=statistics.median(samples), p99_us=samples[int(len(samples) * 0.99)]
-    )
+    first, samples = samples[0], samples[2:]
+    return Decisions(hosts=hosts, ask=ask, taken=taken, first_us=first, p50_us=statistics.median(samples), p99_us=_p99(samples))
 
 
-def _mix(index: Index, settings: SchedulerSettings, rounds: int, name: str) -> float:
+def _p99(samples: Sequence[float]) -> float:
+    return sorted(samples)[int(len(samples) * 0.99)]
+
+
+def _mix(index: Index, settings: SchedulerSettings, rounds: int, name: str, timed: list[tuple[float, bool]] | None = None) -> float:
+    """The decisions per second. `timed` gets of each decision how many microseconds it took and whether it found a host."""
     held: list[tuple[str, str]] = []
     count = 0
     began = time.process_time()
     for number in range(rounds):
         for kind, ask in enumerate(ASKS):
             guest = f"{name}-{number}-{kind}"
+            before = 0 if timed is None else time.process_time_ns()
             candidates = decide(index, guest, ask.demand, ANYWHERE, settings)
+            if timed is not None:
+                timed.append(((time.process_time_ns() - before) / 1000, bool(candidates)))
             count += 1
             if candidates:
                 best = candidates[0]

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import cycle, islice
 from random import Random
 
 from msgspec.structs import replace
 
 from pinfold.core.cpuset import CpuSet
+from pinfold.core.fit.answer import Fit
 from pinfold.core.fit.count import Counts
 from pinfold.core.fit.demand import Demand, prepare
 from pinfold.core.fit.engine import search
-from pinfold.core.host import Claim, HostState, Limits
+from pinfold.core.host import Claim, HostState, Ledger, Limits
 from pinfold.core.pools import Pools
 from pinfold.core.request.model import CpuPolicy, EmulatorPolicy, GuestCell, GuestRequest, ThreadPolicy
 from pinfold.core.topology import HostCell, PagePool, Topology
@@ -21,6 +24,8 @@ from pinfold.scheduler.index import Entry, counts_of
 
 SHAPES = ((2, 16, 2), (2, 24, 2), (1, 32, 2), (4, 12, 2), (8, 8, 1))
 """Cells, cores in each, threads of each."""
+KINDS = 400
+"""So many hosts of a fleet are filled; further ones repeat them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,15 +141,42 @@ def _filled(state: HostState, kinds: tuple[tuple[Demand, int], ...], enough: Cal
         if answer is None:
             misses += 1
         else:
-            counts = counts.claimed(Claim(guest=str(uuid.UUID(int=rng.getrandbits(128))), fit=answer))
+            counts = counts.claimed(Claim(guest=_uuid(rng), fit=answer))
     return counts.state
 
 
 def fleet(hosts: int, seed: int = 1) -> tuple[HostState, ...]:
     """So many hosts: a tenth empty, the others up to full, most of them rather full. Beyond 400 they repeat, each a value of its own."""
-    rng = Random(seed)
-    kinds = [filled(empty(rng.choice(SHAPES)), rng.choice((0.0, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 1.0)), rng) for _ in range(min(hosts, 400))]
+    kinds = tuple(islice(_filled_hosts(Random(seed)), min(hosts, KINDS)))
     return tuple(replace(kinds[number % len(kinds)], name=f"c{number:05}") for number in range(hosts))
+
+
+def with_own_guests(hosts: int, *, alike: bool, seed: int = 1) -> Iterator[HostState]:
+    """So many hosts, one after another, each with guests and claims of its own ids. With `alike` hosts repeat as in `fleet`, so a guest
+    beyond the first 400 hosts has the fit of another; otherwise every host is filled by itself. Equal fits are one value, as the store
+    reads them.
+    """
+    rng, ids = Random(seed), Random(seed + 1)
+    kinds = cycle(tuple(islice(_filled_hosts(rng), min(hosts, KINDS)))) if alike else _filled_hosts(rng)
+    for number, state in enumerate(islice(kinds, hosts)):
+        claims = [Claim(guest=_uuid(ids), fit=_same(claim.fit), id=_uuid(ids)) for claim in state.ledger.claims]
+        claims.sort(key=lambda claim: claim.guest)
+        yield replace(state, ledger=Ledger(claims=tuple(claims)), name=f"c{number:05}")
+
+
+def _filled_hosts(rng: Random) -> Iterator[HostState]:
+    while True:
+        yield filled(empty(rng.choice(SHAPES)), rng.choice((0.0, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 1.0)), rng)
+
+
+@lru_cache(maxsize=16384)
+def _same(fit: Fit) -> Fit:
+    """One value for equal fits, for as many as the store remembers when it reads them."""
+    return fit
+
+
+def _uuid(rng: Random) -> str:
+    return str(uuid.UUID(int=rng.getrandbits(128)))
 
 
 def entry(number: int, state: HostState) -> Entry:
