@@ -45,6 +45,8 @@ def measure(size: Size, _seed: int) -> Figures:
     modes = ("chatty",) if size is Size.CHECK else tuple(MODES)
     rows: list[dict[str, Any]] = []
     for mode in modes:
+        if size is Size.SMALL and mode == "heavy":
+            steps = steps[:-1]  # on a pCPU that is busy already, eight more start slowly
         print(f"{mode}, up to {steps[-1]} guests", flush=True)
         with tempfile.TemporaryDirectory(prefix="pf-consolidation-") as folder:
             Path(folder).chmod(0o711)
