@@ -9,7 +9,7 @@ from typing import Any, Final
 import pytest
 import sqlalchemy as sa
 from tests.build.requests import floating, pinned
-from tests.build.rows import add_host
+from tests.build.rows import add_host, wanted
 from tests.rig.promises import at_rest
 from tests.service.test_beside import Between
 from tests.service.test_together import counted, written
@@ -129,6 +129,44 @@ def test_a_create_that_others_overtook_at_each_step_takes_one_statement_more_for
     # Of this create its first statement, the other decision, and two tries to arrive; of the other one, whose claim is intended beside this
     # one, the same without the second try.
     assert len(seen) == 4 + 3, seen
+    at_rest(database, placement)
+
+
+def test_a_create_is_prepared_for_as_many_claims_of_others_as_came_lately(database: Database, placement: Placement) -> None:
+    if not database.postgresql:
+        pytest.skip("SQLite writes row by row")
+    other, fleet = fleet_of(database, placement, "c01"), fleet_of(database, placement)
+    fleet.scheduler.freshness.now()
+    fleet.scheduler.shapes.look()
+    for statements in (3, 2, 2):  # first its claim is redirected
+        other.guests.create(new_guest(pinned(1)))
+        new = new_guest(pinned(1))
+        with counted(database) as seen:
+            fleet.guests.create(new)
+        assert len(seen) == statements, seen
+        assert host_of(database, new.id) is not None
+    at_rest(database, placement)
+
+
+def test_a_guest_arrives_at_once_after_a_claim_beside_which_it_was_decided(database: Database, placement: Placement) -> None:
+    if not database.postgresql:
+        pytest.skip("SQLite writes row by row")
+    other, first = fleet_of(database, placement, "c01"), new_guest(pinned(1))
+    search = wanted(first.id, first.request)
+    attempt = other.claimer.begin(search)
+    assert other.claimer.store(attempt, first) is not None
+    fleet = fleet_of(database, Between(placement, lambda: other.claimer.create(search, attempt)))
+    fleet.scheduler.freshness.now()
+    fleet.scheduler.shapes.look()
+    new = new_guest(pinned(1))
+    with counted(database) as seen:
+        fleet.guests.create(new)
+    # Its first statement, the other decision, the arrival of the other guest and its own.
+    assert len(seen) == 4, seen
+    known = fleet.scheduler.index.get(HostId(host_of(database, new.id) or ""))
+    with database.read() as connection:
+        (ledger,) = hosts.ledgers(connection)
+    assert known is not None and known.state.ledger == ledger.state.ledger and known.state.revision == ledger.record.revision
     at_rest(database, placement)
 
 

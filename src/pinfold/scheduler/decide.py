@@ -11,6 +11,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
+from pinfold.core.errors import Conflict
 from pinfold.core.fit import explain as why
 from pinfold.core.fit.answer import Fit, NoFit, Strategy
 from pinfold.core.fit.demand import Demand
@@ -152,6 +153,27 @@ def decide_many(
         few.claimed(best.host, Claim(guest=guest, fit=best.fit), best.revision + 1)
         chosen.append(replace(best, revision=known[best.host]))
     return chosen
+
+
+def following(index: Index, demand: Demand, best: Candidate, most: int, settings: SchedulerSettings) -> tuple[Fit, ...]:
+    """The fits that such guests get on the candidate's host one after another, the candidate's own first; at most `most`, and fewer if the
+    host has no room for more or has changed. Who is decided when others like it have just gone there gets a later one.
+    """
+    entry, kind, fits = index.get(best.host), index.kinds.of(demand), [best.fit]
+    if entry is None or entry.state.revision != best.revision:
+        return (best.fit,)
+    by_loss = decides_by_loss(demand, settings)
+    for number in range(1, most):
+        try:
+            counts = entry.counts.claimed(Claim(guest=GuestId(f"like it, {number}"), fit=fits[-1]))
+        except Conflict:
+            break
+        entry = replace(entry, counts=counts)
+        fit = kind.search(counts, entry.strategy, index.cell(entry, demand) if by_loss else -1)
+        if fit is None:
+            break
+        fits.append(fit)
+    return tuple(fits)
 
 
 def _order(demand: Demand, settings: SchedulerSettings) -> Order:

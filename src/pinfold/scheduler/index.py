@@ -18,6 +18,7 @@ from msgspec import Struct, structs
 from pinfold.core.errors import Conflict
 from pinfold.core.fit.answer import Strategy
 from pinfold.core.fit.count import Counts, Frame, count_host
+from pinfold.core.fit.demand import Demand
 from pinfold.core.host import Claim, HostState, Ledger
 from pinfold.core.host_features import queues
 from pinfold.core.identity import ClaimId, GuestId, HostId
@@ -179,6 +180,17 @@ class Index:
                 self._changed.clear()
             return see(View(self._entries, Columns(self._numbers[: len(self._entries)]), self._losses, self._rankings))
 
+    def cell(self, host: Entry, demand: Demand) -> int:
+        """The host cell in which a host, which may differ from what the index has of it, loses least by a guest with a `shape_key`: a
+        position, -1 for a guest of several cells or one that the host does not take.
+        """
+
+        def see(view: View) -> int:
+            view.losses.find(demand)
+            return view.losses.key(host, demand)[1]
+
+        return self.look(see)
+
     def stale(self, marks: Iterable[HostMark]) -> tuple[frozenset[HostId], frozenset[HostId]]:
         """Compare with the store's marks of all hosts: returns the hosts to read anew, and those that are gone.
 
@@ -246,12 +258,17 @@ class Index:
         self._rankings.changed(row, len(self._entries))
 
 
-def beside(entry: Entry, intended: Iterable[ClaimRecord]) -> Entry:
-    """The host at the same revision as if the claims that others intend there were held. One that fits there no more is left out."""
-    counts = entry.counts
+def beside(entry: Entry, intended: Iterable[ClaimRecord]) -> tuple[Entry, tuple[ClaimRecord, ...]]:
+    """The host at the same revision as if the claims that others intend there were held, and these claims. One that fits there no more is
+    left out.
+    """
+    counts, kept = entry.counts, []
     for one in intended:
-        counts = _with(counts, (one,)) or counts
-    return structs.replace(entry, counts=counts.at(entry.state.revision))
+        counts_with = _with(counts, (one,))
+        if counts_with is not None:
+            counts = counts_with
+            kept.append(one)
+    return structs.replace(entry, counts=counts.at(entry.state.revision)), tuple(kept)
 
 
 def _with(counts: Counts, claims: Iterable[ClaimRecord]) -> Counts | None:

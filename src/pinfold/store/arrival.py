@@ -1,16 +1,18 @@
 """A guest's arrival on its host, the last step of a claim: the host's revision, the claim, the pCPUs and the guest change together.
 
 `arrive_at_once` does it all in one statement, because a statement costs the claimer more than the database; its notification goes with it.
-It does all or nothing, so it needs no transaction, and only if the host has not changed since the decision. Only PostgreSQL has it.
+It does all or nothing, so it needs no transaction, and only if nothing has come to the host since the decision but claims that were known
+then. Only PostgreSQL has it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cache
 from typing import Any, Final
 
 import sqlalchemy as sa
-from msgspec import Struct
+from msgspec import Struct, json
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from pinfold.core.errors import Conflict
@@ -19,8 +21,8 @@ from pinfold.core.identity import ClaimId, GuestId, HostId
 from pinfold.core.ledger import holds
 from pinfold.store import claims, guests, hosts
 from pinfold.store.claims import HostNews
-from pinfold.store.database import EpochNow, notify
-from pinfold.store.records import ClaimRole, ClaimState
+from pinfold.store.database import EpochNow, notify, pairs
+from pinfold.store.records import ClaimRecord, ClaimRole, ClaimState
 from pinfold.store.schema import claim, host, pcpu_owner
 from pinfold.store.schema import guest as guest_table
 
@@ -29,6 +31,29 @@ _OWNED: Final = (
     .table_valued("pcpu", "role")
     .render_derived()
 )
+
+
+_KNOWN: Final = pairs("known", "postgresql").alias("known")
+_SINCE: Final = claim.alias("since")
+_KNOWN_STEPS: Final = (
+    sa.select(
+        sa.case(
+            (
+                sa.func.bool_and(sa.and_(_KNOWN.c.key.is_not(None), _SINCE.c.held == _SINCE.c.revision)),
+                sa.func.count(_SINCE.c.revision.distinct()),
+            ),
+            else_=0,
+        )
+    )
+    .select_from(_SINCE.outerjoin(_KNOWN, sa.and_(_KNOWN.c.key == _SINCE.c.id, _KNOWN.c.value == _SINCE.c.fit)))
+    .where(
+        _SINCE.c.host == sa.bindparam("host_id"),
+        _SINCE.c.state == ClaimState.HELD.value,
+        _SINCE.c.revision > sa.bindparam("decided_on"),
+    )
+    .scalar_subquery()
+)
+"""How many revisions were made since the decision by new claims, all of which were known then, with the fits that they had; else 0."""
 
 
 class Arrival(Struct, frozen=True, kw_only=True):
@@ -65,17 +90,28 @@ def settle(connection: sa.Connection, new: Arrival, *, revision: int) -> None:
         guests.place(connection, new.guest, new.host)
 
 
-def arrive_at_once(connection: sa.Connection, new: Arrival, *, revision: int) -> HostNews | None:
-    """Count the host's revision up to `revision`, and `settle` the guest there. Returns None if that is done. Otherwise nothing is written,
-    and it returns what has come to the host since its last revision: nothing if the host takes no guests any more, or if a change of it was
-    under way, or if the claim or the guest has changed; `arrive` says which.
+class Arrived(Struct, frozen=True, kw_only=True):
+    """What came of `arrive_at_once`: the host's revision that the guest's arrival made, None if nothing was written; and what has come to
+    the host since the decision, None if nothing has.
+    """
 
-    Raises `Conflict` when a pCPU has an owner.
+    made: int | None
+    news: HostNews | None
+
+
+def arrive_at_once(connection: sa.Connection, new: Arrival, *, decided_on: int, known: Iterable[ClaimRecord] = ()) -> Arrived:
+    """Count the host's revision up, and `settle` the guest there, if the host has the revision that was `decided_on`; or a later one that
+    claims made which were `known` at the decision, and fits that they had then. Otherwise nothing is written. It is not either, and there
+    is no news, if the host takes no guests any more, or if a change of it was under way, or if the claim or the guest has changed; `arrive`
+    says which.
+
+    The new guest fits beside all `known` claims, so it fits beside some of them. Raises `Conflict` when a pCPU has an owner.
     """
     owned = holds(new.fit)
+    fits = {one.id: claims.fit_text(one.fit) for one in known}
     values = {
         "host_id": new.host,
-        "decided_on": revision - 1,
+        "decided_on": decided_on,
         "claim_id": new.claim,
         "on_host": new.host,
         "guest_id": new.guest,
@@ -84,23 +120,29 @@ def arrive_at_once(connection: sa.Connection, new: Arrival, *, revision: int) ->
         "roles": [role.value for _, role, _ in owned],
         "topic": f"host:{new.host}",
     }
+    if fits:
+        values["known"] = json.encode(fits).decode()
     try:
-        row = connection.execute(_statement(new.role is ClaimRole.RUNS), values).one_or_none()
+        row = connection.execute(_statement(new.role is ClaimRole.RUNS, bool(fits)), values).one_or_none()
     except sa.exc.IntegrityError as error:
         raise Conflict(f"host {new.host}: one of the pCPUs {new.fit.taken} has an owner already") from error
     except sa.exc.DataError:  # the division by zero
         row = None
     if row is None:
-        return HostNews(revision=revision - 1, held=(), intended=())
-    return None if row.made is not None else claims.news(row.revision, row.news)
+        return Arrived(made=None, news=None)
+    if row.made is None:
+        return Arrived(made=None, news=None if row.revision == decided_on else claims.news(row.revision, row.news))
+    return Arrived(made=row.made, news=None if row.made == decided_on + 1 else claims.news(row.made - 1, row.news))
 
 
 @cache
-def _statement(runs: bool) -> sa.Select[Any]:
+def _statement(runs: bool, known: bool) -> sa.Select[Any]:
     """Each part but the first takes effect only if the one before it did; all see the host's row as it is once it is locked. If the first
     takes effect and another does not, the last part divides by the number of its rows, zero, and the database undoes them all.
     """
-    advanced = hosts.ADVANCE.returning(host.c.id, host.c.revision).cte("advanced")
+    # Who waits for the host's row sees the claims as they were before, too few for the revision that it has by then, and writes nothing.
+    step = hosts.advance_from(sa.bindparam("decided_on") + _KNOWN_STEPS) if known else hosts.ADVANCE
+    advanced = step.returning(host.c.id, host.c.revision).cte("advanced")
     held = (
         claim.update()
         .where(claim.c.id == sa.bindparam("claim_id"), claim.c.state == ClaimState.INTENDED.value)
@@ -132,7 +174,7 @@ def _statement(runs: bool) -> sa.Select[Any]:
             advanced.c.revision.label("made"),
             host.c.revision,
             sa.case((done, 1 / last)).label("parts"),
-            sa.case((done, sa.null()), else_=claims.NEWS).label("news"),
+            sa.case((advanced.c.revision == sa.bindparam("decided_on") + 1, sa.null()), else_=claims.NEWS).label("news"),
             sa.select(notify(sa.bindparam("topic"))).select_from(advanced).scalar_subquery().label("told"),
         )
         .select_from(host.outerjoin(advanced, advanced.c.id == host.c.id))

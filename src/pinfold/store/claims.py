@@ -44,22 +44,20 @@ _OTHERS: Final = (
     .where(_OTHER.c.host == sa.bindparam("on_host"), _OTHER.c.state == ClaimState.INTENDED.value, _OTHER.c.id != sa.bindparam("claim_id"))
     .scalar_subquery()
 )
-NEWS: Final = (
-    sa.select(sa.cast(sa.func.json_agg(_OTHER.table_valued()), sa.Text))
-    .select_from(_OTHER)
-    .where(
-        _OTHER.c.host == sa.bindparam("on_host"),
-        _OTHER.c.id != sa.bindparam("claim_id"),
-        sa.or_(
-            _OTHER.c.state == ClaimState.INTENDED.value,
-            sa.and_(_OTHER.c.state == ClaimState.HELD.value, _OTHER.c.revision > sa.bindparam("decided_on")),
-        ),
-    )
-    .scalar_subquery()
+_NEW: Final = sa.and_(
+    _OTHER.c.host == sa.bindparam("on_host"),
+    _OTHER.c.id != sa.bindparam("claim_id"),
+    sa.or_(
+        _OTHER.c.state == ClaimState.INTENDED.value,
+        sa.and_(_OTHER.c.state == ClaimState.HELD.value, _OTHER.c.revision > sa.bindparam("decided_on")),
+    ),
 )
+NEWS: Final = sa.select(sa.cast(sa.func.json_agg(_OTHER.table_valued()), sa.Text)).select_from(_OTHER).where(_NEW).scalar_subquery()
 """What `since` reads, without the claim itself, as a part of another statement; `news` reads its text, which is null for nothing. Only
 PostgreSQL has it. For SQLite a statement is a function call.
 """
+NEWER: Final = sa.select(sa.func.count()).select_from(_OTHER).where(_NEW).scalar_subquery()
+"""How many claims that is."""
 _SEEN: Final = {"sqlite": (_REVISION, _OTHERS), "postgresql": (_REVISION, NEWS)}
 _INTEND_SEEING: Final = {dialect: _INTEND.returning(*found) for dialect, found in _SEEN.items()}
 _REDIRECT: Final = {
@@ -144,6 +142,11 @@ class Seen(Struct, frozen=True, kw_only=True):
     revision: int
     others: int
     news: HostNews | None = None
+
+    @property
+    def newer(self) -> int:
+        """How many other claims have come since the decision or are intended, if the statement has read them."""
+        return 0 if self.news is None else len(self.news.held) + len(self.news.intended)
 
 
 class IntendedClaim(Struct, frozen=True, kw_only=True):

@@ -64,6 +64,13 @@ _OPEN = sa.and_(_UP.element, host.c.disabled.is_(False), host.c.fenced.is_(False
 _AT = sa.and_(host.c.id == sa.bindparam("host_id"), host.c.revision == sa.bindparam("decided_on"))
 _NEXT: dict[str, Any] = {"revision": host.c.revision + 1, "orders": host.c.orders + 1, "updated": EpochNow()}
 ADVANCE = host.update().where(_AT, _OPEN).values(_NEXT)
+
+
+def advance_from(revision: sa.ColumnElement[int]) -> sa.Update:
+    """The statement that counts up the revision of the host that is bound to `host_id`, if it has this one and takes guests."""
+    return host.update().where(host.c.id == sa.bindparam("host_id"), host.c.revision == revision, _OPEN).values(_NEXT)
+
+
 ADVANCE_NEWEST = host.update().where(host.c.id == sa.bindparam("host_id"), _OPEN).values(_NEXT).returning(host.c.revision)
 _ADVANCE_DISABLED_TOO = host.update().where(_AT, _UP.element, host.c.fenced.is_(False)).values(_NEXT)
 _MARKS = sa.select(host.c.id, host.c.revision, _UP, host.c.disabled, host.c.disabled_reason, host.c.fenced).order_by(host.c.id)

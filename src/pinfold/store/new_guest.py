@@ -6,31 +6,41 @@ its own. A project with a quota is left to `guests` and `claims`: to count what 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
+from msgspec import json
 
 from pinfold.core.errors import Conflict
+from pinfold.core.fit.answer import Fit
 from pinfold.store import claims, guest_events, guest_rows, guests
 from pinfold.store.claims import IntendedClaim, Seen
 from pinfold.store.records import GuestRecord, NewGuest
 from pinfold.store.schema import claim, guest, guest_event, host, quota
 
+_FIT: Final = sa.cast(sa.bindparam("fits"), sa.JSON).op("->>")(sa.cast(sa.func.least(claims.NEWER, sa.bindparam("last_fit")), sa.Integer))
+
 
 def create_intended(
-    connection: sa.Connection, new: NewGuest, intent: IntendedClaim, *, seconds: float, decided_on: int
+    connection: sa.Connection, new: NewGuest, intent: IntendedClaim, *, seconds: float, decided_on: int, later: Sequence[Fit] = ()
 ) -> tuple[GuestRecord, Seen] | None:
     """Store a guest as `guests.create`, but without its configuration and ports, and its claim as `claims.intend`. Returns what these
     return; None, with nothing written, if the guest's project has a quota.
+
+    If as many claims are new on the host since the decision, the claim has instead of its own fit the first of the `later` ones for one
+    claim, the second for two, and the last for more.
 
     Raises `Conflict` when the guest exists, or when the claim's host is gone.
     """
     rows = {"guest": guest_rows.new_row(new), "claim": claims.columns(intent, seconds)}
     if new.by is not None:
         rows["event"] = guest_events.columns(new.id, "create", new.by)
+    fits = [rows["claim"].pop("fit"), *map(claims.fit_text, later)] if later else []
     values = {f"{part}_{name}": value for part, row in rows.items() for name, value in row.items()}
+    if fits:
+        values |= {"fits": json.encode(fits).decode(), "last_fit": len(later)}
     statement = _statement(tuple((part, tuple(row)) for part, row in rows.items()))
     try:
         row = connection.execute(statement, {**values, **claims.seeing(intent, decided_on), "seconds": seconds}).mappings().one_or_none()
@@ -47,7 +57,8 @@ def _statement(parts: tuple[tuple[str, tuple[str, ...]], ...]) -> sa.Select[Any]
     first = _row(guest, "guest", names["guest"], guests.AT_FIRST).where(~limited)
     stored = guest.insert().from_select(first.selected_columns.keys(), first).returning(guest).cte("stored")
     others = []
-    for table, part, fixed in ((claim, "claim", claims.AT_FIRST), (guest_event, "event", guest_events.AT_FIRST)):
+    of_claim = claims.AT_FIRST if "fit" in names["claim"] else {**claims.AT_FIRST, "fit": _FIT}
+    for table, part, fixed in ((claim, "claim", of_claim), (guest_event, "event", guest_events.AT_FIRST)):
         if part in names:
             row = _row(table, part, [name for name in names[part] if name in table.c], fixed).select_from(stored)
             others.append(table.insert().from_select(row.selected_columns.keys(), row).returning(*table.primary_key).cte(f"new_{part}"))

@@ -12,6 +12,7 @@ from pinfold.core.reasons import ReasonCode
 from pinfold.scheduler.decide import Conditions
 from pinfold.scheduler.model import Candidate, HostRefusal, HostSearch
 from pinfold.store.claims import IntendedClaim, Seen
+from pinfold.store.records import ClaimRecord
 
 _OVERTAKEN: Final = frozenset({ReasonCode.STALE, ReasonCode.PLACEMENT})
 
@@ -21,7 +22,8 @@ class Attempt:
     """One create in progress: what was written so far, and what refused. `intent` is what the claim row says until it is booked.
 
     `conditions` and `candidates` are of a first decision (`Claimer.begin`) that nothing was tried on yet; `seen` is what the first host was
-    at when the claim row for it was written (`Claimer.store`).
+    at when the claim row for it was written (`Claimer.store`). `beside` are the claims that others intended on a host when the guest was
+    decided beside them.
     """
 
     wanted: HostSearch
@@ -36,6 +38,7 @@ class Attempt:
     shapes: int = 0
     overtaken: int = 0
     tried: dict[HostId, HostRefusal] = field(default_factory=dict)
+    beside: dict[HostId, tuple[ClaimRecord, ...]] = field(default_factory=dict)
 
     def ask_again(self) -> None:
         """Drop the refusals that only say that others were faster: those may have released the host since."""

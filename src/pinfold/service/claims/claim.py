@@ -8,8 +8,9 @@
    successor's allocation.
 2. In one transaction, move the host's revision to the next, the claim from `intended` to `held`, the pCPUs to their owner and the guest to
    its host. Each part must hit exactly its row, or all of it is rolled back. If the host has another revision than at the decision, the
-   guest is fitted again on what is there by now, for the same amounts. On PostgreSQL the step is one statement, which takes effect at one
-   revision only and is tried again at another; elsewhere, or if that does not help, the first statement locks the host's row.
+   guest is fitted again on what is there by now, for the same amounts. On PostgreSQL the step is one statement, which takes effect at that
+   revision, or after claims only that were known at the decision, and is tried again at another; elsewhere, or if that does not help, the
+   first statement locks the host's row.
 
 If the host has no such fit any more and losses decide, decide again, at most `TRIES` times for a guest: the host may not be the best one
 any more. Otherwise fit again on the same host, at most `TRIES` times; then, or when room is lacking, try the next host. If all
@@ -25,6 +26,7 @@ import threading
 import time
 import uuid
 from collections import defaultdict
+from itertools import takewhile
 from typing import Final
 
 import sqlalchemy as sa
@@ -41,7 +43,7 @@ from pinfold.core.host_features import needed
 from pinfold.core.identity import ClaimId, HostId
 from pinfold.core.reasons import Kind, Reason, ReasonCode
 from pinfold.faultpoints import fault_point
-from pinfold.scheduler.decide import Conditions, closed, decide, decides_by_loss, explain, fit_on, refusal, untrait
+from pinfold.scheduler.decide import Conditions, closed, decide, decides_by_loss, explain, fit_on, following, refusal, untrait
 from pinfold.scheduler.index import Entry
 from pinfold.scheduler.model import Candidate, HostRefusal, HostSearch
 from pinfold.scheduler.scheduler import Scheduler
@@ -52,9 +54,9 @@ from pinfold.service.claims.booking import booked_by, settle
 from pinfold.service.claims.outcome import Claimed, Refused
 from pinfold.store import arrival, claims, new_guest
 from pinfold.store.arrival import Arrival
-from pinfold.store.claims import IntendedClaim, Seen
+from pinfold.store.claims import HostNews, IntendedClaim, Seen
 from pinfold.store.database import Database
-from pinfold.store.records import ClaimState, GuestRecord, NewGuest
+from pinfold.store.records import ClaimRecord, ClaimState, GuestRecord, NewGuest
 
 _CONSUMER_TRIES: Final = 5
 _SETTLE_SECONDS: Final = 0.1
@@ -62,6 +64,8 @@ _UNSEEN_GENERATION: Final = 0
 """The generation of a consumer that Placement (16.0) keeps after it refused an allocation for a missing provider; a read does not show
 it.
 """
+_MOST_EXPECTED: Final = 8
+"""For so many claims of others that come between a decision and its claim row there is a fit beforehand."""
 _log = logging.getLogger(__name__)
 
 
@@ -76,6 +80,8 @@ class Claimer:
         self._sets = scheduler.sets
         self._shapes = scheduler.shapes
         self._settings = scheduler.settings
+        self._expected = 0
+        """How many claims of others came to a host lately between a decision and its claim row."""
         # Threads of one process take turns here, so that only other processes can make their revision stale.
         self.locks: defaultdict[HostId, threading.Lock] = defaultdict(threading.Lock)
 
@@ -108,14 +114,26 @@ class Claimer:
         intent = self._intent(ClaimId(str(uuid.uuid4())), attempt.wanted, best)
         if intent is None:
             return None
-        seconds = self._settings.claim_seconds
+        seconds, later = self._settings.claim_seconds, self._later_fits(attempt, best, intent)
         with self._database.write_once() as connection:
-            stored = new_guest.create_intended(connection, new, intent, seconds=seconds, decided_on=best.revision)
+            stored = new_guest.create_intended(connection, new, intent, seconds=seconds, decided_on=best.revision, later=later)
         if stored is None:
             return None
         record, attempt.seen = stored
-        attempt.claim, attempt.intent = intent.id, intent
+        newer = attempt.seen.newer
+        attempt.claim, attempt.intent = intent.id, replace(intent, fit=(intent.fit, *later)[min(newer, len(later))])
+        self._expected = min(_MOST_EXPECTED, max(newer, self._expected - 1))
         return record
+
+    def _later_fits(self, attempt: Attempt, best: Candidate, intent: IntendedClaim) -> tuple[Fit, ...]:
+        """The fits that the guest gets if others like it are claimed on the host before it, as many as were of late. If that is what
+        happens, the claim row need not be redirected.
+        """
+        entry = self._index.get(best.host) if self._expected else None
+        if entry is None:
+            return ()
+        found = following(self._index, attempt.demand, best, 2 + self._expected, self._settings)
+        return tuple(takewhile(lambda fit: amounts(fit, entry.state) == intent.amounts, found[1:]))
 
     def _conditions(self, wanted: HostSearch) -> Conditions:
         """What a host must be for the guest, with an index that is up to date."""
@@ -155,8 +173,10 @@ class Claimer:
         """Try hosts from the best on, until one is held or the index has no more."""
         while True:
             left = dataclasses.replace(conditions, exclude=conditions.exclude | attempt.tried.keys())
-            candidates = attempt.candidates or decide(self._index, attempt.wanted.guest, attempt.demand, left, self._settings)
-            attempt.candidates = ()
+            candidates, attempt.candidates = attempt.candidates, ()
+            if not candidates:
+                attempt.beside = {}
+                candidates = decide(self._index, attempt.wanted.guest, attempt.demand, left, self._settings)
             if not candidates:
                 return None
             if attempt.claim is None:
@@ -195,6 +215,7 @@ class Claimer:
         """
         assert attempt.claim is not None
         known: dict[HostId, Entry] = {}
+        intended: dict[HostId, tuple[ClaimRecord, ...]] = {}
         for _ in range(TRIES):
             best = candidates[0]
             if best.host in known or not _overtaken(best, seen):
@@ -202,12 +223,12 @@ class Claimer:
             other = newest.beside(connection, self._index, best.host, attempt.claim, seen.news)
             if other is None:
                 break
-            known[best.host] = other
+            known[best.host], intended[best.host] = other.entry, other.claims
             again = decide(self._index, attempt.wanted.guest, attempt.demand, conditions, self._settings, known)
             if not again:
                 break
-            candidates = again
-            if (again[0].host, again[0].fit) == (best.host, best.fit):
+            candidates, attempt.beside = again, dict(intended)
+            if attempt.intent is not None and (again[0].host, again[0].fit) == (attempt.intent.host, attempt.intent.fit):
                 break
             intent = self._intent(attempt.claim, attempt.wanted, again[0], known.get(again[0].host))
             if intent is None:
@@ -261,6 +282,7 @@ class Claimer:
             if isinstance(answer, HostRefusal):
                 return answer
             entry, wanted, revision = newer, answer, newer.state.revision
+            attempt.beside = {}
         return _refused(candidate, ReasonCode.STALE, TRIES)
 
     def _newer(self, host: HostId, revision: int) -> Entry | None:
@@ -341,22 +363,12 @@ class Claimer:
 
     def _arrive(self, attempt: Attempt, arriving: Arrival, revision: int) -> tuple[Fit, int]:
         """The fit by which the guest is on its host, and the revision that this made. Raises as `_hold`."""
+        found = self._arrive_at_once(attempt, arriving, revision) if self._database.postgresql else None
+        if found is not None:
+            return found
         host, fit = arriving.host, arriving.fit
-        for _ in range(TRIES if self._database.postgresql else 0):
-            with self._database.write_once() as connection:
-                news = arrival.arrive_at_once(connection, replace(arriving, fit=fit), revision=revision + 1)
-            if news is None:
-                fault_point("claim.pinned")
-                return fit, revision + 1
-            if news.revision == revision:  # a transaction that locks the host's row says why
-                break
-            newer = self._index.catch_up(host, news) or self._fresh.host(host)
-            if newer is None:
-                raise StaleError
-            (fit,) = newest.fits_on(self._index, newer, [(attempt, fit, attempt.booked)])
-            revision = newer.state.revision
         with self._database.write() as connection:
-            made = arrival.arrive(connection, replace(arriving, fit=fit), revision=revision + 1)
+            made = arrival.arrive(connection, arriving, revision=revision + 1)
             if made is None:
                 raise StaleError
             if made != revision + 1:
@@ -364,6 +376,45 @@ class Claimer:
                 arrival.settle(connection, replace(arriving, fit=fit), revision=made)
             fault_point("claim.pinned")
         return fit, made
+
+    def _arrive_at_once(self, attempt: Attempt, arriving: Arrival, revision: int) -> tuple[Fit, int] | None:
+        """The same by one statement, again each time that the host has changed; None if a transaction that locks the host's row has to say
+        what is in the way.
+        """
+        host, fit, known = arriving.host, arriving.fit, attempt.beside.get(arriving.host, ())
+        waited = False
+        for _ in range(TRIES):
+            with self._database.write_once() as connection:
+                came = arrival.arrive_at_once(connection, replace(arriving, fit=fit), decided_on=revision, known=known)
+            newer = None if came.news is None else self._index.catch_up(host, came.news)
+            if came.made is not None:
+                fault_point("claim.pinned")
+                return fit, came.made
+            if came.news is None:
+                if waited:
+                    return None
+                waited = True  # for a change of the host that was under way: the next try sees what it was
+                continue
+            newer = newer or self._fresh.host(host)
+            if newer is None:
+                raise StaleError
+            fit, known = self._fit_beside(attempt, newer, fit, came.news)
+            revision = newer.state.revision
+        return None
+
+    def _fit_beside(self, attempt: Attempt, entry: Entry, fit: Fit, news: HostNews) -> tuple[Fit, tuple[ClaimRecord, ...]]:
+        """The fit on a host that has changed, and the claims beside which it was made: those that others intend there, if they leave room.
+        Raises `StaleError`.
+        """
+        assert attempt.claim is not None
+        other = newest.with_intended(entry, attempt.claim, news)
+        wanted = [(attempt, fit, attempt.booked)]
+        try:
+            (found,) = newest.fits_on(self._index, other.entry, wanted)
+        except StaleError:
+            (found,) = newest.fits_on(self._index, entry, wanted)
+            return found, ()
+        return found, other.claims
 
     def _give_up(self, attempt: Attempt) -> None:
         """Remove everything that the attempt wrote. Every call was answered, so nothing can arrive late."""

@@ -1,7 +1,7 @@
 """What a host is by now, read inside a claimer's transaction: other processes claim there, too, and the index hears of them late.
 
 An intention is decided beside those of others (`beside`), so that two processes seldom want the same pCPUs. A claim is held at whatever
-revision the host has, if the engine finds a fit of the same amounts there (`fits`); the transaction has locked the host's row.
+revision the host has, if the engine finds a fit of the same amounts there (`fits`), or if it was decided beside all that has come since.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import sqlalchemy as sa
+from msgspec import Struct
 from msgspec.structs import replace
 
 from pinfold.accounting.resources import Amounts, amounts
@@ -24,9 +25,17 @@ from pinfold.service.claims.amend import StaleError
 from pinfold.service.claims.attempt import Attempt
 from pinfold.store import claims, hosts
 from pinfold.store.claims import HostNews
+from pinfold.store.records import ClaimRecord
 
 
-def beside(connection: sa.Connection, index: Index, host: HostId, claim: ClaimId, news: HostNews | None) -> Entry | None:
+class Beside(Struct, frozen=True, kw_only=True, eq=False):
+    """A host as if the claims were held that others intend there. `claims` are those; others that do not fit there are left out."""
+
+    entry: Entry
+    claims: tuple[ClaimRecord, ...]
+
+
+def beside(connection: sa.Connection, index: Index, host: HostId, claim: ClaimId, news: HostNews | None) -> Beside | None:
     """The host with what others intend to claim there, by now; None if it has to be read again, or is gone. It is read unless there is
     `news` already.
     """
@@ -34,10 +43,14 @@ def beside(connection: sa.Connection, index: Index, host: HostId, claim: ClaimId
     if news is None and known is not None:
         news = claims.since(connection, host, known.state.revision)
     found = None if news is None else index.catch_up(host, news)
-    if news is None or found is None:
-        return None
-    held = {one.id for one in found.state.ledger.claims}
-    return with_claims(found, [one for one in news.intended if one.id != claim and one.id not in held])
+    return None if news is None or found is None else with_intended(found, claim, news)
+
+
+def with_intended(entry: Entry, claim: ClaimId, news: HostNews) -> Beside:
+    """The host with what others than this claim intend there."""
+    held = {one.id for one in entry.state.ledger.claims}
+    found, kept = with_claims(entry, [one for one in news.intended if one.id != claim and one.id not in held])
+    return Beside(entry=found, claims=kept)
 
 
 def fits(connection: sa.Connection, index: Index, host: HostId, revision: int, wanted: Sequence[tuple[Attempt, Fit, Amounts]]) -> list[Fit]:

@@ -1,0 +1,121 @@
+"""A guest's arrival as one statement, beside claims that come to the host before it. PostgreSQL, which alone has the statement."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable
+
+import pytest
+from tests.build.fits import fit
+from tests.build.requests import pinned
+from tests.build.rows import add_guest, add_host
+
+from pinfold.core.errors import Conflict
+from pinfold.core.fit.answer import Fit
+from pinfold.core.identity import ClaimId, GuestId, HostId
+from pinfold.store import arrival, claims, guests, hosts
+from pinfold.store.arrival import Arrival, Arrived
+from pinfold.store.claims import HeldClaim, IntendedClaim
+from pinfold.store.database import Database
+from pinfold.store.records import ClaimRecord
+
+pytestmark = pytest.mark.parametrize("database", [pytest.param("postgresql", marks=pytest.mark.real_postgresql)], indirect=True)
+
+FIRST = 1
+"""The revision of a host that was registered just now."""
+
+
+def intend(database: Database, host: HostId, wanted: Fit) -> Arrival:
+    """A guest, and its intended claim."""
+    new = Arrival(claim=ClaimId(str(uuid.uuid4())), guest=GuestId(add_guest(database, pinned(1))), host=host, fit=wanted)
+    with database.write() as connection:
+        claims.intend(connection, IntendedClaim(id=new.claim, guest=new.guest, host=host, amounts=(), fit=wanted), seconds=60)
+    return new
+
+
+def record(database: Database, one: Arrival) -> ClaimRecord:
+    with database.read() as connection:
+        found = claims.get(connection, one.claim)
+    assert found is not None
+    return found
+
+
+def arrive(database: Database, one: Arrival, *, decided_on: int = FIRST, known: Iterable[ClaimRecord] = ()) -> Arrived:
+    with database.write_once() as connection:
+        return arrival.arrive_at_once(connection, one, decided_on=decided_on, known=known)
+
+
+def on_host(database: Database, one: Arrival) -> bool:
+    with database.read() as connection:
+        owners = {guest for guest, _ in claims.owners(connection, one.host).values()}
+        return guests.get(connection, one.guest).host == one.host and one.guest in owners
+
+
+def test_a_guest_arrives_after_claims_that_were_known_at_its_decision(database: Database) -> None:
+    host = HostId(add_host(database, "c01"))
+    first, second, third, last = (intend(database, host, fit(pcpu)) for pcpu in "1234")
+    known = [record(database, one) for one in (first, second, third)]
+    assert arrive(database, second) == Arrived(made=2, news=None)
+    assert arrive(database, first, decided_on=2) == Arrived(made=3, news=None)
+    found = arrive(database, last, known=known)
+    assert found.made == 4
+    assert found.news is not None and found.news.revision == 3
+    assert [(one.id, one.held) for one in found.news.held] == [(second.claim, 2), (first.claim, 3)]
+    assert [one.id for one in found.news.intended] == [third.claim]
+    assert on_host(database, last)
+
+
+@pytest.mark.parametrize("change", ["unknown", "another fit", "known and unknown at one revision", "something else", "amended"])
+def test_a_guest_does_not_arrive_after_anything_else(database: Database, change: str) -> None:
+    host = HostId(add_host(database, "c01"))
+    first, second, last = (intend(database, host, fit(pcpu)) for pcpu in "123")
+    known = [record(database, first)]
+    with database.write() as connection:
+        if change == "unknown":
+            arrival.arrive(connection, first, revision=2)
+            arrival.arrive(connection, second, revision=3)
+        elif change == "another fit":
+            arrival.arrive(connection, Arrival(claim=first.claim, guest=first.guest, host=host, fit=fit("5")), revision=2)
+        elif change == "known and unknown at one revision":
+            made = hosts.advance_newest(connection, host)
+            claims.hold_all(
+                connection, [HeldClaim(id=one.claim, guest=one.guest, fit=one.fit) for one in (first, second)], host=host, revision=made
+            )
+        elif change == "something else":
+            arrival.arrive(connection, first, revision=2)
+            hosts.bump(connection, host, ledger=True)
+        else:
+            arrival.arrive(connection, second, revision=2)
+            held = claims.get(connection, second.claim)
+            assert held is not None
+            claims.amend(connection, held, fit=fit("2"), amounts=(), revision=hosts.advance_newest(connection, host))
+            known = [*known, held]
+    found = arrive(database, last, known=known)
+    assert found.made is None
+    assert found.news is not None and found.news.revision > FIRST
+    assert not on_host(database, last)
+    assert record(database, last).state.value == "intended"
+    # Fitted again on what is there by now, it arrives.
+    assert arrive(database, last, decided_on=found.news.revision).made == found.news.revision + 1
+
+
+def test_a_pcpu_that_a_known_claim_took_after_all_is_refused_by_its_owner(database: Database) -> None:
+    """No decision makes two such fits; if one did, the key of the pCPU's owner is in the way."""
+    host = HostId(add_host(database, "c01"))
+    first, last = intend(database, host, fit("1")), intend(database, host, fit("1"))
+    known = [record(database, first)]
+    arrive(database, first)
+    with pytest.raises(Conflict, match="has an owner already"):
+        arrive(database, last, known=known)
+    assert not on_host(database, last)
+
+
+def test_a_host_that_takes_no_guests_any_more_takes_none(database: Database) -> None:
+    host = HostId(add_host(database, "c01"))
+    first, last = intend(database, host, fit("1")), intend(database, host, fit("2"))
+    known = [record(database, first)]
+    arrive(database, first)
+    with database.write() as connection:
+        hosts.disable(connection, host)
+    assert arrive(database, last, known=known).made is None
+    assert arrive(database, last, decided_on=2) == Arrived(made=None, news=None)
