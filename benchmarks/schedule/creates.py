@@ -6,6 +6,7 @@ import os
 import statistics
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +27,8 @@ from pinfold.store.records import FlavorRecord
 
 HOSTS = 60
 _WARM = 3
+_TURN = 10
+"""So many creates follow one another."""
 SERVER = {"name": "vm", "flavorRef": "bench", "imageRef": image_id("probe"), "networks": "none"}
 SERVERS = "/compute/v2.1/servers"
 _HEADERS = {"OpenStack-API-Version": "compute 2.96"}
@@ -33,7 +36,8 @@ _HEADERS = {"OpenStack-API-Version": "compute 2.96"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Creates:
-    """One run: creates of all processes together; medians of CPU in ms: ours for a create over HTTP, for one without, and a bare PUT's.
+    """One run: creates of all processes together; CPU in ms: ours for a create over HTTP, for one without, and a bare PUT's, as medians of
+    the means of `turn` creates in a row.
 
     `writes` to Placement and SQL `statements` of our own are means of one create.
     """
@@ -49,11 +53,12 @@ class Creates:
     put_cpu_ms: float
     writes: float
     statements: float
+    turn: int = _TURN
 
 
 @dataclass
 class _Said:
-    """What one process was seen to spend, in seconds, one entry a create."""
+    """What one process was seen to spend, in seconds: of the CPU one entry a turn, the mean of its creates; of the others one a create."""
 
     walls: list[float] = field(default_factory=list)
     own: list[float] = field(default_factory=list)
@@ -84,8 +89,9 @@ def measure(setting: str, database_url: str, placement_url: str, processes: int,
 
 def measure_each(setting: str, places: Sequence[tuple[str, str]], count: int) -> Creates:
     """As `measure`, with one process for each pair of databases. If these differ, the processes share nothing but the machine."""
+    together = threading.Barrier(len(places))
     with ports_of(places) as ports, ThreadPoolExecutor(len(places)) as pool:
-        said = list(pool.map(lambda port: _ask(port, count), ports))
+        said = list(pool.map(lambda port: _ask(port, count, together), ports))
     walls = sorted(wall for one in said for wall in one.walls)
     return Creates(
         setting=setting,
@@ -170,17 +176,32 @@ def _own(before: Mapping[str, float], after: Mapping[str, float]) -> float:
     return (after["cpu"] - before["cpu"]) - (after["placement"] - before["placement"])
 
 
-def _ask(port: int, count: int) -> _Said:
-    """One client of one process: a create over HTTP, one without, and one bare PUT, in turns."""
+def _ask(port: int, count: int, together: threading.Barrier) -> _Said:
+    """One client of one process: some creates over HTTP, as many without, and as many bare PUTs, in turns. All clients create together."""
     said = _Said()
-    with Metered(port) as process:
-        for number in range(count + _WARM):
-            spent, direct, put = process.create(), process.ask("/direct")["spent"], process.ask("/put")["spent"]
-            if number >= _WARM:
-                said.walls.append(spent.wall)
-                said.own.append(spent.own)
-                said.writes.append(spent.writes)
-                said.statements.append(spent.statements)
-                said.direct.append(direct)
-                said.puts.append(put)
+    try:
+        with Metered(port) as process:
+            _turn(process, _WARM, together)
+            for done in range(0, count, _TURN):
+                made, direct, puts = _turn(process, min(_TURN, count - done), together)
+                said.walls += [one.wall for one in made]
+                said.writes += [one.writes for one in made]
+                said.statements += [one.statements for one in made]
+                # A look at the hosts, which a process makes at most twice a second, belongs to all creates of a turn, not to one.
+                said.own.append(statistics.mean(one.own for one in made))
+                said.direct.append(statistics.mean(direct))
+                said.puts.append(statistics.mean(puts))
+    except BaseException:
+        together.abort()
+        raise
     return said
+
+
+def _turn(process: Metered, count: int, together: threading.Barrier) -> tuple[list[Spent], list[float], list[float]]:
+    """So many of each of the three, one kind after another; each begins when all clients have come to it."""
+    together.wait()
+    made = [process.create() for _ in range(count)]
+    together.wait()
+    direct = [process.ask("/direct")["spent"] for _ in range(count)]
+    together.wait()
+    return made, direct, [process.ask("/put")["spent"] for _ in range(count)]

@@ -237,7 +237,9 @@ def _of_creates(made: Sequence[Mapping[str, Any]]) -> list[str]:
         )
         for one in made
     ]
-    return [*_CREATES.splitlines(), "", *table(_COLUMNS, rows)]
+    turn = max([one.get("turn", 1) for one in made], default=1)
+    told = _CREATES.format(turns=_ONE_EACH if turn == 1 else _SOME_EACH.format(turn=turn))
+    return [*told.splitlines(), "", *table(_COLUMNS, rows)]
 
 
 def _plot(kinds: Sequence[Mapping[str, Any]]) -> Plot:
@@ -270,12 +272,20 @@ _TIMED: Final = ("p50_us", "p99_us", "refused_p50_us", "refused_p99_us")
 _CREATES: Final = """\
 `POST /servers`, with authentication, to API processes of their own on 60 hosts without a hypervisor; one client asks each, one server after
 another. Our own CPU is all that the process spends (HTTP server, API, scheduler, store, our client for Placement) less Placement's
-application; the bare `PUT /allocations` is that application alone. Without HTTP, the same create is called in the same process. The three
-take turns; figures of CPU are medians. Creates per second add up over the processes, and leave out the other two. The last columns are how
-many creates in 100 write to Placement a second time, because another process was faster, and the SQL statements of a create.
+application; the bare `PUT /allocations` is that application alone. Without HTTP, the same create is called in the same process.
+{turns}
+Creates per second add up over the processes, and leave out the other two. The last columns are how many creates in 100 write to Placement a
+second time, because another process was faster, and the SQL statements of a create.
 
 More processes than processors take turns, and find the caches full of what others left. A setting apart shows what that costs: as many
 processes, each with a fleet, databases and Placement of its own. What a create costs beyond it is what one fleet costs them."""
+
+_ONE_EACH: Final = """\
+The three take turns, one of each; figures of CPU are medians. A process looks at the hosts at most twice a second. What the other two take
+lets nearly every create of several processes pay for such a look, but few of those of one process."""
+_SOME_EACH: Final = """\
+The three take turns, {turn} of each, and all processes are at the same of them. Figures of CPU are medians of the means of {turn}: a
+process looks at the hosts at most twice a second, so the longer creates take, the more of them pay for a look."""
 
 _COLUMNS: Final = (
     *("database", "API processes", "creates", "creates/s", "p50 ms", "p99 ms"),

@@ -56,6 +56,9 @@ def test_the_page_of_scheduling_compares_the_most_processes_with_one() -> None:
     page = SCHEDULE.page({"creates": [one, four], "kinds": [], "mixes": [], "rounds": 3})
     assert [budget.kept for budget in page.budgets] == [True, True, False, False, False]
     assert round(page.budgets[-1].measured, 2) == 1.5
+    assert any("one of each" in line for line in page.body)
+    later = SCHEDULE.page({"creates": [{**one, "turn": 10}], "kinds": [], "mixes": [], "rounds": 3})
+    assert any("medians of the means of 10" in line for line in later.body)
 
 
 def test_the_page_of_scheduling_judges_single_decisions_of_the_mix() -> None:
