@@ -7,9 +7,8 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
-from starlette.concurrency import run_in_threadpool
-
 from pinfold.api.dependencies import ApiServices
+from pinfold.api.threads import in_thread
 
 _LOOK_SECONDS: Final = 1.0
 """How often the rows are read while no notification arrives, because notifications may be lost."""
@@ -35,7 +34,7 @@ async def agent_answer(
         look, deadline = await ask(), time.monotonic() + seconds
         while True:
             arrived.clear()
-            found = await run_in_threadpool(look)
+            found = await in_thread(look)
             left = deadline - time.monotonic()
             if found is not None or left <= 0 or services.ended.is_set():
                 return found

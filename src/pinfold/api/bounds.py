@@ -6,12 +6,12 @@ import re
 from typing import Final
 
 import numpy as np
-from starlette.concurrency import run_in_threadpool
 
-from pinfold.api.asgi import App, Message, Receive, Scope, Send
+from pinfold.api.asgi import App, Receive, Scope, Send, replayed
 from pinfold.api.body_text import text_fault
 from pinfold.api.cross_site import AGENTS
 from pinfold.api.errors import send_error
+from pinfold.api.threads import in_thread
 from pinfold.core.printable import UNCLEAN
 
 MAX_BODY: Final = 1 << 20
@@ -79,7 +79,7 @@ class Bounds:
         elif fault := text_fault(body, controls=not scope["path"].startswith(AGENTS)):
             await send_error(scope, send, 400, fault)
         else:
-            await self._app(scope, _again(body, receive), send)
+            await self._app(scope, replayed(body, receive), send)
 
 
 def _is_streamed(scope: Scope) -> bool:
@@ -92,7 +92,7 @@ def _is_streamed(scope: Scope) -> bool:
 
 
 async def _is_too_deep(body: bytes) -> bool:
-    return too_deep(body) if len(body) < _LARGE else await run_in_threadpool(too_deep, body)
+    return too_deep(body) if len(body) < _LARGE else await in_thread(too_deep, body)
 
 
 async def _whole(receive: Receive) -> bytes | None:
@@ -106,17 +106,3 @@ async def _whole(receive: Receive) -> bytes | None:
         if not message.get("more_body", False):
             break
     return bytes(body)
-
-
-def _again(body: bytes, receive: Receive) -> Receive:
-    """What the application receives: the body, then further messages."""
-    handed = False
-
-    async def again() -> Message:
-        nonlocal handed
-        if handed:
-            return await receive()
-        handed = True
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    return again

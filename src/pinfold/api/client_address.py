@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Final
 
@@ -21,6 +22,8 @@ UNKNOWN: Final = "unknown"
 _IPV6_BLOCK: Final = 64
 """One customer commonly gets a /64 of IPv6 and may use every address in it. Source: RFC 6177."""
 _HTTP: Final = frozenset({"http", "https"})
+_MOST_REMEMBERED: Final = 1024
+"""Of connections' addresses; each is looked at several times in a request."""
 
 
 class Proxies:
@@ -59,6 +62,7 @@ class Proxies:
         return nearest
 
 
+@lru_cache(maxsize=_MOST_REMEMBERED)
 def canonical(host: str) -> str:
     """The canonical form of an address; `UNKNOWN` for anything else.
 
@@ -69,6 +73,7 @@ def canonical(host: str) -> str:
     return UNKNOWN if address is None else str(address)
 
 
+@lru_cache(maxsize=_MOST_REMEMBERED)
 def address_block(host: str) -> str:
     """The unit to which bounds per address apply: an IPv4 address, or the /64 of an IPv6 address.
 

@@ -16,8 +16,6 @@ from functools import partial
 from typing import Any, Final
 from urllib.parse import parse_qs
 
-from starlette.concurrency import run_in_threadpool
-
 from pinfold.api.admission import admitted
 from pinfold.api.agent_answer import agent_answer
 from pinfold.api.asgi import App, Message, Receive, Scope, Send
@@ -25,6 +23,7 @@ from pinfold.api.compute.servers.agent_answers import host_of
 from pinfold.api.connections import Kind
 from pinfold.api.dependencies import ApiServices
 from pinfold.api.errors import send_error, status_of
+from pinfold.api.threads import in_thread
 from pinfold.api.websocket import AGENTS, CLIENTS
 from pinfold.core.errors import Conflict, PinfoldError, Unavailable
 from pinfold.core.guest_questions import About, GuestAnswer
@@ -96,7 +95,7 @@ class ConsoleSockets:
             known, guest = found
             if not await admitted(scope, send, Kind.ACCOUNT, known.account):
                 return
-            host = await run_in_threadpool(host_of, self._services, guest)
+            host = await in_thread(host_of, self._services, guest)
             console = _Console(known.account, host.id, asyncio.get_running_loop().create_future())
             self._refuse_too_many(console)
         except PinfoldError as error:
@@ -141,7 +140,7 @@ class ConsoleSockets:
 
         async def ask() -> partial[GuestAnswer | None]:
             nonlocal number
-            number = await run_in_threadpool(partial(questions.ask, host.id, guest.id, About.CONSOLE, url=url))
+            number = await in_thread(partial(questions.ask, host.id, guest.id, About.CONSOLE, url=url))
             self._waiting[number] = console
             return partial(questions.answered, number)
 
@@ -156,7 +155,7 @@ class ConsoleSockets:
             asked.cancel()
             self._waiting.pop(number, None)
             if number:
-                await run_in_threadpool(questions.forget, number)
+                await in_thread(questions.forget, number)
         if answer is None:
             raise Unavailable(f"the agent of host {host.name} has not opened the console within {CONNECT_SECONDS:.0f} seconds")
         raise Conflict(answer.failure or "the agent did not open the console")

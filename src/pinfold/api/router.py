@@ -11,10 +11,11 @@ from functools import partial
 from typing import Any, Final
 
 from fastapi import APIRouter
-from fastapi.routing import APIRoute
+from fastapi.routing import APIRoute, request_response
 from starlette.routing import Match, compile_path, get_name
 
 from pinfold.api.asgi import Receive, Scope, Send
+from pinfold.api.endpoint_call import EndpointCall, is_simple
 
 _OF_PATH: Final = frozenset({"path_regex", "path_format", "param_convertors"})
 _MADE: Final = frozenset(APIRoute.__annotations__)
@@ -52,7 +53,14 @@ class DeferredRoute(APIRoute):
         self.include_in_schema = include_in_schema
         self.app = self._first
         self._stem = path.partition("{")[0]
-        self._make = partial(super().__init__, path, endpoint, methods=methods, name=name, include_in_schema=include_in_schema, **options)
+        self._declare = partial(
+            super().__init__, path, endpoint, methods=methods, name=name, include_in_schema=include_in_schema, **options
+        )
+
+    def _make(self) -> None:
+        self._declare()
+        if is_simple(self):
+            self.app = EndpointCall(self, request_response(self.get_route_handler()))
 
     def __getattr__(self, name: str) -> Any:
         """Python calls it for what is not there yet."""

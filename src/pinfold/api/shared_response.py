@@ -8,7 +8,8 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from fastapi import Request
-from starlette.concurrency import run_in_threadpool
+
+from pinfold.api.threads import in_thread
 
 Answer = TypeVar("Answer")
 
@@ -24,7 +25,7 @@ def shared(route: Callable[[Request], Answer]) -> Callable[[Request], Awaitable[
     async def answer(request: Request) -> Answer:
         nonlocal under_way
         if under_way is None or under_way.done() or under_way.get_loop() is not asyncio.get_running_loop():
-            under_way = asyncio.create_task(run_in_threadpool(route, request))
+            under_way = asyncio.create_task(in_thread(route, request))
         return await asyncio.shield(under_way)
 
     return answer

@@ -8,8 +8,6 @@ import re
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
-from starlette.concurrency import run_in_threadpool
-
 from pinfold.api.admission import admitted, vouch_for
 from pinfold.api.agent.orders import answer_poll, poll_of
 from pinfold.api.agent.tokens import digest_of
@@ -18,6 +16,7 @@ from pinfold.api.connections import Kind
 from pinfold.api.cross_site import AGENTS
 from pinfold.api.dependencies import ApiServices
 from pinfold.api.errors import send_error
+from pinfold.api.threads import in_thread
 from pinfold.core.errors import InvalidRequest, Unavailable
 from pinfold.core.identity import HostId
 
@@ -71,7 +70,7 @@ class AgentAuthentication:
             vouch_for(scope, Kind.AGENT, match[1])
             if self._services.fleet.presence.opens(HostId(match[1]), digest):
                 return match[1]
-            stored = await run_in_threadpool(self._stored, match[1])
+            stored = await in_thread(self._stored, match[1])
         else:
             stored = await asyncio.get_running_loop().run_in_executor(self._threads, self._stored, match[1])
         if not hmac.compare_digest(stored, digest):

@@ -13,12 +13,12 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from msgspec import Struct
-from starlette.concurrency import run_in_threadpool
 
 from pinfold.agent.wire import IN_LINES, PROTOCOL, GuestOrder, Orders, Renewal
 from pinfold.api.asgi import Scope, Send
 from pinfold.api.dependencies import ApiServices
 from pinfold.api.errors import error_body, send_error, status_of
+from pinfold.api.threads import in_thread
 from pinfold.core.encoding import json_text
 from pinfold.core.errors import PinfoldError
 from pinfold.core.identity import HostId
@@ -119,7 +119,7 @@ async def last_answer(services: ApiServices, host: HostId, after: int, since: fl
 
 
 async def _answer_to(services: ApiServices, host: HostId, after: int, waited: Waited) -> Orders:
-    return unchanged(services, waited) if waited.count == after else await run_in_threadpool(read_orders, services, host)
+    return unchanged(services, waited) if waited.count == after else await in_thread(read_orders, services, host)
 
 
 async def wait_for_news(
@@ -197,7 +197,7 @@ class _PollWait:
 async def _standing(presence: Presence, host: HostId) -> Standing:
     """What is known of the host, or else what the database has."""
     known = presence.standing(host)
-    return await run_in_threadpool(presence.read, host) if known is None else known
+    return await in_thread(presence.read, host) if known is None else known
 
 
 def unchanged(services: ApiServices, waited: Waited) -> Orders:

@@ -9,7 +9,6 @@ from fastapi import Body, Depends, Query, Response
 from fastapi.responses import FileResponse
 from msgspec import UNSET
 from msgspec.structs import replace
-from starlette.concurrency import run_in_threadpool
 
 from pinfold.agent.wire import PROTOCOL, Absence, GuestReport, Hello, Orders, Welcome
 from pinfold.api.agent.earlier_protocols import orders_1, orders_2
@@ -21,6 +20,7 @@ from pinfold.api.image.catalog import read_catalog
 from pinfold.api.image.routes import BYTES
 from pinfold.api.response_schema import written_as
 from pinfold.api.router import Router
+from pinfold.api.threads import in_thread
 from pinfold.core.config_drive import GuestConfig
 from pinfold.core.drift.written import FindingsReport, accept
 from pinfold.core.encoding import encode, plain, reader
@@ -125,7 +125,7 @@ async def wait_for_orders(
     latter with `early=true`: then it may come at once, in a line of its own before the answer, which is application/x-ndjson.
     """
     waited = await wait_for_news(services, host, after=after, wait=wait, alive=alive)
-    orders = unchanged(services, waited) if alive and waited.count == after else await run_in_threadpool(read_orders, services, host)
+    orders = unchanged(services, waited) if alive and waited.count == after else await in_thread(read_orders, services, host)
     return _in_form[min(protocol, PROTOCOL)](orders)
 
 

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Final
 
 from fastapi import Body, Request, Response
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
 from pinfold.api.caller import Caller, caller_of
@@ -20,6 +19,7 @@ from pinfold.api.image.routes import BYTES, ImageShown, view
 from pinfold.api.image.variants import own_variant, refuse_protected, shown_variant, unchanged_file
 from pinfold.api.protocol import room_of
 from pinfold.api.router import Router
+from pinfold.api.threads import in_thread
 from pinfold.core.errors import Conflict, InvalidRequest
 
 router = Router(prefix="/image", tags=["images"])
@@ -49,14 +49,14 @@ async def upload_image(image_id: str, request: Request, services: Services) -> R
     """Take the bytes of an image of the operator's for a variant that waits for its file. They are compared with the files of the
     directory, and not kept. After other bytes the image still waits.
     """
-    possible = await run_in_threadpool(_possible, services, caller_of(request), image_id)
+    possible = await in_thread(_possible, services, caller_of(request), image_id)
     _need_type(request, _BYTES_TYPE)
     comparison = Comparison(possible)
     try:
         await _compare(request, comparison, most=max((image.size for image in possible), default=0))
     except ClientDisconnect:
         return Response(status_code=400)  # nobody reads it
-    await run_in_threadpool(_take, services, image_id, comparison)
+    await in_thread(_take, services, image_id, comparison)
     return Response(status_code=204)
 
 
@@ -64,10 +64,10 @@ async def upload_image(image_id: str, request: Request, services: Services) -> R
 async def update_image(image_id: str, request: Request, services: Services) -> ImageShown:
     """Add, replace and remove properties of a variant, and replace its name, visibility, protection and least sizes."""
     caller = caller_of(request)
-    await run_in_threadpool(own_variant, services, caller, image_id)
+    await in_thread(own_variant, services, caller, image_id)
     kind = _need_type(request, PATCH_TYPE, EARLIER_PATCH_TYPE)
     operations = read_patch(await request.body(), kind)
-    return await run_in_threadpool(_update, services, caller, image_id, operations)
+    return await in_thread(_update, services, caller, image_id, operations)
 
 
 @router.delete("/v2/images/{image_id}", status_code=204, response_class=Response)
@@ -108,9 +108,9 @@ async def _compare(request: Request, comparison: Comparison, *, most: int) -> No
                 headers={"Connection": "close"},
             )
         if len(piece) >= PIECE:
-            await run_in_threadpool(comparison.add, bytes(piece))
+            await in_thread(comparison.add, bytes(piece))
             piece.clear()
-    await run_in_threadpool(comparison.add, bytes(piece))
+    await in_thread(comparison.add, bytes(piece))
 
 
 def _take(services: ApiServices, image_id: str, comparison: Comparison) -> None:

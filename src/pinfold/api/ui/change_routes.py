@@ -9,11 +9,11 @@ from typing import Annotated
 
 from fastapi import Query, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
-from starlette.concurrency import run_in_threadpool
 
 from pinfold.api.caller import caller_of
 from pinfold.api.dependencies import ApiServices, Services
 from pinfold.api.router import Router
+from pinfold.api.threads import in_thread
 from pinfold.api.ui.page_response import fields, html, need_extra
 from pinfold.api.v1.hosts import find
 from pinfold.core.errors import not_found
@@ -65,8 +65,8 @@ async def repin_host(name: str, request: Request, services: Services) -> Respons
     from pinfold.api.ui.repin import repin
 
     revision = fields(await request.body(), "revision=NUMBER").get("revision", "")
-    host = await run_in_threadpool(find, services, name)
-    await run_in_threadpool(repin, services, host, revision)
+    host = await in_thread(find, services, name)
+    await in_thread(repin, services, host, revision)
     return RedirectResponse(f"/ui/hosts/{host.id}/repin", 303)
 
 
@@ -89,8 +89,8 @@ async def order_pools(name: str, request: Request, services: Services) -> Respon
     from pinfold.api.ui.pools import order
 
     asked = fields(await request.body(), "shared=CPULIST&dedicated=CPULIST&overhead=CPULIST&revision=NUMBER")
-    host = await run_in_threadpool(find, services, name)
-    await run_in_threadpool(order, services, host, asked)
+    host = await in_thread(find, services, name)
+    await in_thread(order, services, host, asked)
     return RedirectResponse(f"/ui/hosts/{host.id}/pools", 303)
 
 
@@ -126,6 +126,6 @@ async def _switch(name: str, request: Request, services: ApiServices, *, enable:
     from pinfold.api.ui.disable import switch
 
     reason = fields(await request.body(), "reason=WHY").get("reason", "").strip()
-    host = await run_in_threadpool(find, services, name)
-    await run_in_threadpool(switch, services, host, enable=enable, reason=reason)
+    host = await in_thread(find, services, name)
+    await in_thread(switch, services, host, enable=enable, reason=reason)
     return RedirectResponse(f"/ui/hosts/{host.id}", 303)

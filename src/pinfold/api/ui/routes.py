@@ -11,12 +11,12 @@ from typing import Annotated, Final
 
 from fastapi import Query, Request, Response
 from fastapi.responses import HTMLResponse, StreamingResponse
-from starlette.concurrency import run_in_threadpool
 
 from pinfold.api.caller import Caller, caller_of
 from pinfold.api.dependencies import ApiServices, Services
 from pinfold.api.errors import ApiError
 from pinfold.api.router import Router
+from pinfold.api.threads import in_thread
 from pinfold.api.ui.headers import HEADERS
 from pinfold.api.ui.page_response import html, need_extra
 from pinfold.api.v1.hosts import find
@@ -102,7 +102,7 @@ async def follow_host(name: str, request: Request, services: Services, seen: See
     need_extra()
     from pinfold.api.ui.host import host_mark
 
-    host = await run_in_threadpool(find, services, name)
+    host = await in_thread(find, services, name)
     return _stream(services, caller_of(request), partial(host_mark, services, host), seen)
 
 
@@ -112,7 +112,7 @@ async def follow_guest(guest_id: GuestId, request: Request, services: Services, 
     need_extra()
     from pinfold.api.ui.guest import guest_mark
 
-    await run_in_threadpool(guest_mark, services, guest_id)  # a guest that does not exist is answered before the stream begins
+    await in_thread(guest_mark, services, guest_id)  # a guest that does not exist is answered before the stream begins
     return _stream(services, caller_of(request), partial(guest_mark, services, guest_id), seen)
 
 
@@ -135,13 +135,13 @@ async def changes(services: ApiServices, account: str, look: Callable[[], str], 
     """
     services.streams.enter(account)
     try:
-        last, told, end = await run_in_threadpool(look), time.monotonic(), time.monotonic() + _STREAM_SECONDS
+        last, told, end = await in_thread(look), time.monotonic(), time.monotonic() + _STREAM_SECONDS
         yield "retry: 3000\n\n"
         if seen not in ("", last):
             yield CHANGED
         while time.monotonic() < end and not services.ended.is_set():
             await asyncio.sleep(_LOOK_SECONDS)
-            now = await run_in_threadpool(look)
+            now = await in_thread(look)
             if now != last:
                 yield CHANGED
             elif time.monotonic() - told >= _ALIVE_SECONDS:

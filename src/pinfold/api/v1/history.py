@@ -6,12 +6,12 @@ from collections.abc import Callable
 from typing import Annotated, Any, Final
 
 from fastapi import Query
-from starlette.concurrency import run_in_threadpool
 
 from pinfold.api.agent_answer import agent_answer
 from pinfold.api.dependencies import ApiServices, Services
 from pinfold.api.response_schema import written_as
 from pinfold.api.router import Router
+from pinfold.api.threads import in_thread
 from pinfold.api.v1.hosts import find
 from pinfold.core.encoding import decoder, plain
 from pinfold.core.errors import Unavailable
@@ -36,20 +36,20 @@ async def show_history(
 
     503 while the agent is away, and if it does not answer within ten seconds.
     """
-    host = await run_in_threadpool(find, services, name)
+    host = await in_thread(find, services, name)
     if not host.up:
         raise Unavailable(f"host {host.name}: its samples are with its agent, which is away")
     found = await _asked(services, host, minutes * 60)
     if found is None:
         raise Unavailable(f"host {host.name}: its agent has not answered within {WAIT_SECONDS:.0f} seconds")
-    return await run_in_threadpool(_shown, found, host, minutes * 60)
+    return await in_thread(_shown, found, host, minutes * 60)
 
 
 async def _asked(services: ApiServices, host: HostRecord, seconds: int) -> str | None:
     """The agent's answer, None if there is none in time."""
 
     async def ask() -> Callable[[], str | None]:
-        number = await run_in_threadpool(services.fleet.hosts.ask_history, host.id, seconds)
+        number = await in_thread(services.fleet.hosts.ask_history, host.id, seconds)
         return lambda: _answered(services, host, number)
 
     return await agent_answer(services, history.topic(host.id), ask, WAIT_SECONDS)

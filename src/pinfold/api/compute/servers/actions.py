@@ -7,7 +7,6 @@ from typing import Annotated, Any, Final
 
 from fastapi import Body, Request, Response
 from fastapi.responses import JSONResponse
-from starlette.concurrency import run_in_threadpool
 
 from pinfold.api.caller import caller_of, need_admin
 from pinfold.api.compute.headers import Version
@@ -21,6 +20,7 @@ from pinfold.api.dependencies import ApiServices, Services
 from pinfold.api.errors import ApiError
 from pinfold.api.microversion import Microversion
 from pinfold.api.router import Router
+from pinfold.api.threads import in_thread
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.identity import GuestId
 from pinfold.service.guests.lifecycle import Lifecycle
@@ -59,8 +59,8 @@ async def act(server_id: GuestId, body: _OneAction, request: Request, services: 
     if action == "os-getConsoleOutput":
         return JSONResponse(await console_output(server_id, argument, request, services))
     if action == "os-getSerialConsole":
-        return JSONResponse(await run_in_threadpool(serial_console, server_id, argument, request, services, version))
-    return await run_in_threadpool(_act, server_id, action, argument, request, services, version)
+        return JSONResponse(await in_thread(serial_console, server_id, argument, request, services, version))
+    return await in_thread(_act, server_id, action, argument, request, services, version)
 
 
 def _act(server_id: GuestId, action: str, argument: object, request: Request, services: ApiServices, version: Microversion) -> Response:

@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any, Final
 
 from fastapi import Request
-from starlette.concurrency import run_in_threadpool
 
 from pinfold.api.agent_answer import agent_answer
 from pinfold.api.compute.headers import Version
@@ -17,6 +16,7 @@ from pinfold.api.compute.servers.single import server
 from pinfold.api.dependencies import ApiServices, Services
 from pinfold.api.microversion import Microversion
 from pinfold.api.router import Router
+from pinfold.api.threads import in_thread
 from pinfold.core.errors import Conflict, InvalidRequest, Unavailable
 from pinfold.core.guest_questions import MOST_LINES, About, Diagnostics, GuestAnswer
 from pinfold.core.identity import GuestId
@@ -46,7 +46,7 @@ _STANDARD: Final = Microversion(2, 48)
 async def console_output(server_id: GuestId, argument: object, request: Request, services: ApiServices) -> dict[str, str]:
     """The end of a server's console log: its last lines, or at most 100 KiB. Raises `InvalidRequest` for another argument than Nova's."""
     lines = _lines(argument)
-    guest = await run_in_threadpool(server, services, request, server_id)
+    guest = await in_thread(server, services, request, server_id)
     answer = await _answer(services, guest, About.CONSOLE_LOG, lines)
     return {"output": answer.log.decode("utf-8", "replace")}
 
@@ -56,7 +56,7 @@ async def show_diagnostics(server_id: GuestId, request: Request, services: Servi
     """What the hypervisor counts of a running server, which its agent is asked for. 409 for one that does not run, 503 while the agent is
     away. Before microversion 2.48 the keys are named after vCPUs and devices.
     """
-    guest = await run_in_threadpool(server, services, request, server_id)
+    guest = await in_thread(server, services, request, server_id)
     if guest.observed not in (Observed.RUNNING, Observed.PAUSED):
         raise Conflict(f"Instance {server_id} does not run: only a running server has diagnostics")
     answer = await _answer(services, guest, About.DIAGNOSTICS)
@@ -79,19 +79,19 @@ def _lines(argument: object) -> int:
 
 async def _answer(services: ApiServices, guest: GuestRecord, about: About, lines: int = 0) -> GuestAnswer:
     """The agent's answer. Raises `Conflict` for a server without a host or whose agent refuses, `Unavailable` when there is no answer."""
-    host = await run_in_threadpool(host_of, services, guest)
+    host = await in_thread(host_of, services, guest)
     number = 0
 
     async def ask() -> Callable[[], GuestAnswer | None]:
         nonlocal number
-        number = await run_in_threadpool(partial(services.fleet.questions.ask, host.id, guest.id, about, lines=lines))
+        number = await in_thread(partial(services.fleet.questions.ask, host.id, guest.id, about, lines=lines))
         return lambda: services.fleet.questions.answered(number)
 
     try:
         answer = await agent_answer(services, guest_questions.topic(host.id), ask, WAIT_SECONDS)
     finally:
         if number:
-            await run_in_threadpool(services.fleet.questions.forget, number)
+            await in_thread(services.fleet.questions.forget, number)
     if answer is None:
         raise Unavailable(f"the agent of host {host.name} has not answered within {WAIT_SECONDS:.0f} seconds")
     if answer.failure:

@@ -8,7 +8,6 @@ from typing import Annotated, Final
 
 from fastapi import Body, Request
 from msgspec.structs import replace
-from starlette.concurrency import run_in_threadpool
 
 from pinfold.api.caller import Caller, caller_of, need_admin
 from pinfold.api.compute.flavors.view import may_use
@@ -41,17 +40,12 @@ _NETWORKS_NEEDED: Final = Microversion(2, 37)
 
 
 @router.post("/servers", status_code=202, responses={501: {}})
-async def create_server(
+def create_server(
     body: Annotated[CreateServer, Body()], request: Request, services: Services, version: Version
 ) -> ServerCreated | ServersReserved:
     """Create one server or several. They are scheduled before the response; a server that no host takes is in error, with every host's
     reasons.
     """
-    # Use one thread visit instead of two: FastAPI checks the response of a plain function in a second one.
-    return await run_in_threadpool(_create, body, request, services, version)
-
-
-def _create(body: CreateServer, request: Request, services: ApiServices, version: Microversion) -> ServerCreated | ServersReserved:
     asked = body.server
     refuse_too_much_metadata(body.server.metadata)
     refuse_meaningless(body)

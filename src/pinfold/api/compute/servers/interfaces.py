@@ -7,7 +7,6 @@ from typing import Annotated, Final, Literal, NotRequired
 
 from fastapi import Request, Response
 from pydantic import Field
-from starlette.concurrency import run_in_threadpool
 from typing_extensions import TypedDict
 
 from pinfold.api.agent_answer import agent_answer
@@ -22,6 +21,7 @@ from pinfold.api.microversion import Microversion
 from pinfold.api.request_body import RequestBody
 from pinfold.api.response_schema import closed, since
 from pinfold.api.router import Router
+from pinfold.api.threads import in_thread
 from pinfold.core.errors import Conflict, InvalidRequest, not_found
 from pinfold.core.identity import GuestId
 from pinfold.core.networks import Port, network_id, subnet_id
@@ -119,14 +119,14 @@ async def attach_interface(
 
     async def ask() -> Callable[[], str | None]:
         nonlocal made
-        made, event = await run_in_threadpool(_attach, services, request, server_id, asked, version)
+        made, event = await in_thread(_attach, services, request, server_id, asked, version)
         return lambda: services.fleet.interfaces.outcome(event)
 
     failure = await agent_answer(services, port_changes.topic(server_id), ask, services.attach_seconds)
     assert made is not None
     if failure:
         raise Conflict(f"Failed to attach network adapter device to {server_id}: {failure}")
-    guest = await run_in_threadpool(server, services, request, server_id)
+    guest = await in_thread(server, services, request, server_id)
     state = PortState.ATTACHING if failure is None else PortState.ATTACHED
     return {"interfaceAttachment": _shown(guest, ChangingPort(made, state, None), version)}
 
