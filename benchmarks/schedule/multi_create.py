@@ -142,7 +142,7 @@ def _cells(row: Mapping[str, Any]) -> tuple[object, ...]:
         f"**{_cpu_ratio(row):.2f}** ({min(ratios):.2f} to {max(ratios):.2f})",
         1e3 * row["servers"] / median["body_ms"],
         1e3 / median["single_ms"],
-        f"**{_rate_ratio(row):.1f}**",
+        f"**{_rate_ratio(row):.1f}** ({row['servers'] * median['single_ms'] / median['post_cpu_ms']:.1f})",
         row["writes"],
         round(row["statements"], 1),
     )
@@ -161,7 +161,8 @@ _METHOD: Final = """\
 others take turns with it, and which comes first changes from round to round: single creates, and a bare `POST /allocations` for as many
 consumers, all or nothing, which take what such servers take, on as many hosts as they fill. CPU of a body is all that the process spends,
 Placement's application and our own together; CPU of the bare POST is that application alone. Servers per second are by the clock on the
-wall. Figures are medians of the rounds; beside the ratio of CPU stand the least and the most of a round."""
+wall; in brackets is the ratio of a body that would take no longer than the CPU of the bare POST. Figures are medians of the rounds; beside
+the ratio of CPU stand the least and the most of a round."""
 _COLUMNS: Final = (
     *("database", "servers in a body", "bodies", "bare POST CPU ms", "body CPU ms", "of it our own", "ratio"),
     *("servers/s by bodies", "by single creates", "ratio", "writes to Placement", "statements"),
