@@ -141,7 +141,8 @@ def _filled(state: HostState, kinds: tuple[tuple[Demand, int], ...], enough: Cal
         if answer is None:
             misses += 1
         else:
-            counts = counts.claimed(Claim(guest=_uuid(rng), fit=answer))
+            guest = _uuid(rng)
+            counts = counts.claimed(Claim(guest=guest, fit=answer, id=guest))
     return counts.state
 
 

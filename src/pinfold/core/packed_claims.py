@@ -19,7 +19,9 @@ _DASHES: Final = (8, 13, 18, 23)
 
 
 class PackedClaims(Sequence[Claim]):
-    """Equal to the tuple of the same claims. `ids` are 32 bytes of each claim, first its guest's; `fits` are in the same order."""
+    """Equal to the tuple of the same claims. `ids` are 16 bytes of each: those of all guests, then those of all claims; `fits` are in the
+    same order.
+    """
 
     __slots__ = ("_fits", "_ids")
 
@@ -38,12 +40,14 @@ class PackedClaims(Sequence[Claim]):
         if isinstance(at, slice):
             return tuple(self)[at]
         place = range(len(self))[at]
-        guest, claim = _texts(self._ids[32 * place : 32 * place + 32])
+        starts = (16 * place, 16 * (len(self) + place))
+        guest, claim = _texts(b"".join([self._ids[start : start + 16] for start in starts]))
         return Claim(guest=GuestId(guest), fit=self._fits[place], id=ClaimId(claim))
 
     def __iter__(self) -> Iterator[Claim]:
-        ids = iter(_texts(self._ids))
-        return (Claim(guest=GuestId(guest), fit=fit, id=ClaimId(claim)) for guest, claim, fit in zip(ids, ids, self._fits, strict=True))
+        ids = _texts(self._ids)
+        pairs = zip(ids[: len(self)], ids[len(self) :], self._fits, strict=True)
+        return iter([Claim(guest=GuestId(guest), fit=fit, id=ClaimId(claim)) for guest, claim, fit in pairs])
 
     def __eq__(self, other: object) -> bool:
         return tuple(self) == tuple(other) if isinstance(other, (tuple, PackedClaims)) else NotImplemented
@@ -60,14 +64,10 @@ def packed(claims: Sequence[Claim]) -> Sequence[Claim]:
     """
     if not claims or isinstance(claims, PackedClaims):
         return claims
-    ids = [text for claim in claims for text in (claim.guest, claim.id or "")]
+    ids = [claim.guest for claim in claims] + [claim.id or "" for claim in claims]
     text = "".join(ids)
     digits = text.replace("-", "")
-    if (
-        any(len(one) != _UUID for one in ids)
-        or any(text[dash::_UUID] != "-" * len(ids) for dash in _DASHES)
-        or len(digits) != 32 * len(ids)
-    ):
+    if set(map(len, ids)) != {_UUID} or len(digits) != 32 * len(ids) or {text[dash::_UUID] for dash in _DASHES} != {"-" * len(ids)}:
         return claims
     try:
         found = bytes.fromhex(digits)

@@ -332,10 +332,10 @@ class Counts:
 
     def at_rest(self) -> Counts:
         """The same counts in less memory, of a host that nothing happens on: its claims are packed."""
-        found = copy(self)
-        found.state = replace(self.state, ledger=replace(self.state.ledger, claims=packed(self.state.ledger.claims)))
-        found._orders = None
-        return found
+        state = replace(self.state, ledger=Ledger(claims=packed(self.state.ledger.claims), foreign=self.state.ledger.foreign))
+        return Counts(
+            state, self.frame, cells=self.cells, free=self.free, foreign=self.foreign, foreign_kib=self.foreign_kib, usage=self.usage
+        )
 
     @property
     def content(self) -> Hashable:
