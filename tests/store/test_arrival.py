@@ -69,7 +69,7 @@ def test_a_guest_arrives_after_claims_that_were_known_at_its_decision(database: 
 def test_a_guest_does_not_arrive_after_anything_else(database: Database, change: str) -> None:
     host = HostId(add_host(database, "c01"))
     first, second, last = (intend(database, host, fit(pcpu)) for pcpu in "123")
-    known = [record(database, first)]
+    known, decided_on = [record(database, first)], FIRST
     with database.write() as connection:
         if change == "unknown":
             arrival.arrive(connection, first, revision=2)
@@ -86,11 +86,12 @@ def test_a_guest_does_not_arrive_after_anything_else(database: Database, change:
             hosts.bump(connection, host, ledger=True)
         else:
             arrival.arrive(connection, second, revision=2)
+            decided_on = 2
             held = claims.get(connection, second.claim)
             assert held is not None
             claims.amend(connection, held, fit=fit("2"), amounts=(), revision=hosts.advance_newest(connection, host))
             known = [*known, held]
-    found = arrive(database, last, known=known)
+    found = arrive(database, last, decided_on=decided_on, known=known)
     assert found.made is None
     assert found.news is not None and found.news.revision > FIRST
     assert not on_host(database, last)
