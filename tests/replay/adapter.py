@@ -44,7 +44,7 @@ from pinfold.drivers.libvirt.definition import host_guest
 from pinfold.drivers.port import Boot, GuestSpec, GuestState, Record
 from pinfold.host.survey import survey
 from pinfold.host.verify import verify
-from pinfold.store import aggregates, claims, flavors, guests, hosts
+from pinfold.store import aggregates, claims, flavors, guests, hosts, tombstones
 from pinfold.store.database import Database, upgrade
 from pinfold.store.guests import GuestFilter
 from pinfold.store.records import ClaimState
@@ -254,7 +254,7 @@ def read_database(url: str) -> Answers:
             owned = claims.owners(connection, host)
             found[f"owners on {name}"] = {str(pcpu): [guest, role.value] for pcpu, (guest, role) in owned.items()}
             found[f"orders of {name}"] = [{"guest": plain(one), "claim": plain(held)} for one, held in guests.orders(connection, host)]
-            found[f"tombstones of {name}"] = plain(hosts.tombstones(connection, host))
+            found[f"tombstones of {name}"] = plain(tombstones.of_host(connection, host))
         for guest in guests.page(connection, GuestFilter(deleted=None)):
             found[f"guest {guest.name}"] = plain(guest)
         found["flavors"] = plain(flavors.all(connection))

@@ -31,7 +31,7 @@ from pinfold.faultpoints import POINTS
 from pinfold.service.claims.outcome import Claimed
 from pinfold.service.fleet import Fleet
 from pinfold.service.guests.reports import ClaimName
-from pinfold.store import claims, guests, hosts
+from pinfold.store import claims, guests, hosts, tombstones
 from pinfold.store.database import Database
 from pinfold.store.records import PROTOCOL_FACT, ClaimRecord, Desired, GuestRecord, HostReport, Observed, Pause, Requester
 
@@ -203,7 +203,7 @@ def test_a_domain_that_its_agent_could_not_take_over_can_be_adopted_again(
     assert guest.host is None and guest.fault is not None and guest.task == ""
     assert guest.fault.message == "The guest was not adopted: guest web has ended since the plan was made"
     with database.read() as connection:
-        assert hosts.tombstones(connection, host) == (), "nothing is to be removed"
+        assert tombstones.of_host(connection, host) == (), "nothing is to be removed"
         assert claims.owners(connection, host) == {}
     assert dict(placement.inventories(host)[1])[PCPU].reserved == 1
     fleet.adopter.adopt(host, web, BY)
@@ -222,7 +222,7 @@ def test_a_released_domain_is_a_strangers_again(database: Database, fleet: Fleet
     assert claim_of(database, web.guest).fit == web.fit, "its agent has yet to confirm that the record is gone"
     fleet.reports.absent(host, web.guest, named(claim_of(database, web.guest)))
     with database.read() as connection:
-        assert claims.live(connection, web.guest) is None and hosts.tombstones(connection, host) == ()
+        assert claims.live(connection, web.guest) is None and tombstones.of_host(connection, host) == ()
     assert record(database, web.guest).deleted is not None
     assert dict(placement.inventories(host)[1])[PCPU].reserved == 1
     at_rest(database, placement)
@@ -246,7 +246,7 @@ def test_a_fenced_host_keeps_its_adopted_guests(database: Database, fleet: Fleet
     assert fleet.hosts.fence(host) == ()
     assert claim_of(database, web.guest).fit == web.fit and record(database, web.guest).host == host
     with database.read() as connection:
-        assert hosts.tombstones(connection, host) == ()
+        assert tombstones.of_host(connection, host) == ()
     at_rest(database, placement)
 
 

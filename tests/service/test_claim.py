@@ -22,7 +22,7 @@ from pinfold.core.reasons import ReasonCode
 from pinfold.core.request.model import EmulatorPolicy, Flavor
 from pinfold.scheduler.model import SchedulerSettings
 from pinfold.service.fleet import Fleet, assemble
-from pinfold.store import aggregates, claims, flavors, guests, hosts
+from pinfold.store import aggregates, claims, flavors, guests, hosts, tombstones
 from pinfold.store.database import Database
 from pinfold.store.records import ClaimState, Desired, FlavorRecord, Tombstone
 
@@ -309,7 +309,7 @@ def test_release_gives_everything_back(database: Database, fleet: Fleet, placeme
     at_rest(database, placement)
     with database.write() as connection:
         assert hosts.get(connection, host).revision == 4
-        assert hosts.tombstones(connection, host) == ()
+        assert tombstones.of_host(connection, host) == ()
         guests.remove(connection, made[0].guest)
     assert create(database, fleet, pinned(6)).fit.taken == made[0].fit.taken
 
@@ -319,7 +319,7 @@ def test_release_after_fencing_leaves_a_tombstone(database: Database, fleet: Fle
     made = create(database, fleet, pinned(6))
     fleet.releaser.release(made.guest, bury=True)
     with database.read() as connection:
-        assert hosts.tombstones(connection, host) == (Tombstone(guest=made.guest, revision=made.revision, claim=made.claim),)
+        assert tombstones.of_host(connection, host) == (Tombstone(guest=made.guest, revision=made.revision, claim=made.claim),)
     at_rest(database, placement)
 
 
@@ -336,7 +336,7 @@ def test_a_guest_that_is_deleted_on_a_fenced_host_goes_when_healed(database: Dat
     fleet.healer.heal()
     with database.read() as connection:
         assert guests.get(connection, made.guest).deleted is not None
-        assert [one.guest for one in hosts.tombstones(connection, host)] == [made.guest]
+        assert [one.guest for one in tombstones.of_host(connection, host)] == [made.guest]
     at_rest(database, placement)
 
 

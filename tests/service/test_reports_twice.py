@@ -19,7 +19,7 @@ from pinfold.service.claims.release import Releaser
 from pinfold.service.fleet import assemble
 from pinfold.service.guests.reports import ClaimName, Reports
 from pinfold.service.hosts import Hosts
-from pinfold.store import claims, guests, hosts
+from pinfold.store import claims, guests, hosts, tombstones
 from pinfold.store.database import Database
 from pinfold.store.records import ClaimState, Observed
 
@@ -61,7 +61,7 @@ def test_a_failed_start_that_is_told_twice_at_once_releases_the_failed_claim_alo
     )
     assert _held(database, made.guest) == (second, second)
     with database.read() as connection:
-        assert hosts.tombstones(connection, second) == ()
+        assert tombstones.of_host(connection, second) == ()
     at_rest(database, placement)
 
 

@@ -12,7 +12,7 @@ from tests.build.rows import add_guest, add_host
 from pinfold.core.errors import Conflict
 from pinfold.core.fit.answer import Fit
 from pinfold.core.fit.engine import fit
-from pinfold.store import claims, guests, hosts, shapes
+from pinfold.store import claims, guests, hosts, shapes, tombstones
 from pinfold.store.database import Database
 from pinfold.store.records import ClaimState, Tombstone
 from pinfold.store.schema import metadata
@@ -125,15 +125,15 @@ def test_a_guest_whose_scheduler_died_is_found_after_a_jump(database: Database, 
 def test_a_clock_that_is_a_year_ahead_lets_no_host_forget_its_newest_tombstones(database: Database) -> None:
     host, old, new = add_host(database, "c01"), str(uuid.uuid4()), str(uuid.uuid4())
     with database.write() as connection:
-        hosts.bury(connection, host, Tombstone(guest=old, revision=1))
+        tombstones.bury(connection, host, Tombstone(guest=old, revision=1))
         for _ in range(3):
             hosts.bump(connection, host, ledger=True)
-        hosts.bury(connection, host, Tombstone(guest=new, revision=1))
+        tombstones.bury(connection, host, Tombstone(guest=new, revision=1))
         hosts.bump(connection, host, ledger=True)
     jump(database, YEAR)
     with database.write() as connection:
-        hosts.forget_tombstones(connection, older_than_seconds=30 * 86400.0, changes=2)
-        assert [stone.guest for stone in hosts.tombstones(connection, host)] == [new]
+        tombstones.forget_old(connection, older_than_seconds=30 * 86400.0, changes=2)
+        assert [stone.guest for stone in tombstones.of_host(connection, host)] == [new]
 
 
 @pytest.mark.parametrize("seconds", [HOUR, -HOUR])

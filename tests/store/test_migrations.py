@@ -16,7 +16,7 @@ from tests.postgres import PostgreSQL
 from tests.replay import adapter, families
 
 from pinfold.core.fit.written import Refusal
-from pinfold.store import claims, guests, hosts
+from pinfold.store import claims, guests, hosts, tombstones
 from pinfold.store.database import Database, upgrade
 from pinfold.store.guests import GuestFilter
 from pinfold.store.records import ClaimRole, ClaimState, FailedStart, Fault
@@ -88,7 +88,7 @@ def test_every_claim_has_a_role_and_the_revision_by_which_earlier_agents_know_it
     upgrade(database)
     with database.read() as connection:
         found = [claim for host in hosts.all(connection) for claim in claims.of_host(connection, host.id, *ClaimState)]
-        stones = [stone for host in hosts.all(connection) for stone in hosts.tombstones(connection, host.id)]
+        stones = [stone for host in hosts.all(connection) for stone in tombstones.of_host(connection, host.id)]
     assert found and {claim.role for claim in found} == {ClaimRole.RUNS}
     assert all(claim.held == claim.revision and len(claim.id) == 36 for claim in found)
     assert stones and {stone.claim for stone in stones} == {None}

@@ -26,7 +26,7 @@ from pinfold.core.identity import ClaimId
 from pinfold.core.networks import HostNetwork, NetworkKind
 from pinfold.core.reasons import Kind, Reason, ReasonCode
 from pinfold.core.request.model import Flavor
-from pinfold.store import aggregates, flavors, guests, hosts
+from pinfold.store import aggregates, flavors, guests, hosts, tombstones
 from pinfold.store.database import Database, tell, upgrade
 from pinfold.store.guests import GuestFilter
 from pinfold.store.records import Desired, Fault, FlavorRecord, NewGuest, Observed, Tombstone
@@ -176,14 +176,14 @@ def test_tombstones_remember_each_claim_at_its_latest_revision_and_are_forgotten
     )
     with database.write() as connection:
         for stone in (structs.replace(stones[1], revision=3), *stones):
-            hosts.bury(connection, host, stone)
-        assert hosts.tombstones(connection, host) == stones
+            tombstones.bury(connection, host, stone)
+        assert tombstones.of_host(connection, host) == stones
         hosts.bump(connection, host, ledger=True)
-        hosts.forget_tombstones(connection, older_than_seconds=3600, changes=0)
-        hosts.forget_tombstones(connection, older_than_seconds=-1, changes=1)
-        assert hosts.tombstones(connection, host)
-        hosts.forget_tombstones(connection, older_than_seconds=-1, changes=0)
-        assert not hosts.tombstones(connection, host)
+        tombstones.forget_old(connection, older_than_seconds=3600, changes=0)
+        tombstones.forget_old(connection, older_than_seconds=-1, changes=1)
+        assert tombstones.of_host(connection, host)
+        tombstones.forget_old(connection, older_than_seconds=-1, changes=0)
+        assert not tombstones.of_host(connection, host)
 
 
 def test_a_host_that_nothing_names_is_removed(database: Database) -> None:

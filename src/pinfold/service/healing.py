@@ -38,7 +38,7 @@ from pinfold.service.claims.repin import Repinner
 from pinfold.service.guests.interfaces import Interfaces
 from pinfold.service.guests.lifecycle import Lifecycle
 from pinfold.service.providers import Providers
-from pinfold.store import claims, guests, hosts
+from pinfold.store import claims, guests, hosts, tombstones
 from pinfold.store.database import Database
 from pinfold.store.guests import GuestFilter
 from pinfold.store.records import ADOPTING, ClaimRecord, ClaimState, Desired, GuestRecord, HostRecord
@@ -156,7 +156,7 @@ class Healer:
             self._lifecycle.remove_if_unwanted(guest.id)
         with self._database.write() as connection:
             guests.purge(connection, DELETED_SECONDS)
-            hosts.forget_tombstones(connection, older_than_seconds=TOMBSTONE_SECONDS, changes=TOMBSTONE_CHANGES)
+            tombstones.forget_old(connection, older_than_seconds=TOMBSTONE_SECONDS, changes=TOMBSTONE_CHANGES)
         return healed
 
     def heal(self, *, all_hosts: bool = False) -> HealSummary:

@@ -20,14 +20,14 @@ from pinfold.core.errors import Conflict, InvalidRequest
 from pinfold.core.fit.answer import Strategy
 from pinfold.core.host import Claim, Foreign, HostState, Ledger, Limits
 from pinfold.core.host_features import Features
-from pinfold.core.identity import ClaimId, HostId
+from pinfold.core.identity import HostId
 from pinfold.core.networks import HostNetworks, check_networks
 from pinfold.core.pools import PoolOrder, Pools
 from pinfold.core.processor_traits import TraitNames
 from pinfold.core.repin.progress import ON_THE_WAY, Progress, between
 from pinfold.core.sanity import check_host
 from pinfold.core.topology import Topology
-from pinfold.store import claims, findings, history, repairs
+from pinfold.store import claims, findings, history, repairs, tombstones
 from pinfold.store.database import EpochNow, in_term, tell
 from pinfold.store.records import (
     NOTHING,
@@ -39,9 +39,8 @@ from pinfold.store.records import (
     HostRecord,
     HostReport,
     Pairs,
-    Tombstone,
 )
-from pinfold.store.schema import host, tombstone
+from pinfold.store.schema import host
 from pinfold.store.unreadable import log_once, read_or
 
 _read_topology = decoder(Topology)
@@ -61,9 +60,7 @@ _UP = in_term(host.c.heard, host.c.lease_until).label("up")
 _COLUMNS = (*host.c, _UP)
 # Built once, because every create uses them: SQLAlchemy takes longer to build an expression than SQLite to execute it.
 _OPEN = sa.and_(_UP.element, host.c.disabled.is_(False), host.c.fenced.is_(False))
-_AT = sa.and_(host.c.id == sa.bindparam("host_id"), host.c.revision == sa.bindparam("decided_on"))
 _NEXT: dict[str, Any] = {"revision": host.c.revision + 1, "orders": host.c.orders + 1, "updated": EpochNow()}
-ADVANCE = host.update().where(_AT, _OPEN).values(_NEXT)
 
 
 def advance_from(revision: sa.ColumnElement[int]) -> sa.Update:
@@ -71,8 +68,13 @@ def advance_from(revision: sa.ColumnElement[int]) -> sa.Update:
     return host.update().where(host.c.id == sa.bindparam("host_id"), host.c.revision == revision, _OPEN).values(_NEXT)
 
 
+ADVANCE = advance_from(sa.bindparam("decided_on"))
 ADVANCE_NEWEST = host.update().where(host.c.id == sa.bindparam("host_id"), _OPEN).values(_NEXT).returning(host.c.revision)
-_ADVANCE_DISABLED_TOO = host.update().where(_AT, _UP.element, host.c.fenced.is_(False)).values(_NEXT)
+_ADVANCE_DISABLED_TOO = (
+    host.update()
+    .where(host.c.id == sa.bindparam("host_id"), host.c.revision == sa.bindparam("decided_on"), _UP.element, host.c.fenced.is_(False))
+    .values(_NEXT)
+)
 _MARKS = sa.select(host.c.id, host.c.revision, _UP, host.c.disabled, host.c.disabled_reason, host.c.fenced).order_by(host.c.id)
 _REPORTED = sa.select(
     host.c.topology,
@@ -228,7 +230,7 @@ def remove(connection: sa.Connection, host_id: HostId) -> None:
     name = get(connection, host_id).name
     if claims.of_host(connection, host_id, *ClaimState):
         raise Conflict(f"host {name} still has claims")
-    connection.execute(tombstone.delete().where(tombstone.c.host == host_id))
+    tombstones.forget(connection, host_id)
     findings.forget(connection, host_id)
     history.forget(connection, host_id)
     repairs.forget(connection, host_id)
@@ -352,35 +354,6 @@ def repin(connection: sa.Connection, host_id: HostId, *, lock: bool = False) -> 
 def keep_repin(connection: sa.Connection, host_id: HostId, progress: Progress) -> None:
     """Store how far a re-pin of the host's guests is."""
     _set(connection, host_id, repin=encode(progress))
-
-
-def bury(connection: sa.Connection, host_id: HostId, stone: Tombstone) -> None:
-    """Store a tombstone of that host."""
-    key = {"host": host_id, "guest": stone.guest, "claim": stone.claim or ""}
-    known = sa.and_(*(tombstone.c[name] == value for name, value in key.items()))
-    now = sa.select(host.c.revision).where(host.c.id == host_id).scalar_subquery()
-    values = {"revision": stone.revision, "buried": now, "created": EpochNow()}
-    changed = connection.execute(tombstone.update().where(known).values(**values))
-    if not changed.rowcount:
-        connection.execute(tombstone.insert().values(**key, **values))
-
-
-def tombstones(connection: sa.Connection, host_id: HostId) -> tuple[Tombstone, ...]:
-    """The tombstones of the host, ordered by guest id and claim id."""
-    order = (tombstone.c.guest, tombstone.c.claim)
-    rows = connection.execute(sa.select(tombstone).where(tombstone.c.host == host_id).order_by(*order)).mappings()
-    return tuple(Tombstone(guest=row["guest"], revision=row["revision"], claim=ClaimId(row["claim"]) or None) for row in rows)
-
-
-def forget_tombstones(connection: sa.Connection, *, older_than_seconds: float, changes: int) -> None:
-    """Delete tombstones that are older than that and that so many changes of their host's ledger have followed.
-
-    The clock alone does not decide: a jump ahead would let a host that was away return with guests that nobody knows. While a host is away
-    its ledger changes only by releases, so the newest `changes` tombstones are all that it can need.
-    """
-    newest = sa.select(host.c.revision).where(host.c.id == tombstone.c.host).scalar_subquery()
-    old = tombstone.c.created < EpochNow() - older_than_seconds
-    connection.execute(tombstone.delete().where(old, tombstone.c.buried < newest - changes))
 
 
 def _set(connection: sa.Connection, host_id: HostId, **values: Any) -> None:

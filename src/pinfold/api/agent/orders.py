@@ -24,7 +24,7 @@ from pinfold.core.errors import PinfoldError
 from pinfold.core.identity import HostId
 from pinfold.service.guests.lifecycle import REBOOTING_HARD
 from pinfold.service.presence import Presence
-from pinfold.store import guest_questions, guests, history, hosts, port_changes, repairs
+from pinfold.store import guest_questions, guests, history, hosts, port_changes, repairs, tombstones
 from pinfold.store.port_changes import NO_PORTS
 from pinfold.store.presence import Standing
 from pinfold.store.records import written_claim
@@ -212,7 +212,7 @@ def read_orders(services: ApiServices, host: HostId) -> Orders:
         count = hosts.orders(connection, host)
         found = guests.orders(connection, host)
         connected = port_changes.of_host(connection, host) if any(guest.request.nics for guest, _ in found) else {}
-        stones = hosts.tombstones(connection, host)
+        stones = tombstones.of_host(connection, host)
         pools = hosts.pool_order(connection, host)
         question = history.question(connection, host)
         asked = guest_questions.waiting(connection, host)

@@ -10,7 +10,7 @@ from pinfold.core.identity import ClaimId, GuestId
 from pinfold.faultpoints import fault_point
 from pinfold.scheduler.scheduler import Scheduler
 from pinfold.service.claims.booking import settle
-from pinfold.store import claims, hosts
+from pinfold.store import claims, hosts, tombstones
 from pinfold.store.database import Database
 from pinfold.store.records import ClaimRecord, ClaimState, Tombstone
 
@@ -92,5 +92,5 @@ class Releaser:
             revision = hosts.bump(connection, claim.host, ledger=True)
             claims.unpin(connection, claim.id)
             if bury:
-                hosts.bury(connection, claim.host, Tombstone(guest=claim.guest, revision=claim.revision, claim=claim.id))
+                tombstones.bury(connection, claim.host, Tombstone(guest=claim.guest, revision=claim.revision, claim=claim.id))
         self._index.released(claim.host, claim.guest, claim.id, revision)
