@@ -163,7 +163,9 @@ def _decision(figures: Figures) -> str:
     rows = [row for row in figures.get("memory", ()) if row["alike"]]
     if not said:
         return _ABSENT
-    return f"{', '.join(said)}" + (f"; {figure(each_kib(rows[0], rows[-1]))} KiB of memory for each host" if len(rows) > 1 else "")
+    if len(rows) > 1:
+        said[-1] += f"; {figure(each_kib(rows[0], rows[-1]))} KiB of memory for each host beyond {rows[0]['hosts']:,}"
+    return ", ".join(said)
 
 
 def _lease(figures: Figures) -> str:

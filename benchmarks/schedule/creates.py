@@ -138,7 +138,7 @@ class Spent:
     statements: float
 
 
-class Metered:
+class MeterClient:
     """A client of one process and its meter. A context."""
 
     def __init__(self, port: int) -> None:
@@ -180,7 +180,7 @@ def _ask(port: int, count: int, together: threading.Barrier) -> _Said:
     """One client of one process: some creates over HTTP, as many without, and as many bare PUTs, in turns. All clients create together."""
     said = _Said()
     try:
-        with Metered(port) as process:
+        with MeterClient(port) as process:
             _turn(process, _WARM, together)
             for done in range(0, count, _TURN):
                 made, direct, puts = _turn(process, min(_TURN, count - done), together)
@@ -197,7 +197,7 @@ def _ask(port: int, count: int, together: threading.Barrier) -> _Said:
     return said
 
 
-def _turn(process: Metered, count: int, together: threading.Barrier) -> tuple[list[Spent], list[float], list[float]]:
+def _turn(process: MeterClient, count: int, together: threading.Barrier) -> tuple[list[Spent], list[float], list[float]]:
     """So many of each of the three, one kind after another; each begins when all clients have come to it."""
     together.wait()
     made = [process.create() for _ in range(count)]

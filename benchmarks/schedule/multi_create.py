@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from benchmarks.page import Budget, table
 from benchmarks.schedule.api_process import PLACES
-from benchmarks.schedule.creates import Metered, ports_of
+from benchmarks.schedule.creates import MeterClient, ports_of
 
 CPU_BUDGET = 1.3
 """The budget of all CPU of a body, Placement's too, as a multiple of a bare `POST /allocations` for as many consumers."""
@@ -65,7 +65,7 @@ def measure(setting: str, place: tuple[str, str], servers: int, rounds: int, sin
     Raises `AssertionError` if a server was left without a host.
     """
     posts = (rounds + _WARM) * math.ceil(servers / PLACES)
-    with ports_of([place], str(posts)) as (port,), Metered(port) as process:
+    with ports_of([place], str(posts)) as (port,), MeterClient(port) as process:
         found = [_round(process, number, servers, singles) for number in range(rounds + _WARM)][_WARM:]
         faulty = process.ask("/compute/v2.1/servers?status=ERROR&limit=1")["servers"]
     assert not faulty, f"a server found no host: {faulty}"
@@ -82,7 +82,7 @@ def measure(setting: str, place: tuple[str, str], servers: int, rounds: int, sin
     )
 
 
-def _round(process: Metered, number: int, servers: int, singles: int) -> _Round:
+def _round(process: MeterClient, number: int, servers: int, singles: int) -> _Round:
     """One round; what comes first changes from round to round."""
     parts = {
         "post": lambda: [process.ask(f"/post?{servers}")["spent"]],

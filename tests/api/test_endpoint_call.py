@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 from typing import Annotated, Any
 
@@ -13,6 +14,7 @@ from pydantic import BaseModel
 from tests.rig.in_process import InProcess
 from typing_extensions import TypedDict
 
+from pinfold.api.app import ROUTERS
 from pinfold.api.compute.servers import create as servers
 from pinfold.api.endpoint_call import EndpointCall, is_simple
 from pinfold.api.router import DeferredRoute, Router
@@ -157,3 +159,13 @@ def test_the_create_of_a_server_is_simple_once_it_is_made() -> None:
     (create,) = (route for route in servers.router.routes if isinstance(route, DeferredRoute) and route.path.endswith("/servers"))
     assert is_simple(create)
     assert isinstance(create.app, EndpointCall)
+
+
+def test_the_plain_routes_that_are_fastapis_are_known_and_none_asks_placement() -> None:
+    routes = [route for router in ROUTERS for route in router.routes if isinstance(route, DeferredRoute)]
+    plain = [route for route in routes if not is_simple(route) and not inspect.iscoroutinefunction(route.endpoint)]
+    modules = [module for module in {inspect.getmodule(route.endpoint) for route in plain} if module is not None]
+    assert {module.__name__.removeprefix("pinfold.api.compute.") for module in modules} == {
+        *("hypervisors.os_hosts", "image_proxy", "key_pairs", "network_proxy", "servers.tags"),
+    }
+    assert not [module for module in modules if "placement" in inspect.getsource(module)]

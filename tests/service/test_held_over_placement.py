@@ -1,4 +1,4 @@
-"""While Placement is asked, a create holds no transaction and no lock of a host: a slow Placement holds up nobody else."""
+"""A create asks Placement without an open transaction and without a lock of a host, so a slow Placement makes no other request wait."""
 
 from __future__ import annotations
 

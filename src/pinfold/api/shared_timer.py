@@ -1,7 +1,7 @@
 """`SharedTimer`: calls that are due at about the same time are made together.
 
-What wakes the processor for one small thing finds its caches full of other work, and takes several times as long as the same thing after
-one of its kind. So what may as well come a little early is put off to no moment of its own.
+A processor that wakes for one small call finds its caches full of other work. The call then takes several times as long as after another
+one like it. So calls that may come a little early are made at moments that many share.
 """
 
 from __future__ import annotations

@@ -9,7 +9,10 @@ from functools import partial
 from typing import Final, ParamSpec, TypeVar
 
 MOST: Final = 40
-"""How many requests one process serves in threads at a time; more wait. An embedded Placement has connections for so many."""
+"""How many requests one process serves in these threads at a time; more wait. An embedded Placement has connections for so many.
+
+FastAPI has as many of its own, for plain routes that are not simple (`api.endpoint_call`). None of those asks Placement.
+"""
 _THREADS: Final = ThreadPoolExecutor(MOST, thread_name_prefix="pinfold-request")
 Given = ParamSpec("Given")
 Found = TypeVar("Found")

@@ -26,8 +26,8 @@ _MOST_REQUESTS: Final = 4 * MOST_SHAPES
 """The most requests of guests, and the most flavors, that are stored. Several may have one shape, and some have none."""
 _LEAST_CHANGE: Final = 0.05
 """Weights add up to 1. If they differ by less than this in all, the version stays, and no process computes its table anew."""
-_RARER: Final = 10
-"""How many times rarer than for changed hosts it looks for a version: there is at most one in `count_seconds`."""
+_LESS_OFTEN: Final = 10
+"""It looks for a new version this many times less often than for changed hosts: there is at most one in `count_seconds`."""
 _log = logging.getLogger(__name__)
 
 
@@ -38,7 +38,7 @@ class CommonShapes:
         self._database = database
         self._index = index
         self._wanted = settings.strategy is HostStrategy.LEAST_LOSS
-        self._look_seconds = _RARER * settings.refresh_seconds
+        self._look_seconds = _LESS_OFTEN * settings.refresh_seconds
         self._count_seconds = settings.count_seconds
         self._clock = clock
         self._lock = threading.Lock()

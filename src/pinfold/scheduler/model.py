@@ -29,7 +29,7 @@ class SchedulerSettings(Struct, frozen=True, kw_only=True):
     """The scheduler's options.
 
     After `claim_seconds` the healer treats an intended claim as dead; it must be longer than Placement's slowest response. The index checks
-    for changed hosts at most every `refresh_seconds`, for common shapes ten times rarer, for traits and aggregates every `traits_seconds`.
+    for changed hosts at most every `refresh_seconds`, for common shapes a tenth as often, for traits and aggregates every `traits_seconds`.
     One decision fits `tried` hosts exactly (more only if those refuse) and takes one of the `top` best.
     """
 

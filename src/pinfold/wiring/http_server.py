@@ -58,7 +58,7 @@ class _Server(uvicorn.Server):
 
     def __init__(self, config: uvicorn.Config, service: Service, settings: ApiSettings) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._told = asyncio.Event()
+        self._asked_to_exit = asyncio.Event()
         super().__init__(config)
         self._service = service
         self._settings = settings
@@ -72,14 +72,14 @@ class _Server(uvicorn.Server):
     def should_exit(self, wanted: bool) -> None:
         self._should_exit = wanted
         if wanted and self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._told.set)
+            self._loop.call_soon_threadsafe(self._asked_to_exit.set)
 
     async def main_loop(self) -> None:
         """Renew the date in the answers, until the server is to end. uvicorn looks for that ten times a second, also if nothing happens."""
         self._loop = asyncio.get_running_loop()
         while not await self.on_tick(0):
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._told.wait(), _DATE_SECONDS)
+                await asyncio.wait_for(self._asked_to_exit.wait(), _DATE_SECONDS)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen on the sockets."""
