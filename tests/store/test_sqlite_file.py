@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import random
+import re
+import shutil
 import sqlite3
 import threading
 from contextlib import closing
 from pathlib import Path
+from uuid import UUID
 
 import pytest
+from tests.build.requests import pinned
 
+from pinfold.core.config_drive import GuestConfig
 from pinfold.core.errors import Conflict, InvalidRequest, Unavailable
+from pinfold.core.identity import GuestId
+from pinfold.core.request.model import Flavor
+from pinfold.store import guest_configs, guests
 from pinfold.store.database import Database, upgrade
+from pinfold.store.records import NewGuest
 from pinfold.store.sqlite_file import alone, back_up, damage, is_gone, restore
 
 
@@ -106,6 +116,26 @@ def test_a_database_that_is_served_and_a_backup_that_is_damaged_are_left(tmp_pat
         restore(path, tmp_path / "none.sqlite")
     assert rows(path) == 2000
     assert not list(tmp_path.glob("*before*"))
+
+
+def test_nothing_is_left_of_forgotten_secrets_however_rows_come_and_go(tmp_path: Path, sqlite_file: Path) -> None:
+    shutil.copy(sqlite_file, tmp_path / "pinfold.db")
+    database, chance = Database(f"sqlite:///{tmp_path}/pinfold.db"), random.Random(0)
+    kept: list[GuestId] = []
+    for _ in range(200):
+        guest = GuestId(str(UUID(int=chance.getrandbits(128))))
+        config = GuestConfig(name="vm", hostname="vm", public_key="x" * chance.randrange(900), admin_pass=f"secret-of-{guest}")
+        new = NewGuest(id=guest, name="vm", flavor=Flavor(vcpus=1, memory_mib=1), request=pinned(1), config=config)
+        with database.write() as connection:
+            guests.create(connection, new)
+            assert guest_configs.find(connection, guest) == config
+        kept.append(guest)
+        if len(kept) > 8:
+            with database.write() as connection:
+                guest_configs.forget(connection, kept.pop(chance.randrange(len(kept))))
+    database.close()
+    left = {found.decode() for file in tmp_path.iterdir() for found in re.findall(rb"secret-of-([0-9a-f-]{36})", file.read_bytes())}
+    assert left == set(kept)
 
 
 @pytest.mark.parametrize("harm", ["deleted", "replaced", "damaged"])

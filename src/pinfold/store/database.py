@@ -28,6 +28,8 @@ _log = logging.getLogger(__name__)
 _CHANNEL: Final = "pinfold"
 _TOLD: Final = "pinfold_told"
 _SECRET_GONE: Final = "pinfold_secret_gone"  # noqa: S105
+_SQLITE_PAGE: Final = 4096
+"""The bytes of a page of the files that SQLite makes."""
 _USED: Final = "pinfold_used"
 _BUSY_MS: Final = 30_000
 _NOTIFY: Final = "SELECT pg_notify(%s, topic) FROM unnest(%s) AS topic"
@@ -118,10 +120,12 @@ class Database:
             connection.info.pop(_TOLD, None)
             connection.info.pop(_SECRET_GONE, None)
             yield connection
-            self._log_holds_secrets |= connection.info.pop(_SECRET_GONE, False)
+            gone = connection.info.pop(_SECRET_GONE, False)
             told = list(dict.fromkeys(connection.info.pop(_TOLD, [])))
             if told and self.postgresql:
                 connection.exec_driver_sql(_NOTIFY, (_CHANNEL, told))
+        if gone:
+            self._log_holds_secrets = True
         if told and not self.postgresql:
             self._wakeups.deliver(told)
         if self._log_holds_secrets:
@@ -172,17 +176,23 @@ class Database:
             return float(connection.execute(sa.select(EpochNow())).scalar_one())
 
     def _truncate_log(self) -> None:
-        """Move SQLite's log into the file and empty it. If a reader is in the way, the next write tries again."""
+        """Move SQLite's log into the file and empty it. If a reader is in the way, the next write tries again.
+
+        The mark goes before the log is emptied and comes back if it is not: what another thread commits meanwhile keeps its own mark.
+        """
+        self._log_holds_secrets, busy = False, True
         try:
             with self.engine.connect() as connection:
                 raw: Any = connection.connection.driver_connection
                 try:
                     raw.execute("PRAGMA busy_timeout = 0")
-                    self._log_holds_secrets = bool(raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0])
+                    busy = bool(raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0])
                 finally:
                     raw.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
         except (sqlite3.Error, sa.exc.SQLAlchemyError) as error:
             _log.info("the log of the database is emptied later: %s", error)
+        if busy:
+            self._log_holds_secrets = True
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -239,9 +249,21 @@ def notify(topic: sa.ColumnElement[str]) -> sa.ColumnElement[None]:
     return sa.func.pg_notify(_CHANNEL, topic, type_=sa.types.NullType())
 
 
+def secret_json(connection: sa.Connection, text: str) -> str:
+    """A secret as a row must hold it so that `deleting_secrets` leaves nothing of it: a JSON text that reads as `text` does.
+
+    SQLite copies rows from page to page as others come and go, and leaves parts of the old copies behind. What does not fit into a page
+    it never copies: it has pages of its own, which are overwritten with the row. So spaces fill the row's part of the shared page.
+    """
+    return " " * _SQLITE_PAGE + text if connection.dialect.name == "sqlite" else text
+
+
 @contextmanager
 def deleting_secrets(connection: sa.Connection) -> Iterator[None]:
-    """What the block deletes is overwritten in a SQLite file, not only marked as free, and its log is emptied after the transaction."""
+    """What the block deletes is overwritten in a SQLite file, not only marked as free, and its log is emptied after the transaction.
+
+    Nothing is left of values that were made by `secret_json`.
+    """
     if connection.dialect.name != "sqlite":
         yield
         return

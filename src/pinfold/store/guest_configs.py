@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from pinfold.core.config_drive import GuestConfig
 from pinfold.core.encoding import decoder, encode
 from pinfold.core.identity import GuestId
-from pinfold.store.database import deleting_secrets
+from pinfold.store.database import deleting_secrets, secret_json
 from pinfold.store.schema import guest_config
 
 _read: Final = decoder(GuestConfig)
@@ -20,7 +20,7 @@ _read: Final = decoder(GuestConfig)
 
 def keep(connection: sa.Connection, guest_id: GuestId, config: GuestConfig) -> None:
     """Store the configuration of a new guest, or of one without any."""
-    connection.execute(guest_config.insert().values(guest=guest_id, value=encode(config)))
+    connection.execute(guest_config.insert().values(guest=guest_id, value=secret_json(connection, encode(config))))
 
 
 def find(connection: sa.Connection, guest_id: GuestId) -> GuestConfig | None:

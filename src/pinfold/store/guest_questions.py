@@ -14,7 +14,7 @@ from pinfold.core.encoding import decoder, encode
 from pinfold.core.errors import InvalidRequest, Unavailable
 from pinfold.core.guest_questions import About, GuestAnswer, GuestQuestion
 from pinfold.core.identity import GuestId, HostId
-from pinfold.store.database import EpochNow, deleting_secrets, in_term, tell
+from pinfold.store.database import EpochNow, deleting_secrets, in_term, secret_json, tell
 from pinfold.store.schema import guest_question, host
 
 VALID_SECONDS: Final = 30.0
@@ -64,7 +64,7 @@ def waiting(connection: sa.Connection, host_id: HostId) -> tuple[GuestQuestion, 
 def answer(connection: sa.Connection, host_id: HostId, given: GuestAnswer) -> None:
     """Keep an agent's answer to a question about its own host. One that has an answer already, or that is forgotten, stays as it is."""
     chosen = sa.and_(guest_question.c.host == host_id, guest_question.c.number == given.number, guest_question.c.answer.is_(None))
-    if connection.execute(guest_question.update().where(chosen).values(answer=encode(given))).rowcount:
+    if connection.execute(guest_question.update().where(chosen).values(answer=secret_json(connection, encode(given)))).rowcount:
         tell(connection, topic(host_id))
 
 

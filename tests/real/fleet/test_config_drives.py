@@ -83,4 +83,12 @@ def finding(up: UpRig, secret: bytes) -> set[Path]:
     """The files of the service, its agent and the lab that hold a secret, as it is or in base64: logs, state, databases, definitions."""
     folders, forms = (up.state, up.process.folder, up.lab.folder.path), (secret.splitlines()[-1], base64.b64encode(secret)[:40])
     files = {path for folder in folders for path in folder.rglob("*") if path.is_file()}
-    return {path for path in files if any(form in path.read_bytes() for form in forms)}
+    return {path for path in files if any(form in content(path) for form in forms)}
+
+
+def content(path: Path) -> bytes:
+    """What a file holds; nothing if it has gone meanwhile, as a lock or a journal does."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return b""
