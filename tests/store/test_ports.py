@@ -70,6 +70,30 @@ def test_a_full_range_is_refused_until_a_guest_is_gone(database: Database) -> No
     assert addresses(database) == ["192.0.2.10", "192.0.2.11", "192.0.2.12", "192.0.2.13"]
 
 
+def test_ports_of_several_guests_have_the_lowest_addresses_that_are_free_and_not_asked_for(database: Database) -> None:
+    make(database, replace(LAN, address="192.0.2.11"))
+    request = replace(floating(1), nics=1)
+    flavor = Flavor(vcpus=1, memory_mib=64, name="f")
+    wanted = (LAN, replace(LAN, address="192.0.2.10"), LAN, DHCP)
+    new = [NewGuest(id=str(uuid.uuid4()), name="vm", flavor=flavor, request=request, ports=(one,)) for one in wanted]
+    with database.write() as connection:
+        guests.create_all(connection, new)
+    with database.read() as connection:
+        found = ports.of_guests(connection, [one.id for one in new])
+    assert [port.address for one in new for port in found[one.id]] == ["192.0.2.12", "192.0.2.10", "192.0.2.13", ""]
+
+
+def test_a_range_without_room_for_all_guests_leaves_none_of_them(database: Database) -> None:
+    flavor = Flavor(vcpus=1, memory_mib=64, name="f")
+    request = replace(floating(1), nics=1)
+    new = [NewGuest(id=str(uuid.uuid4()), name="vm", flavor=flavor, request=request, ports=(LAN,)) for _ in range(5)]
+    with pytest.raises(Conflict, match=r"No more IP addresses available on network lan"), database.write() as connection:
+        guests.create_all(connection, new)
+    assert addresses(database) == []
+    with database.read() as connection:
+        assert guests.page(connection) == ()
+
+
 def test_guests_that_are_made_at_the_same_time_never_share_an_address(database: Database) -> None:
     wide = replace(LAN, static=replace(STATIC, last="192.0.2.40"))
     failures: list[BaseException] = []

@@ -5,6 +5,7 @@ A configuration that is forgotten is overwritten in a SQLite file.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 import sqlalchemy as sa
@@ -16,11 +17,19 @@ from pinfold.store.database import deleting_secrets, secret_json
 from pinfold.store.schema import guest_config
 
 _read: Final = decoder(GuestConfig)
+_KEEP_ALL: Final = guest_config.insert()
 
 
 def keep(connection: sa.Connection, guest_id: GuestId, config: GuestConfig) -> None:
     """Store the configuration of a new guest, or of one without any."""
-    connection.execute(guest_config.insert().values(guest=guest_id, value=secret_json(connection, encode(config))))
+    keep_all(connection, ((guest_id, config),))
+
+
+def keep_all(connection: sa.Connection, configs: Iterable[tuple[GuestId, GuestConfig]]) -> None:
+    """Store the configuration of each of several guests without any, in one statement."""
+    rows = [{"guest": guest_id, "value": secret_json(connection, encode(config))} for guest_id, config in configs]
+    if rows:
+        connection.execute(_KEEP_ALL, rows)
 
 
 def find(connection: sa.Connection, guest_id: GuestId) -> GuestConfig | None:

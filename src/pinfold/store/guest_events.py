@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -22,11 +22,19 @@ _THERE: Final = sa.select(host.c.name).join(guest, guest.c.host == host.c.id).wh
 AT_FIRST: Final[Mapping[str, Any]] = {"host": "", "failure": "", "began": EpochNow()}
 """The columns of a new event that are the same for each guest without a host."""
 _BEGIN: Final = guest_event.insert().values({**AT_FIRST, "host": sa.func.coalesce(_THERE, "")}).returning(guest_event.c.number)
+_BEGIN_ALL: Final = guest_event.insert().values(AT_FIRST)
 
 
 def begin(connection: sa.Connection, guest_id: GuestId, action: str, by: Requester) -> int:
     """Keep that an action was asked of a guest, at this moment, on the host that it is on. Returns the event's number."""
     return int(connection.execute(_BEGIN, {**columns(guest_id, action, by), "of": guest_id}).scalar_one())
+
+
+def begin_all(connection: sa.Connection, asked: Iterable[tuple[GuestId, Requester]], action: str) -> None:
+    """Keep that an action was asked of each of several guests without a host, at this moment, in one statement."""
+    rows = [columns(guest_id, action, by) for guest_id, by in asked]
+    if rows:
+        connection.execute(_BEGIN_ALL, rows)
 
 
 def columns(guest_id: GuestId, action: str, by: Requester) -> dict[str, Any]:

@@ -102,15 +102,11 @@ def create_all(connection: sa.Connection, new: Sequence[NewGuest]) -> tuple[Gues
     try:
         values = [guest_rows.new_row(one) for one in new]
         rows = connection.execute(_CREATE, values if len(new) > 1 else values[0]).mappings().all()
-        for one in new:
-            if one.config is not None:
-                guest_configs.keep(connection, one.id, one.config)
-            if one.by is not None:
-                guest_events.begin(connection, one.id, "create", one.by)
+        guest_configs.keep_all(connection, [(one.id, one.config) for one in new if one.config is not None])
+        guest_events.begin_all(connection, [(one.id, one.by) for one in new if one.by is not None], "create")
     except sa.exc.IntegrityError as error:
         raise Conflict(f"guest {new[0].id} exists already" if len(new) == 1 else "one of the guests exists already") from error
-    for one in new:
-        ports.create(connection, one.id, one.ports)
+    ports.create_all(connection, [(one.id, one.ports) for one in new])
     made = {row["id"]: guest_rows.record(row) for row in rows}
     return tuple(made[one.id] for one in new)
 
