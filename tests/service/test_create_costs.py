@@ -8,6 +8,8 @@ from typing import Any, Final
 
 import pytest
 import sqlalchemy as sa
+from msgspec.structs import replace
+from tests.build.hosts import report
 from tests.build.requests import floating, pinned
 from tests.build.rows import add_host, wanted
 from tests.rig.promises import at_rest
@@ -16,14 +18,16 @@ from tests.service.test_together import counted, written
 
 from pinfold.accounting.client import Placement
 from pinfold.accounting.embedded import Embedded
+from pinfold.core.config_drive import GuestConfig
 from pinfold.core.errors import Conflict, LimitReached
 from pinfold.core.identity import GuestId, HostId
+from pinfold.core.networks import HostNetwork, NetworkKind, StaticRange
 from pinfold.core.request.model import Flavor, GuestRequest
 from pinfold.scheduler.model import SchedulerSettings
 from pinfold.service.fleet import Fleet, assemble
 from pinfold.store import claims, guests, hosts
 from pinfold.store.database import Database
-from pinfold.store.records import Desired, NewGuest, Requester
+from pinfold.store.records import Desired, NewGuest, Requester, WantedPort
 
 pytestmark = pytest.mark.real_placement
 
@@ -78,6 +82,27 @@ def test_a_create_takes_few_statements_in_two_transactions_and_one_write_to_plac
     assert len(statements) == STATEMENTS[database.engine.dialect.name] - left_out, statements
     assert (commits["commit"], wrote) == (2, ["PUT"])
     assert host_of(database, new.id) is not None
+    at_rest(database, placement)
+
+
+@pytest.mark.parametrize("count", [10, 100])
+def test_a_body_takes_statements_by_host_and_not_by_guest(database: Database, placement: Placement, count: int) -> None:
+    lan = HostNetwork(name="lan", kind=NetworkKind.BRIDGE, source="br0")
+    fleet = fleet_of(database, placement)
+    for name in ("c01", "c02", "c03"):
+        fleet.providers.sync(add_host(database, name, replace(report(cores=30, threads=1), networks=(lan,))))
+    fleet.guests.create(new_guest(pinned(1)))
+    port = WantedPort(network="lan", static=StaticRange(cidr="192.0.2.0/24", first="192.0.2.10", last="192.0.2.200"))
+    config = GuestConfig(name="vm", hostname="vm")
+    new = [replace(new_guest(replace(pinned(1), nics=1)), config=config, ports=(port,)) for _ in range(count)]
+    with counted(database) as seen, written(placement) as wrote:
+        fleet.guests.create_all(new)
+    hosts_of = {host_of(database, one.id) for one in new}
+    assert None not in hosts_of
+    statements = [one for one in seen if not one.startswith("BEGIN")]
+    # The quota, the guests, their drives, their events, the addresses that are taken, their ports, their claims; then the arrival.
+    assert len(statements) == 7 + (1 if database.postgresql else 4) * len(hosts_of), statements
+    assert wrote == ["POST"]
     at_rest(database, placement)
 
 

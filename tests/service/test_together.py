@@ -97,7 +97,7 @@ def test_guests_of_one_body_take_one_write_to_placement_and_statements_by_host(d
     assert (wrote, wrote_many) == (["POST"], ["POST"])
     touched = {one.host for one in found if isinstance(one, Claimed)}
     assert len(touched) < 10
-    # The claims are one statement, and each host has four: revision, claims, owners, guests.
+    # The claims are one statement, and each host has at most four: revision, claims, owners, guests.
     assert len(second) <= len(first) + 4 * len(touched)
     at_rest(database, placement)
     assert touched <= set(hosts)

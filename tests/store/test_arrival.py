@@ -17,7 +17,7 @@ from pinfold.store import arrival, claims, guests, hosts
 from pinfold.store.arrival import Arrival, Arrived
 from pinfold.store.claims import HeldClaim, IntendedClaim
 from pinfold.store.database import Database
-from pinfold.store.records import ClaimRecord
+from pinfold.store.records import ClaimRecord, Desired
 
 pytestmark = pytest.mark.parametrize("database", [pytest.param("postgresql", marks=pytest.mark.real_postgresql)], indirect=True)
 
@@ -120,3 +120,53 @@ def test_a_host_that_takes_no_guests_any_more_takes_none(database: Database) -> 
         hosts.disable(connection, host)
     assert arrive(database, last, known=known).made is None
     assert arrive(database, last, decided_on=2) == Arrived(made=None, news=None)
+
+
+def held(one: Arrival) -> HeldClaim:
+    return HeldClaim(id=one.claim, guest=one.guest, fit=one.fit)
+
+
+def arrive_all(database: Database, *arriving: Arrival, decided_on: int = FIRST) -> int | None:
+    with database.write_once() as connection:
+        return arrival.arrive_all_at_once(connection, [held(one) for one in arriving], host=arriving[0].host, decided_on=decided_on)
+
+
+def test_guests_of_one_body_arrive_on_a_host_by_one_revision(database: Database) -> None:
+    host = HostId(add_host(database, "c01"))
+    first, second, third = (intend(database, host, fit(pcpus)) for pcpus in ("1-2", "3", "4"))
+    assert arrive_all(database, first, second) == 2
+    assert [(record(database, one).state.value, record(database, one).held) for one in (first, second)] == [("held", 2)] * 2
+    assert on_host(database, first) and on_host(database, second) and not on_host(database, third)
+    with database.read() as connection:
+        owners = claims.owners(connection, host)
+        assert hosts.get(connection, host).revision == 2
+    assert {pcpu: guest for pcpu, (guest, _) in owners.items()} == {1: first.guest, 2: first.guest, 3: second.guest}
+
+
+@pytest.mark.parametrize("change", ["the host", "a claim", "a guest", "the host takes no guests"])
+def test_no_guest_of_a_body_arrives_if_something_has_changed_for_one(database: Database, change: str) -> None:
+    host = HostId(add_host(database, "c01"))
+    first, second = (intend(database, host, fit(pcpu)) for pcpu in "12")
+    with database.write() as connection:
+        if change == "the host":
+            hosts.bump(connection, host, ledger=True)
+        elif change == "a claim":
+            claims.abandon(connection, second.claim, expired=False)
+        elif change == "a guest":
+            guests.want(connection, second.guest, Desired.ABSENT, task="deleting")
+        else:
+            hosts.disable(connection, host)
+    assert arrive_all(database, first, second) is None
+    assert not on_host(database, first) and record(database, first).state.value == "intended"
+    with database.read() as connection:
+        assert claims.owners(connection, host) == {}
+        assert hosts.get(connection, host).revision == (2 if change == "the host" else FIRST)
+
+
+def test_no_guest_of_a_body_arrives_if_a_pcpu_of_one_has_an_owner(database: Database) -> None:
+    host = HostId(add_host(database, "c01"))
+    other, first, second = (intend(database, host, fit(pcpu)) for pcpu in "212")
+    assert arrive(database, other).made == 2
+    with pytest.raises(Conflict, match="one of the pCPUs of 2 claims has an owner already"):
+        arrive_all(database, first, second, decided_on=2)
+    assert on_host(database, other) and not on_host(database, first) and not on_host(database, second)

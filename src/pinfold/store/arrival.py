@@ -1,13 +1,13 @@
 """A guest's arrival on its host, the last step of a claim: the host's revision, the claim, the pCPUs and the guest change together.
 
-`arrive_at_once` does it all in one statement, because a statement costs the claimer more than the database; its notification goes with it.
-It does all or nothing, so it needs no transaction, and only if nothing has come to the host since the decision but claims that were known
-then. Only PostgreSQL has it.
+`arrive_at_once` does it all in one statement, `arrive_all_at_once` for several guests of one host: a statement costs the claimer more than
+the database. Its notification goes with it. It does all or nothing, so it needs no transaction, and only if nothing has come to the host
+since the decision; for one guest also if claims have come that were known then. Only PostgreSQL has it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Any, Final
 
@@ -20,7 +20,7 @@ from pinfold.core.fit.answer import Fit
 from pinfold.core.identity import ClaimId, GuestId, HostId
 from pinfold.core.ledger import holds
 from pinfold.store import claims, guests, hosts
-from pinfold.store.claims import HostNews
+from pinfold.store.claims import HeldClaim, HostNews
 from pinfold.store.database import EpochNow, notify, pairs
 from pinfold.store.records import ClaimRecord, ClaimRole, ClaimState
 from pinfold.store.schema import claim, host, pcpu_owner
@@ -181,3 +181,68 @@ def _statement(runs: bool, known: bool) -> sa.Select[Any]:
         .where(host.c.id == sa.bindparam("host_id"))
         .add_cte(owned)
     )
+
+
+def arrive_all_at_once(connection: sa.Connection, new: Sequence[HeldClaim], *, host: HostId, decided_on: int) -> int | None:
+    """The arrival of several guests on one host that has the revision which was `decided_on`, by the fits that their claims were intended
+    with: all or none. Returns the host's revision; None, with nothing written, if the host has another one by now or takes no guests any
+    more, or if one of the claims or guests has changed; a transaction says which. Raises `Conflict` when a pCPU has an owner.
+    """
+    owned = [(one.id, pcpu, role.value) for one in new for pcpu, role, _ in holds(one.fit)]
+    values = {
+        "host_id": host,
+        "decided_on": decided_on,
+        "claims": [one.id for one in new],
+        "owners": [owner for owner, _, _ in owned],
+        "pcpus": [pcpu for _, pcpu, _ in owned],
+        "roles": [role for _, _, role in owned],
+        "count": len(new),
+        "topic": f"host:{host}",
+    }
+    try:
+        row = connection.execute(_ALL_AT_ONCE, values).one_or_none()
+    except sa.exc.IntegrityError as error:
+        raise Conflict(f"host {host}: one of the pCPUs of {len(new)} claims has an owner already") from error
+    except sa.exc.DataError:  # the division by zero
+        return None
+    return None if row is None else int(row.made)
+
+
+def _all_at_once() -> sa.Select[Any]:
+    """As `_statement`. Nothing comes of it if the first part takes no effect."""
+    advanced = hosts.ADVANCE.returning(host.c.id, host.c.revision).cte("advanced")
+    held = (
+        claim.update()
+        .where(claim.c.id == sa.any_(_texts("claims")), claim.c.state == ClaimState.INTENDED.value, claim.c.host == advanced.c.id)
+        .values(state=ClaimState.HELD.value, revision=advanced.c.revision, held=advanced.c.revision, updated=EpochNow())
+        .returning(claim.c.id, claim.c.guest, claim.c.host)
+        .cte("held")
+    )
+    pcpus = (
+        sa.func.unnest(_texts("owners"), sa.cast(sa.bindparam("pcpus"), ARRAY(sa.Integer)), _texts("roles"))
+        .table_valued("owner", "pcpu", "role")
+        .render_derived()
+    )
+    owned = (
+        pcpu_owner.insert()
+        .from_select(
+            ["host", "pcpu", "guest", "claim", "role"],
+            sa.select(held.c.host, pcpus.c.pcpu, held.c.guest, held.c.id, pcpus.c.role).join(pcpus, pcpus.c.owner == held.c.id),
+        )
+        .returning(pcpu_owner.c.pcpu)
+        .cte("owned")
+    )
+    placed = guests.PLACE_EACH.where(guest_table.c.id == held.c.guest).values(host=held.c.host).returning(guest_table.c.id).cte("placed")
+    all_placed = sa.select(sa.func.count() == sa.bindparam("count")).select_from(placed).scalar_subquery()
+    return sa.select(
+        advanced.c.revision.label("made"),
+        (1 / sa.case((all_placed, 1), else_=0)).label("parts"),
+        notify(sa.bindparam("topic")).label("told"),
+    ).add_cte(owned)
+
+
+def _texts(name: str) -> sa.ColumnElement[Any]:
+    return sa.cast(sa.bindparam(name), ARRAY(sa.String))
+
+
+_ALL_AT_ONCE: Final = _all_at_once()

@@ -75,16 +75,14 @@ AT_FIRST: Final[Mapping[str, Any]] = {
 }
 """The columns of a new guest that are the same for each."""
 _CREATE: Final = guest.insert().values(AT_FIRST).returning(guest)
-PLACE: Final = (
+PLACE_EACH: Final = (
     guest.update()
-    .where(guest.c.id == sa.bindparam("guest_id"), guest.c.deleted.is_(None), guest.c.desired != Desired.ABSENT.value)
+    .where(guest.c.deleted.is_(None), guest.c.desired != Desired.ABSENT.value)
     .values(task="spawning", fault="", observed=Observed.UNSEEN.value, revision=guest.c.revision + 1, updated=EpochNow())
 )
-_PLACE_ALL: Final = (
-    guest.update()
-    .where(guest.c.id.in_(sa.bindparam("guest_ids", expanding=True)), guest.c.deleted.is_(None), guest.c.desired != Desired.ABSENT.value)
-    .values(task="spawning", fault="", observed=Observed.UNSEEN.value, revision=guest.c.revision + 1, updated=EpochNow())
-)
+"""Sends guests to a host, unless they are gone or unwanted; without a condition that says which, and without the host."""
+PLACE: Final = PLACE_EACH.where(guest.c.id == sa.bindparam("guest_id"))
+_PLACE_ALL: Final = PLACE_EACH.where(guest.c.id.in_(sa.bindparam("guest_ids", expanding=True)))
 _AT_ONCE: Final = 500
 _FIND: Final = sa.select(guest).where(guest.c.id == sa.bindparam("guest_id"))
 

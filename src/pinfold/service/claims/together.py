@@ -3,8 +3,8 @@
 It takes the steps of `claim`, each for all guests at once:
 0. Decide about one guest after another, each as if those before it were claimed. Write all claim rows in one transaction.
 1. Write all allocations in one request, all or nothing. If Placement refuses, write those of each host alone.
-2. For each host one transaction: revision, claims, owners of pCPUs and guests, all of them or none. If the host has changed since, the
-   guests are fitted again there, for the same amounts.
+2. For each host one transaction, on PostgreSQL one statement: revision, claims, owners of pCPUs and guests, all of them or none. If the
+   host has changed since, the guests are fitted again there, for the same amounts.
 
 What Placement refuses for a host is forgotten, and its guests are left to `claim`, one after another. So are the guests of a host that
 takes one of them no more: `claim` goes on from what is written, redirects the intended claim, and the allocation follows. So every
@@ -38,7 +38,7 @@ from pinfold.service.claims.amend import StaleError
 from pinfold.service.claims.attempt import Attempt
 from pinfold.service.claims.claim import Claimer
 from pinfold.service.claims.outcome import Claimed, Refused
-from pinfold.store import claims, guests, hosts
+from pinfold.store import arrival, claims, guests, hosts
 from pinfold.store.claims import HeldClaim, IntendedClaim
 from pinfold.store.database import Database
 
@@ -181,28 +181,40 @@ class Together:
 
     def _hold(self, group: _Group) -> Mapping[GuestId, Claimed]:
         """Step 2; nothing is held if the host takes one of them no more, or one of the claims has changed since."""
-        entry, revision = group.entry, group.chosen[0][1].revision
-        rows = [HeldClaim(id=_id(attempt), guest=attempt.wanted.guest, fit=candidate.fit) for attempt, candidate in group.chosen]
+        entry = group.entry
         with self._claimer.locks[entry.id]:
             try:
-                with self._database.write() as connection:
-                    made = hosts.advance_newest(connection, entry.id)
-                    if made == revision + 1:
-                        claims.hold_all(connection, rows, host=entry.id, revision=made)
-                    else:
-                        rows = self._fitted_again(connection, group, made)
-                        for row in rows:
-                            claims.hold(connection, row.id, guest=row.guest, host=entry.id, fit=row.fit, revision=made)
-                    guests.place_all(connection, [row.guest for row in rows], entry.id)
-                    fault_point("claim.pinned")
+                rows, made = self._arrive(group)
             except (Conflict, StaleError) as error:
-                _log.info("%s guests are claimed one by one: %s", len(rows), error or "the host has changed")
+                _log.info("%s guests are claimed one by one: %s", len(group.chosen), error or "the host has changed")
                 return {}
             self._index.claimed_all(entry.id, [Claim(guest=row.guest, fit=row.fit, id=row.id) for row in rows], made)
         fault_point("claim.held")
         return {
             row.guest: Claimed(claim=row.id, guest=row.guest, host=entry.id, name=entry.name, revision=made, fit=row.fit) for row in rows
         }
+
+    def _arrive(self, group: _Group) -> tuple[list[HeldClaim], int]:
+        """The claims that are held, and the host's revision that this made: on PostgreSQL by one statement, unless the host has changed."""
+        host, revision = group.entry.id, group.chosen[0][1].revision
+        rows = [HeldClaim(id=_id(attempt), guest=attempt.wanted.guest, fit=candidate.fit) for attempt, candidate in group.chosen]
+        if self._database.postgresql:
+            with self._database.write_once() as connection:
+                at_once = arrival.arrive_all_at_once(connection, rows, host=host, decided_on=revision)
+            if at_once is not None:
+                fault_point("claim.pinned")
+                return rows, at_once
+        with self._database.write() as connection:
+            made = hosts.advance_newest(connection, host)
+            if made == revision + 1:
+                claims.hold_all(connection, rows, host=host, revision=made)
+            else:
+                rows = self._fitted_again(connection, group, made)
+                for row in rows:
+                    claims.hold(connection, row.id, guest=row.guest, host=host, fit=row.fit, revision=made)
+            guests.place_all(connection, [row.guest for row in rows], host)
+            fault_point("claim.pinned")
+        return rows, made
 
     def _fitted_again(self, connection: sa.Connection, group: _Group, made: int) -> list[HeldClaim]:
         """The claims of the group on the host as it is by now. Raises `StaleError`."""
