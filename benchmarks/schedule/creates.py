@@ -54,6 +54,8 @@ class Creates:
     writes: float
     statements: float
     turn: int = _TURN
+    counted_by_driver: bool = True
+    """Statements are counted where the driver is called; earlier figures have the cost of SQLAlchemy's event in them."""
 
 
 @dataclass

@@ -238,7 +238,10 @@ def _of_creates(made: Sequence[Mapping[str, Any]]) -> list[str]:
         for one in made
     ]
     turn = max([one.get("turn", 1) for one in made], default=1)
-    told = _CREATES.format(turns=_ONE_EACH if turn == 1 else _SOME_EACH.format(turn=turn))
+    told = _CREATES.format(
+        turns=_ONE_EACH if turn == 1 else _SOME_EACH.format(turn=turn),
+        meter=_BY_DRIVER if all(one.get("counted_by_driver") for one in made) else _BY_EVENT,
+    )
     return [*told.splitlines(), "", *table(_COLUMNS, rows)]
 
 
@@ -276,10 +279,14 @@ application; the bare `PUT /allocations` is that application alone. Without HTTP
 {turns}
 Creates per second add up over the processes, and leave out the other two. The last columns are how many creates in 100 write to Placement a
 second time, because another process was faster, and the SQL statements of a create.
+{meter}
 
 More processes than processors take turns, and find the caches full of what others left. A setting apart shows what that costs: as many
 processes, each with a fleet, databases and Placement of its own. What a create costs beyond it is what one fleet costs them."""
 
+_BY_DRIVER: Final = "The meter counts statements where the driver is called: one Python call for each, which is in our figures."
+_BY_EVENT: Final = """\
+The meter counted statements by an event of SQLAlchemy, some twenty Python calls for each. They are in our figures, as the service's own."""
 _ONE_EACH: Final = """\
 The three take turns, one of each; figures of CPU are medians. A process looks at the hosts at most twice a second. What the other two take
 lets nearly every create of several processes pay for such a look, but few of those of one process."""

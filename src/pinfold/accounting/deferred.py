@@ -9,10 +9,8 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
-import httpx
-
 from pinfold.accounting.client import Placement
-from pinfold.accounting.embedded import ADDRESS, HEADERS, EmbeddedPlacement, Wsgi, check, load
+from pinfold.accounting.embedded import EmbeddedPlacement, InProcessClient, Wsgi, check, load
 from pinfold.core.errors import Unavailable
 
 _REST_SECONDS: Final = 1.0
@@ -33,8 +31,7 @@ class DeferredPlacement:
         self._app: Wsgi | None = None
         self._lock = threading.Lock()
         self._failed: tuple[float, str] | None = None
-        http = httpx.Client(transport=httpx.WSGITransport(app=self), base_url=ADDRESS, headers=HEADERS)
-        self.client: Final = Placement(http, settings.owner, starting=lambda: self._app is None and self._failed is None)
+        self.client: Final = Placement(InProcessClient(self), settings.owner, starting=lambda: self._app is None and self._failed is None)
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         return self.load()(environ, start_response)

@@ -49,6 +49,28 @@ class Embedded:
     client: Placement
 
 
+class InProcessClient(httpx.Client):
+    """A client of a WSGI application in this process. A request goes to the application at once, without the cookies, redirects and flows
+    of authentication that `httpx.Client` looks after, and its response is read whole.
+    """
+
+    def __init__(self, app: Wsgi) -> None:
+        self._application = httpx.WSGITransport(app=app)
+        super().__init__(transport=self._application, base_url=ADDRESS, headers=HEADERS)
+
+    def send(self, request: httpx.Request, **_: object) -> httpx.Response:
+        """The response of the application. Raises what the application raises."""
+        hooks = self.event_hooks
+        for hook in hooks["request"]:
+            hook(request)
+        response = self._application.handle_request(request)
+        response.request = request
+        response.read()
+        for hook in hooks["response"]:
+            hook(response)
+        return response
+
+
 _loaded: dict[str, Embedded] = {}
 _loading = threading.Lock()
 
@@ -80,8 +102,7 @@ def load(settings: EmbeddedPlacement) -> Embedded:
         if _loaded:
             raise InvariantViolation("this process has another Placement loaded already; one process, one Placement")
         app = _load_app(settings)
-        http = httpx.Client(transport=httpx.WSGITransport(app=app), base_url=ADDRESS, headers=HEADERS)
-        found = Embedded(app=app, client=Placement(http, settings.owner))
+        found = Embedded(app=app, client=Placement(InProcessClient(app), settings.owner))
         _loaded[settings.url] = found
         return found
 
