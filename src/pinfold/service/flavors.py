@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import threading
+from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -21,6 +23,8 @@ MOST_SPECS: Final = 128
 _MOST_PROJECTS: Final = 128
 _SPEC_KEY: Final = re.compile(r"[a-zA-Z0-9_\-.: ]{1,255}")
 _LONGEST_VALUE: Final = 255
+_MOST_REMEMBERED: Final = 64
+"""So many flavors that were read last are remembered."""
 
 
 class Flavors:
@@ -28,6 +32,8 @@ class Flavors:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._remembered: OrderedDict[str, FlavorRecord] = OrderedDict()
+        self._lock = threading.Lock()
 
     def create(self, new: FlavorRecord) -> FlavorRecord:
         """Store a flavor. Raises `Conflict` when its name or id exists."""
@@ -40,6 +46,24 @@ class Flavors:
             found = flavors.find(connection, flavor_id)
         if found is None:
             raise not_found("Flavor", flavor_id)
+        return found
+
+    def remembered(self, flavor_id: str) -> FlavorRecord | None:
+        """A flavor as `newest` read it some time ago; None if it did not. Another process may have changed it: who stores something that
+        was made of it says so (`NewGuest.seen_flavor`).
+        """
+        return self._remembered.get(flavor_id)
+
+    def newest(self, flavor_id: str) -> FlavorRecord | None:
+        """A flavor as it is now, which is remembered from now on; None if there is none. Raises `Unavailable`."""
+        with self._database.read_once() as connection:
+            found = flavors.find(connection, flavor_id)
+        with self._lock:
+            self._remembered.pop(flavor_id, None)
+            if found is not None:
+                self._remembered[flavor_id] = found
+            if len(self._remembered) > _MOST_REMEMBERED:
+                self._remembered.popitem(last=False)
         return found
 
     def describe(self, flavor_id: str, description: str | None) -> FlavorRecord:

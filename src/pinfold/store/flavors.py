@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from functools import lru_cache
 from typing import Any, Final
 
 import sqlalchemy as sa
+from msgspec import json
 from msgspec.structs import replace
+from sqlalchemy.dialects.postgresql import JSONB
 
 from pinfold.core.encoding import decoder, encode
 from pinfold.core.errors import Conflict
@@ -26,6 +29,27 @@ _FIND: Final = (
     .select_from(flavor.outerjoin(flavor_extra_spec, flavor_extra_spec.c.flavor == flavor.c.id))
     .where(flavor.c.id == sa.bindparam("flavor_id"))
 )
+
+_COLUMNS: Final = (flavor.c.name, flavor.c.vcpus, flavor.c.memory_mib, flavor.c.disk_gib, flavor.c.public, flavor.c.details)
+_SPECS: Final = (
+    sa.select(sa.func.jsonb_object_agg(flavor_extra_spec.c.key, flavor_extra_spec.c.value))
+    .where(flavor_extra_spec.c.flavor == flavor.c.id)
+    .scalar_subquery()
+)
+UNCHANGED: Final = (
+    sa.select(flavor.c.id)
+    .where(
+        flavor.c.id == sa.bindparam("seen_flavor_id", type_=sa.Text()),
+        sa.func.jsonb_build_array(*_COLUMNS, sa.func.coalesce(_SPECS, sa.literal_column("'{}'::jsonb")))
+        == sa.cast(sa.bindparam("seen_flavor", type_=sa.Text()), JSONB),
+    )
+    .exists()
+)
+"""Whether a flavor is as it was seen, as a part of another statement, which is bound by `seeing`. Only PostgreSQL has it."""
+
+
+class FlavorChanged(Conflict):
+    """The flavor of a new guest is another one by now than the guest was made of."""
 
 
 def create(connection: sa.Connection, new: FlavorRecord) -> FlavorRecord:
@@ -68,6 +92,24 @@ def find(connection: sa.Connection, flavor_id: str) -> FlavorRecord | None:
     if not rows:
         return None
     return _record(rows[0], tuple(sorted((row["key"], row["value"]) for row in rows if row["key"] is not None)))
+
+
+def seeing(seen: FlavorRecord) -> dict[str, str]:
+    """What binds `UNCHANGED`."""
+    return {"seen_flavor_id": seen.id, "seen_flavor": _seen_text(seen)}
+
+
+@lru_cache(maxsize=256)
+def _seen_text(seen: FlavorRecord) -> str:
+    size = seen.flavor
+    columns = (size.name, size.vcpus, size.memory_mib, size.disk_gib, seen.public, encode(seen.details))
+    return json.encode((*columns, dict(size.extra_specs))).decode()
+
+
+def refuse_changed(connection: sa.Connection, seen: FlavorRecord) -> None:
+    """Raise `FlavorChanged` if a flavor is not as it was seen, or is gone."""
+    if find(connection, seen.id) != seen:
+        raise FlavorChanged(f"flavor {seen.flavor.name!r} has changed")
 
 
 def named(connection: sa.Connection, name: str) -> FlavorRecord | None:

@@ -15,7 +15,7 @@ from msgspec import json
 
 from pinfold.core.errors import Conflict
 from pinfold.core.fit.answer import Fit
-from pinfold.store import claims, guest_events, guest_rows, guests
+from pinfold.store import claims, flavors, guest_events, guest_rows, guests
 from pinfold.store.claims import IntendedClaim, Seen
 from pinfold.store.records import GuestRecord, NewGuest
 from pinfold.store.schema import claim, guest, guest_event, host, quota
@@ -27,7 +27,7 @@ def create_intended(
     connection: sa.Connection, new: NewGuest, intent: IntendedClaim, *, seconds: float, decided_on: int, later: Sequence[Fit] = ()
 ) -> tuple[GuestRecord, Seen] | None:
     """Store a guest as `guests.create`, but without its configuration and ports, and its claim as `claims.intend`. Returns what these
-    return; None, with nothing written, if the guest's project has a quota.
+    return; None, with nothing written, if the guest's project has a quota, or if its flavor is not as it was seen.
 
     If as many claims are new on the host since the decision, the claim has instead of its own fit the first of the `later` ones for one
     claim, the second for two, and the last for more.
@@ -41,7 +41,9 @@ def create_intended(
     values = {f"{part}_{name}": value for part, row in rows.items() for name, value in row.items()}
     if fits:
         values |= {"fits": json.encode(fits).decode(), "last_fit": len(later)}
-    statement = _statement(tuple((part, tuple(row)) for part, row in rows.items()))
+    if new.seen_flavor is not None:
+        values |= flavors.seeing(new.seen_flavor)
+    statement = _statement(tuple((part, tuple(row)) for part, row in rows.items()), new.seen_flavor is not None)
     try:
         row = connection.execute(statement, {**values, **claims.seeing(intent, decided_on), "seconds": seconds}).mappings().one_or_none()
     except sa.exc.IntegrityError as error:
@@ -50,11 +52,15 @@ def create_intended(
 
 
 @cache
-def _statement(parts: tuple[tuple[str, tuple[str, ...]], ...]) -> sa.Select[Any]:
-    """The statement for these columns of each part. The other parts insert one row for each guest that the first one has inserted."""
+def _statement(parts: tuple[tuple[str, tuple[str, ...]], ...], seen_flavor: bool) -> sa.Select[Any]:
+    """The statement for these columns of each part, with a flavor that was seen or without. The other parts insert one row for each guest
+    that the first one has inserted.
+    """
     names = dict(parts)
     limited = sa.select(quota.c.project).where(quota.c.project == sa.bindparam("guest_project", type_=sa.Text())).exists()
     first = _row(guest, "guest", names["guest"], guests.AT_FIRST).where(~limited)
+    if seen_flavor:
+        first = first.where(flavors.UNCHANGED)
     stored = guest.insert().from_select(first.selected_columns.keys(), first).returning(guest).cte("stored")
     others = []
     of_claim = claims.AT_FIRST if "fit" in names["claim"] else {**claims.AT_FIRST, "fit": _FIT}

@@ -264,6 +264,8 @@ class NewGuest(Struct, frozen=True, kw_only=True):
     `config` is what its config drive holds, None for no drive. `ports` are its interfaces; `request.nics` counts them.
 
     `only_on` is the only allowed host id, '' for any; `member_of` are Placement aggregates, in one of which the host must be.
+
+    `seen_flavor` is the flavor as it was read some time ago. If it has changed since, the guest is not stored; None to store it anyway.
     """
 
     id: GuestId
@@ -281,6 +283,7 @@ class NewGuest(Struct, frozen=True, kw_only=True):
     only_on: str = ""
     member_of: frozenset[str] = frozenset()
     by: Requester | None = None
+    seen_flavor: FlavorRecord | None = None
 
 
 class Rebuild(Struct, frozen=True, kw_only=True):

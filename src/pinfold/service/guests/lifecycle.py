@@ -25,7 +25,7 @@ from pinfold.service.guests.faults import failed_on, nowhere, past_refusals
 from pinfold.service.guests.refusals import Refusals
 from pinfold.service.providers import Providers
 from pinfold.service.quotas import refuse_excess
-from pinfold.store import claims, guests, hosts, ports
+from pinfold.store import claims, flavors, guests, hosts, ports
 from pinfold.store.database import Database
 from pinfold.store.records import (
     ADOPTING,
@@ -84,14 +84,14 @@ class Lifecycle:
         holds each host's reasons.
 
         Raises `LimitReached` when the quota of their project has no room for all, `Conflict` when an id exists or an address is taken,
-        `Unavailable` when the database is away before they are stored.
+        `FlavorChanged` when their flavor is not as it was seen, `Unavailable` when the database is away before they are stored.
         """
         search = self._search(new[0], frozenset(port.network for port in new[0].ports))
         begun = self._begin(search) if len(new) == 1 else None
         try:
             stored = self._store(new, begun)
-        except Conflict:
-            if begun is None:
+        except Conflict as error:
+            if begun is None or isinstance(error, flavors.FlavorChanged):
                 raise
             # The host may be gone by now. Store the guest without it; what is in its own way is in the way again.
             begun, stored = None, self._store(new, None)
@@ -112,6 +112,8 @@ class Lifecycle:
         if at_once is not None:
             return (at_once,)
         with self._database.write() as connection:
+            if new[0].seen_flavor is not None:
+                flavors.refuse_changed(connection, new[0].seen_flavor)
             refuse_excess(connection, new[0].project, Amount().plus(amount_of(new[0].request), len(new)))
             stored = guests.create_all(connection, new)
             if begun is not None:

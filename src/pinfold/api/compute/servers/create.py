@@ -26,11 +26,12 @@ from pinfold.api.errors import ApiError
 from pinfold.api.microversion import Microversion
 from pinfold.api.router import Router
 from pinfold.core.config_drive import GuestConfig
-from pinfold.core.errors import InvalidRequest
+from pinfold.core.errors import InvalidRequest, PinfoldError
 from pinfold.core.identity import GuestId
 from pinfold.core.request.promises import compile_for_server
 from pinfold.service.guests.edits import refuse_too_much_metadata
-from pinfold.store import flavors, hosts
+from pinfold.store import hosts
+from pinfold.store.flavors import FlavorChanged
 from pinfold.store.records import CONFIG_DRIVE, FlavorRecord, NewGuest, Pairs
 
 router = Router(prefix=ROOT, tags=["servers"])
@@ -52,7 +53,48 @@ def create_server(
     _refuse_by_version(asked, version)
     caller = caller_of(request)
     _need_admin_for_host(request, asked)
-    row = _flavor(services, caller, str(asked.flavor))
+    made = _stored(services, request, body, caller, version)
+    if str(asked.return_reservation_id).lower() in ("true", "1"):
+        return {"reservation_id": dict(made[0].details)["reservation_id"]}
+    first: NewServerReference = {"id": made[0].id, "links": links(request, "servers", made[0].id), "OS-DCF:diskConfig": asked.disk_config}
+    if asked.admin_pass and services.shows_passwords:
+        first["adminPass"] = asked.admin_pass
+    return {"server": first}
+
+
+def _stored(services: ApiServices, request: Request, body: CreateServer, caller: Caller, version: Microversion) -> list[NewGuest]:
+    """The guests, stored and placed."""
+    flavor_id = str(body.server.flavor).rstrip("/").rsplit("/", 1)[-1]
+    seen = services.fleet.flavors.remembered(flavor_id)
+    made = None if seen is None or not may_use(caller, seen) else _of_remembered(services, request, body, caller, version, seen)
+    if made is None:
+        made = _new_guests(services, request, body, caller, version, _flavor(services, caller, flavor_id))
+        services.fleet.guests.create_all(made)
+    return made
+
+
+def _of_remembered(
+    services: ApiServices, request: Request, body: CreateServer, caller: Caller, version: Microversion, seen: FlavorRecord
+) -> list[NewGuest] | None:
+    """The guests, stored and placed, by a flavor as it was some time ago; None, with nothing stored, if it is in the way or has changed
+    since.
+    """
+    try:
+        made = [replace(one, seen_flavor=seen) for one in _new_guests(services, request, body, caller, version, seen)]
+    except PinfoldError:  # which the flavor as it is now may not raise
+        return None
+    try:
+        services.fleet.guests.create_all(made)
+    except FlavorChanged:
+        return None
+    return made
+
+
+def _new_guests(
+    services: ApiServices, request: Request, body: CreateServer, caller: Caller, version: Microversion, row: FlavorRecord
+) -> list[NewGuest]:
+    """The guests that the body asks for, of that flavor."""
+    asked = body.server
     image = image_of(services, caller, asked, row.flavor)
     count = _count(asked)
     ports = () if named_template(row.flavor, image) else wanted_ports(services.fleet.networks, asked.networks, count)
@@ -98,13 +140,7 @@ def create_server(
             by=requester(request),
         )
         made.append(new)
-    services.fleet.guests.create_all(made)
-    if str(asked.return_reservation_id).lower() in ("true", "1"):
-        return {"reservation_id": reservation}
-    first: NewServerReference = {"id": made[0].id, "links": links(request, "servers", made[0].id), "OS-DCF:diskConfig": asked.disk_config}
-    if asked.admin_pass and services.shows_passwords:
-        first["adminPass"] = asked.admin_pass
-    return {"server": first}
+    return made
 
 
 def _named(config: GuestConfig, name: str, hostname: str, zone: str, index: int, metadata: Pairs) -> GuestConfig:
@@ -135,10 +171,8 @@ def _count(asked: NewServer) -> int:
     return most
 
 
-def _flavor(services: ApiServices, caller: Caller, reference: str) -> FlavorRecord:
-    flavor_id = reference.rstrip("/").rsplit("/", 1)[-1]
-    with services.database.read_once() as connection:
-        found = flavors.find(connection, flavor_id)
+def _flavor(services: ApiServices, caller: Caller, flavor_id: str) -> FlavorRecord:
+    found = services.fleet.flavors.newest(flavor_id)
     if found is None or not may_use(caller, found):
         raise ApiError(400, f"Flavor {flavor_id[:255]} could not be found.")
     return found
