@@ -10,10 +10,12 @@ import pytest
 from tests.build.rows import add_host
 from tests.real.patience import until
 
+from pinfold.core.drift.written import FindingsReport
 from pinfold.core.errors import NotFound
 from pinfold.core.identity import HostId
+from pinfold.service import presence as presences
 from pinfold.service.presence import Presence
-from pinfold.store import hosts
+from pinfold.store import findings, hosts
 from pinfold.store.database import Database
 
 GENEROUS = 30.0
@@ -79,6 +81,55 @@ def test_a_replaced_token_is_known_no_longer_even_if_no_notification_came(databa
         return known is not None and known.token_hash == "new"
 
     until(is_new, "the new token is known", seconds=GENEROUS)
+
+
+@pytest.fixture
+def seldom(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All rows are read once, after a second; what is known is trusted for a second."""
+    monkeypatch.setattr(presences, "_REST", 1e9)
+    monkeypatch.setattr(presences, "_LONGEST_LOOK", 3600.0)
+    monkeypatch.setattr(presences, "_LONGEST_UNHEARD", 3600.0)
+    monkeypatch.setattr(presences, "_ECHO_SECONDS", 0.2)
+    monkeypatch.setattr(presences, "TRUSTED_SECONDS", 1.0)
+
+
+@pytest.mark.usefixtures("seldom")
+def test_what_is_known_holds_without_a_read_while_notifications_are_heard(database: Database, presence: Presence) -> None:
+    host = HostId(add_host(database, "c1"))
+    known = presence.read(host)
+    time.sleep(2.5)
+    until(lambda: presence.standing(host) is known, "it is known although it was read long ago", seconds=GENEROUS)
+    with database.write() as connection:
+        hosts.replace_token(connection, host, "new")
+    until(lambda: presence.standing(host) is None, "a notified change ends that at once", seconds=GENEROUS)
+    assert presence.read(host).token_hash == "new"
+
+
+@pytest.mark.usefixtures("seldom")
+def test_all_rows_are_read_while_notifications_are_not_heard(
+    database: Database, presence: Presence, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host, woken = HostId(add_host(database, "c1")), threading.Event()
+    presence.watch(host, presence.read(host).orders, woken.set)
+    monkeypatch.setattr(presences, "_LONGEST_UNHEARD", 1.0)
+    monkeypatch.setattr(database.wakeups, "send", lambda _: None)
+    with database.write() as connection:
+        connection.exec_driver_sql("UPDATE host SET orders = orders + 1")
+    assert woken.wait(GENEROUS)
+
+
+def test_an_audit_is_noted_once_in_a_while(database: Database, presence: Presence) -> None:
+    host = HostId(add_host(database, "c1", lease_seconds=60))
+    with database.write() as connection:
+        hosts.report_digest(connection, host)
+        findings.keep(connection, host, FindingsReport())
+        connection.exec_driver_sql("UPDATE host SET heard = heard - 30, audited = audited - 30")
+    noted = []
+    for _ in range(2):
+        since = presence.sign(host, 60.0, 0.1)
+        until(lambda since=since: presence.renewed(host, since) is not None, "the lease is renewed", seconds=GENEROUS)  # type: ignore[misc]
+        noted.append(presence.audited(host, since))
+    assert noted == [True, False]
 
 
 def test_a_sign_of_life_renews_the_lease_and_its_digest_is_told(database: Database, presence: Presence) -> None:

@@ -4,15 +4,18 @@ A poll that says so is a sign of life. Signs are kept in memory and written toge
 later, each with its age: a lease runs from the sign itself. What a crash loses is only freshness, since the next poll or heartbeat renews
 the lease, and no lease runs longer than from the last time that its agent was heard.
 
-What an agent waits for is read when it is notified, and of all agents every second or so, because notifications may be lost. The digests of
-tokens come with it, so that a request needs no read of its own: a token that is known is checked against a digest that is at most
-`TRUSTED_SECONDS` old, and that is forgotten as soon as its host changes.
+What an agent waits for is read when it is notified. Notifications may be lost, so a topic of our own, the echo, is sent every two seconds.
+When it comes back, all that was notified before it has been heard, and what is known holds. While it does not, the rows of all agents are
+read, and once in a while in any case, for a change of which nobody was notified. The digests of tokens come with it, so that a request
+needs no read of its own: a token that is known is checked against a digest that was right at most `TRUSTED_SECONDS` ago, and that is
+forgotten as soon as its host changes.
 """
 
 from __future__ import annotations
 
 import hmac
 import logging
+import secrets
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -34,9 +37,16 @@ _WRITE_SECONDS: Final = 1.0
 """How long a sign of life waits at most before it is written."""
 _WRITES_PER_LEASE: Final = 30
 _LOOK_SECONDS: Final = 1.0
-"""How often what is known of all hosts is compared with their rows, unless that would take more than one part of a processor in `_REST`."""
-_REST: Final = 2000
-_LONGEST_LOOK: Final = 4.0
+"""How often what is known of all hosts is compared with their rows at most, and never so that it takes more than one part of a processor in
+`_REST`.
+"""
+_REST: Final = 5000
+_LONGEST_LOOK: Final = 60.0
+_LONGEST_UNHEARD: Final = 4.0
+"""It is compared at least so often while echoes come back, and while they do not."""
+_ECHO_SECONDS: Final = 2.0
+_AUDIT_SECONDS: Final = 50.0
+"""How often an audit is noted of one host at most: of polls of 20 s, each third one does it."""
 _TRIES_SECONDS: Final = 3.0
 """How long a sign of life is tried again that was not written because its host was being changed."""
 _KEPT_SECONDS: Final = 120.0
@@ -44,17 +54,25 @@ _KEPT_SECONDS: Final = 120.0
 _MOST_WAITS: Final = 4
 """How many polls of one agent wait at once. Beyond, the one that came first is answered: its connection is probably dead."""
 
+_ECHO: Final = "echo"
 _NEVER: Final = float("-inf")
 
 
 class _Known(Struct):
-    """What is known of a host. `begun` is when the last read of it began, `read` when the one began that `standing` is of."""
+    """What is known of a host. `begun` is when the last read of it began, `read` when the one began that `standing` is of, `changed` when a
+    change was notified last.
+    """
 
     begun: float
     used: float
     standing: Standing | None = None
     read: float = _NEVER
-    stale: bool = False
+    changed: float = _NEVER
+
+    @property
+    def stale(self) -> bool:
+        """Whether the host may have changed since it was read."""
+        return self.changed >= self.read
 
 
 class _Wait(Struct, eq=False):
@@ -86,7 +104,10 @@ class Presence:
         self._renewed: dict[HostId, tuple[float, str]] = {}
         self._audited: dict[HostId, float] = {}
         self._changed: set[HostId] = set()
-        self._write_at = self._look_at = float("inf")
+        self._write_at = self._look_at = self._echo_at = float("inf")
+        self._looked = self._sent = self._heard = _NEVER
+        """When all rows were read last, when the last echo was sent, and when the last one was sent that came back."""
+        self._name = secrets.token_hex(8)
         self._thread: threading.Thread | None = None
         self._ended = False
         self._unsubscribe: Callable[[], None] = lambda: None
@@ -96,7 +117,7 @@ class Presence:
         now = time.monotonic()
         with self._lock:
             known = self._known.get(host)
-            if known is None or known.stale or now - known.read > TRUSTED_SECONDS:
+            if known is None or known.stale or now - max(known.read, self._heard) > TRUSTED_SECONDS:
                 return None
             known.used = now
             return known.standing
@@ -139,6 +160,12 @@ class Presence:
         with self._lock:
             at, digest = self._renewed.get(host, (_NEVER, ""))
         return digest or None if at >= since else None
+
+    def renewed_within(self, host: HostId, seconds: float) -> bool:
+        """Whether a sign of life in the last so many seconds has renewed the host's lease, by this process."""
+        since = time.monotonic() - seconds
+        with self._lock:
+            return self._renewed.get(host, (_NEVER, ""))[0] >= since
 
     def audited(self, host: HostId, since: float) -> bool:
         """Whether a sign of life at or after `since` has noted that an audit found what is stored."""
@@ -204,34 +231,49 @@ class Presence:
         with self._beginning:
             if self._thread is None:
                 self._unsubscribe = self._database.wakeups.subscribe(self._hear)
-                self._look_at = time.monotonic() + _LOOK_SECONDS
+                self._look_at = self._echo_at = time.monotonic() + _LOOK_SECONDS
                 self._thread = threading.Thread(target=self._run, name="pinfold-presence", daemon=True)
                 self._thread.start()
 
     def _hear(self, topic: str) -> None:
         kind, _, name = topic.partition(":")
+        if kind == _ECHO:
+            self._hear_echo(name)
+            return
         if topic != "*" and kind != "host":
             return
+        now = time.monotonic()
         with self._news:
             for host in list(self._known) if topic == "*" else (HostId(name),):
                 if host in self._known:
-                    self._known[host].stale = True
+                    self._known[host].changed = now
                 if host in self._waits:
                     self._changed.add(host)
             if self._changed:
                 self._news.notify()
 
+    def _hear_echo(self, told: str) -> None:
+        """Hear an echo, `NAME:SECONDS`. What this process was told of before it was sent has been heard."""
+        name, _, sent = told.partition(":")
+        if name == self._name:
+            with self._lock:
+                self._heard = max(self._heard, float(sent))
+
+    def _due(self) -> float:
+        return min(self._write_at, self._look_at, self._echo_at)
+
     def _run(self) -> None:
         while True:
             with self._news:
-                while not self._ended and not self._changed and time.monotonic() < min(self._write_at, self._look_at):
-                    self._news.wait(min(self._write_at, self._look_at) - time.monotonic())
+                while not self._ended and not self._changed and (left := self._due() - time.monotonic()) > 0:
+                    self._news.wait(left)
                 ended, changed = self._ended, self._changed
                 self._changed = set()
             try:
                 self._write()
                 if ended:
                     return
+                self._send_echo()
                 self._look(changed)
             except PinfoldError as error:
                 if ended:
@@ -256,8 +298,10 @@ class Presence:
             signs = dict(self._signs)
         for seconds in sorted({sign.seconds for sign in signs.values()}):
             ages = {host: now - sign.at for host, sign in signs.items() if sign.seconds == seconds}
-            audits = {host: ages[host] + age for host in ages if (age := signs[host].audited) is not None}
-            with self._database.write() as connection:
+            audits = {host: ages[host] + age for host in ages if (age := self._audit_age(host, signs[host])) is not None}
+            # Without audits it is one statement, which PostgreSQL commits by itself: a fourth of the way there and back.
+            alone = self._database.postgresql and not audits
+            with self._database.write_once() if alone else self._database.write() as connection:
                 renewed = presence.renew(connection, ages, seconds)
                 noted = presence.note_audits(connection, {host: age for host, age in audits.items() if host in renewed})
             with self._lock:
@@ -275,6 +319,22 @@ class Presence:
             soonest = min((sign.seconds for sign in self._signs.values()), default=None)
             self._write_at = float("inf") if soonest is None else now + min(_WRITE_SECONDS, soonest / _WRITES_PER_LEASE)
 
+    def _audit_age(self, host: HostId, sign: _Sign) -> float | None:
+        """How long before the sign an audit found what is stored; None if that need not be noted."""
+        return None if sign.at - self._audited.get(host, _NEVER) < _AUDIT_SECONDS else sign.audited
+
+    def _send_echo(self) -> None:
+        """Send an echo if it is time for one. If the one before has not come back, look at all hosts."""
+        now = time.monotonic()
+        if now < self._echo_at:
+            return
+        self._echo_at = now + _ECHO_SECONDS
+        if self._heard < self._sent:
+            self._look_at = min(self._look_at, self._looked + _LONGEST_UNHEARD)
+        if self._known:
+            self._sent = now
+            self._database.wakeups.send(f"{_ECHO}:{self._name}:{now}")
+
     def _look(self, changed: Iterable[HostId]) -> None:
         now = time.monotonic()
         if now < self._look_at:
@@ -282,7 +342,8 @@ class Presence:
             return
         began = time.thread_time()
         self._read({*self._all_changes(now), *changed})
-        self._look_at = now + min(_LONGEST_LOOK, max(_LOOK_SECONDS, _REST * (time.thread_time() - began)))
+        self._looked, longest = now, _LONGEST_LOOK if now - self._heard <= TRUSTED_SECONDS else _LONGEST_UNHEARD
+        self._look_at = now + min(longest, max(_LOOK_SECONDS, _REST * (time.thread_time() - began)))
 
     def _all_changes(self, now: float) -> frozenset[HostId]:
         """Which of all known hosts are to be read, because they may have changed and nobody said so. The others are known anew."""
@@ -293,7 +354,7 @@ class Presence:
                 self._audited.pop(host, None)
             told = {host: known.standing for host, known in self._known.items() if known.standing is not None and not known.stale}
             unknown = frozenset(host for host in self._known if host not in told)
-        with self._database.read() as connection:
+        with self._database.read_once() as connection:
             changed = presence.changes(connection, told)
         with self._lock:
             for host in told:
@@ -314,10 +375,10 @@ class Presence:
                 if known is None and used:
                     known = self._known[host] = _Known(now, now)
                 if known is not None:
-                    known.stale, known.begun = False, now  # a change that is notified from now on is read once more
+                    known.begun = now
                     known.used = now if used else known.used
         try:
-            with self._database.read() as connection:
+            with self._database.read_once() as connection:
                 found = presence.standings(connection, wanted)
         except BaseException:
             with self._lock:

@@ -316,6 +316,17 @@ class Wakeups:
                 except Exception:  # this subscriber loses the hint; the rows are written, and the others must still be notified
                     _log.exception("a listener failed to hear of %s", topic)
 
+    def send(self, topic: str) -> None:
+        """Notify of a topic that stands for no change. Subscribers hear it after all that was notified before this call.
+
+        Raises `Unavailable`.
+        """
+        if not self._database.postgresql:
+            self.deliver([topic])
+            return
+        with self._database.write_once() as connection:
+            connection.exec_driver_sql(_NOTIFY, (_CHANNEL, [topic]))
+
     def close(self) -> None:
         """Stop the listening thread."""
         self._closed.set()

@@ -22,6 +22,10 @@ _FIRST_SECONDS: Final = 2.0
 _GRACE_SECONDS: Final = 5
 _AWAY_SECONDS: Final = 2.0
 """How often a peer that is away is tried again."""
+_LONG_AWAY_SECONDS: Final = 10.0
+"""How often a Placement is tried again that has been away for long: each try costs as much as many agents."""
+_LONG_AWAY: Final = 0.1
+"""After this share of the time that it has been away, it is tried again."""
 _log = logging.getLogger(__name__)
 
 
@@ -90,7 +94,7 @@ def tended(fleet: Fleet, placement: Placement, seconds: float, *, quiet_seconds:
                     return
                 whole = _noted(error, whole)
                 start.end()
-            whole = _rest(ended, fleet, seconds if whole else min(seconds, _AWAY_SECONDS)) and whole
+            whole = _rest(ended, fleet, placement, seconds if whole else min(seconds, _pause(placement))) and whole
 
     thread = threading.Thread(target=tend, name="pinfold-heal", daemon=True)
     thread.start()
@@ -117,10 +121,20 @@ def _noted(error: Exception, whole: bool) -> bool:
     return whole
 
 
-def _rest(ended: threading.Event, fleet: Fleet, seconds: float) -> bool:
-    """Wait that long, or until `ended` is set. Returns False, and at once, when a host was left behind meanwhile."""
-    until = time.monotonic() + seconds
+def _pause(placement: Placement) -> float:
+    away = placement.away
+    return _AWAY_SECONDS if away is None else min(_LONG_AWAY_SECONDS, max(_AWAY_SECONDS, _LONG_AWAY * (time.time() - away.since)))
+
+
+def _rest(ended: threading.Event, fleet: Fleet, placement: Placement, seconds: float) -> bool:
+    """Wait that long, or until `ended` is set, or until a Placement that was away has answered somebody else.
+
+    Returns False, and at once, when a host was left behind meanwhile.
+    """
+    until, away = time.monotonic() + seconds, placement.away is not None
     while (left := until - time.monotonic()) > 0 and not ended.wait(min(left, _AWAY_SECONDS)):
-        if fleet.providers.behind:
+        if away and placement.away is None:
+            return True
+        if fleet.providers.behind and not away:
             return False
     return True
