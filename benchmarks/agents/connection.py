@@ -10,13 +10,19 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from pinfold.agent.client import retry_seconds
+
 IDLE_SECONDS: Final = 5.0
 """httpx closes a connection that was idle for so long, and opens another."""
 _ANSWER_SECONDS: Final = 60.0
 
 
 class Refused(Exception):
-    """The service did not answer, or answered with an error."""
+    """The service did not answer, or answered with an error. `again` is for how many seconds it asked not to be asked."""
+
+    def __init__(self, message: str, again: float = 0.0) -> None:
+        super().__init__(message)
+        self.again = again
 
 
 class Connection:
@@ -62,7 +68,7 @@ class Connection:
         if headers.get("connection") == "close":
             self.close()
         if not first.split()[1].startswith("2"):
-            raise Refused(f"{first} {answer[:200]!r}")
+            raise Refused(f"{first} {answer[:200]!r}", retry_seconds(headers.get("retry-after", "")))
         return answer
 
     def close(self) -> None:

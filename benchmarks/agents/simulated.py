@@ -170,7 +170,7 @@ class SimulatedAgent:
             self._asked[kind] += 1
         except Refused as error:
             self._asked[f"{kind} failed"] += 1
-            event = events.Failed(when=now(), action=action, why=str(error), away=True)
+            event = events.Failed(when=now(), action=action, why=str(error), away=True, again=error.again)
         self.feed(event)
 
     async def _answer(self, action: Action) -> Event:

@@ -124,9 +124,9 @@ class Script:
         welcome = Welcome(host=id_of(7), revision=1, report=digest, orders=1, lease_seconds=LEASE)
         return self.tell(Welcomed(welcome=welcome, when=self.when()))
 
-    def fails(self, action: Action, why: str = "no answer", *, away: bool = True) -> list[Action]:
+    def fails(self, action: Action, why: str = "no answer", *, away: bool = True, again: float = 0.0) -> list[Action]:
         """Let an action fail."""
-        return self.tell(Failed(action=action, why=why, away=away, when=self.when()))
+        return self.tell(Failed(action=action, why=why, away=away, again=again, when=self.when()))
 
     def performing(self, key: str = G) -> Perform:
         """The task of a guest that it began last."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pinfold.agent.client import ServiceClient, read_token
+from pinfold.agent.client import ServiceAway, ServiceClient, read_token
 from pinfold.core.errors import InvalidRequest
 
 
@@ -82,3 +82,25 @@ def test_a_console_is_not_opened_over_plain_http_to_another_machine() -> None:
     with pytest.raises(InvalidRequest, match=said), client.console(7, "http://api2.example"):
         pass
     client.close()
+
+
+@pytest.mark.parametrize(("status", "header", "low", "high"), [(503, "7", 7.0, 7.7), (503, "", 0.0, 0.0), (500, "7", 0.0, 0.0)])
+def test_a_busy_service_says_when_to_come_again(status: int, header: str, low: float, high: float) -> None:
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.send_response(status)
+            if header:
+                self.send_header("Retry-After", header)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.handle_request).start()
+        client = ServiceClient(f"http://127.0.0.1:{server.server_port}", "token")
+        with pytest.raises(ServiceAway) as refused:
+            client.heartbeat()
+        client.close()
+    assert low <= refused.value.again <= high

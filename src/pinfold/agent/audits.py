@@ -62,13 +62,16 @@ def sent(draft: Draft, report: FindingsReport) -> None:
     draft.complain("findings", "")
 
 
-def failed(draft: Draft, action: Audit | SendFindings, why: str) -> None:
-    """Audit again at a later sweep. After a report, send the next one, whatever it holds: the service may have stored this one, or not."""
+def failed(draft: Draft, action: Audit | SendFindings, why: str, again: float) -> None:
+    """Audit again at a later sweep. After a report, send the next one, whatever it holds: the service may have stored this one, or not.
+
+    A service that is busy has asked not to be asked for `again` seconds; the next audit waits for that.
+    """
     if isinstance(action, Audit):
         _change(draft, began=None, moving=frozenset())
         draft.complain("audit", f"the host cannot be audited: {why}")
     else:
-        _change(draft, sending=False, answered=None, agreed=None)
+        _change(draft, sending=False, answered=None, agreed=None, again=max(draft.state.audits.again, draft.now + again))
         draft.complain("findings", f"the findings of the audit are not reported: {why}")
 
 

@@ -6,6 +6,7 @@ The messages are in `agent.wire`, the parsing of responses is in `agent.response
 from __future__ import annotations
 
 import logging
+import random
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -36,6 +37,10 @@ _MOST_LINE: Final = 4096
 """The longest first line of an answer in lines."""
 _MOST_TOKEN_BYTES: Final = 1024
 _MOST_TYPED: Final = 1 << 16
+_LONGEST_AGAIN: Final = 120.0
+"""For how many seconds a service that is busy can ask not to be asked, at most."""
+_JITTER: Final = 0.1
+"""The share of that time by which an agent may come later, so that agents that were refused together do not come together."""
 _QUIET: Final = logging.getLogger(f"{__name__}.websockets")
 """The library logs all headers at DEBUG, and the agent's token is in them. So this logger has warnings only."""
 _QUIET.setLevel(logging.WARNING)
@@ -58,7 +63,13 @@ def read_token(path: Path) -> str:
 
 
 class ServiceAway(Unavailable):
-    """The service did not answer, or failed. It may have received the message."""
+    """The service did not answer, or failed. It may have received the message. `again` is for how many seconds it asked not to be asked, 0
+    if it did not.
+    """
+
+    def __init__(self, message: str, *, again: float = 0.0) -> None:
+        super().__init__(message)
+        self.again = again
 
 
 class ServiceClient:
@@ -197,7 +208,7 @@ class ServiceClient:
         call = f"GET /agent/v1/images/{quote(name, safe='')}"
         with self._translated(), self._http.stream("GET", f"/agent/v1/images/{quote(name, safe='')}") as answer:
             if answer.status_code != 200:
-                raise _refusal(call, answer.status_code, _read(answer, call))
+                raise _refusal(call, answer.status_code, _read(answer, call), answer.headers.get("Retry-After", ""))
             _refuse_encoded(answer, call)
             yield ImageStream(suffix=answer.headers.get("X-Pinfold-Suffix", ".raw"), _answer=answer)
 
@@ -230,7 +241,7 @@ class ServiceClient:
             in_lines = line is not None and answer.headers.get("Content-Type") == IN_LINES
             body = _last_line(answer, call, line) if line is not None and in_lines else _read(answer, call)
         if not answer.is_success:
-            raise _refusal(call, answer.status_code, body)
+            raise _refusal(call, answer.status_code, body, answer.headers.get("Retry-After", ""))
         if in_lines and (why := refusal_message(body)):
             raise ServiceAway(f"the service failed at {call}: {why}")
         return body
@@ -339,10 +350,24 @@ def _refuse_encoded(answer: httpx.Response, call: str) -> None:
         raise ServiceAway(f"the service's answer to {call} is encoded ({encoding[:32]!r}), which was not asked for")
 
 
-def _refusal(call: str, status: int, body: bytes) -> PinfoldError:
+def _refusal(call: str, status: int, body: bytes, retry_after: str) -> PinfoldError:
     message = refusal_message(body) or f"HTTP {status}"
     if status >= 500:
-        return ServiceAway(f"the service failed at {call}: {message}")
+        return ServiceAway(f"the service failed at {call}: {message}", again=retry_seconds(retry_after) if status == 503 else 0.0)
     if status == 409:
         return Conflict(message)
     return InvalidRequest(f"the service refused {call}: {message}")
+
+
+def retry_seconds(retry_after: str) -> float:
+    """The seconds that a `Retry-After` names, and a little more; 0 for one that names none, as a date does.
+
+    >>> 5.0 <= retry_seconds("5") <= 5.5, 120.0 <= retry_seconds("99999") <= 132.0
+    (True, True)
+    >>> retry_seconds("Fri, 31 Dec 1999 23:59:59 GMT"), retry_seconds("")
+    (0.0, 0.0)
+    """
+    if not (retry_after.isascii() and retry_after.isdigit()):
+        return 0.0
+    seconds = min(_LONGEST_AGAIN, float(retry_after[:9]))
+    return seconds + random.uniform(0.0, _JITTER * seconds)

@@ -198,12 +198,15 @@ class PoolsWritten(Struct, frozen=True, kw_only=True):
 
 
 class Failed(Struct, frozen=True, kw_only=True):
-    """An action did not succeed. `away` says that the service did not answer; it may have received the message all the same."""
+    """An action did not succeed. `away` says that the service did not answer; it may have received the message all the same. `again` is for
+    how many seconds the service asked not to be asked, 0 if it did not.
+    """
 
     when: Moment
     action: actions.Action
     why: str
     away: bool = False
+    again: float = 0.0
 
 
 Answer: TypeAlias = (

@@ -183,7 +183,8 @@ class Agent:
         try:
             self._events.put(self._answer(action))
         except (PinfoldError, OSError) as error:
-            self._events.put(events.Failed(when=now(), action=action, why=str(error), away=isinstance(error, ServiceAway)))
+            away, again = isinstance(error, ServiceAway), error.again if isinstance(error, ServiceAway) else 0.0
+            self._events.put(events.Failed(when=now(), action=action, why=str(error), away=away, again=again))
         except Exception as error:
             if not isinstance(action, actions.Perform | actions.Confirm | actions.Repair | actions.RepairOnDemand | actions.AnswerQuestion):
                 self._events.put(error)

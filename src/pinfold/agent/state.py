@@ -171,7 +171,8 @@ class State(Struct, frozen=True, kw_only=True):
 
     `saved` is the memory that is known to be in its file. `announce_at` is when the process is told at the latest whether the service
     has the host's first report, None once it was told. `alive`: the poll that began last, at
-    `polled`, is a sign of life. `stale` says that something happened after the last look began. `waiting` are
+    `polled`, is a sign of life. `stale` says that something happened after the last look began. Until `busy_until`, the service has asked
+    not to be asked: no turn begins. `waiting` are
     the guests whose start waits for its place, in order. `repairs` is what was done about guests that had drifted, `repair_counts` how
     often since the agent began, `repairing` the guests whose repair is under way, `repairs_on_demand` the number of the last
     repair of each guest that somebody asked for. `reading`: the configuration is being read;
@@ -198,6 +199,7 @@ class State(Struct, frozen=True, kw_only=True):
     turn: Turn | None = None
     stale: bool = False
     turn_again: float = _NEVER
+    busy_until: float = _NEVER
     swept: float = _NEVER
     audits: Audits = Audits()
     repairs: Book = {}

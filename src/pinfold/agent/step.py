@@ -45,7 +45,7 @@ def step(state: State, event: Event) -> tuple[State, tuple[Action, ...]]:
 
 def due_at(state: State) -> float:
     """When a `Tick` is due at the latest, by the clock of `Moment.at`."""
-    times = [] if state.turn is not None else [state.turn_again]
+    times = [] if state.turn is not None else [max(state.turn_again, state.busy_until)]
     times += [] if state.polling or state.orders is None else [state.poll_again]
     return min(times, default=float("inf"))
 
@@ -126,9 +126,11 @@ def _answered(draft: Draft, event: events.Answer) -> None:
 
 
 def _failed(draft: Draft, event: events.Failed) -> None:
+    _note_busy(draft, event)
     match event.action:
         case actions.PollOrders():
-            draft.change(polling=False, poll_again=draft.now + BACKOFF_SECONDS, lease=unproven(draft.state.lease))
+            poll_again = draft.now + max(BACKOFF_SECONDS, event.again)
+            draft.change(polling=False, poll_again=poll_again, lease=unproven(draft.state.lease))
             draft.complain("orders", f"no orders: {event.why}")
         case actions.SendReport() | actions.SendHeartbeat():
             _unwelcome(draft, event.why)
@@ -141,7 +143,7 @@ def _failed(draft: Draft, event: events.Failed) -> None:
             if draft.waits_for(Phase.MEMORY):
                 turn.fail(draft, event.why)
         case actions.Audit() | actions.SendFindings():
-            audits.failed(draft, event.action, event.why)
+            audits.failed(draft, event.action, event.why, event.again)
         case actions.SaveStories(stories=stories):
             draft.change(stories_saved=stories, saving_stories=False)  # the next entry writes them again
             draft.complain("stories", f"the stories of guests cannot be written: {event.why}")
@@ -156,6 +158,12 @@ def _failed(draft: Draft, event: events.Failed) -> None:
             turn.not_reported(draft, seen.id, event.why, away=event.away)
         case actions.SendGuest(guest=guest):
             turn.not_reported(draft, guest, event.why, away=event.away)
+
+
+def _note_busy(draft: Draft, event: events.Failed) -> None:
+    """Begin no turn before the service wants to be asked, if what it refused belongs to a turn."""
+    if event.again and isinstance(event.action, actions.ReadOrders | actions.SendReport | actions.SendGuest):
+        draft.change(busy_until=max(draft.state.busy_until, draft.now + event.again))
 
 
 def _end(draft: Draft) -> None:
@@ -205,6 +213,7 @@ def _welcomed(draft: Draft, event: events.Welcomed) -> None:
     draft.change(lease=lease, stale=draft.state.stale or lease.reported is None)
     draft.complain("heartbeat", "")
     if sent.report is not None:
+        draft.change(busy_until=min(draft.state.busy_until, draft.now), poll_again=min(draft.state.poll_again, draft.now + BACKOFF_SECONDS))
         _announce(draft, reported=True)
     _after_message(draft, sent, "")
 
@@ -255,5 +264,5 @@ def _go_on(draft: Draft) -> None:
     if state.lease.overdue(draft.now) and state.sight.fresh(state.lease.seconds, draft.now):
         draft.change(lease=send(state.lease, Message(at=draft.now, report=None, in_turn=False)))
         draft.do(actions.SendHeartbeat())
-    if state.turn is None and (state.stale or draft.now >= state.turn_again):
+    if state.turn is None and (state.stale or draft.now >= state.turn_again) and draft.now >= state.busy_until:
         turn.begin(draft)

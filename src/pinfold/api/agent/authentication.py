@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from pinfold.api.admission import admitted, vouch_for
+from pinfold.api.agent.backlog import Backlog, is_bounded, is_deferrable
 from pinfold.api.agent.orders import answer_poll, poll_of
 from pinfold.api.agent.tokens import digest_of
 from pinfold.api.asgi import App, Receive, Scope, Send, header_of
@@ -35,6 +36,7 @@ class AgentAuthentication:
         self._known: dict[str, str] = {}
         """The digests of tokens that opened, and their hosts. They are checked each time; knowing them tells an agent from a stranger."""
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="pinfold-token")
+        self._backlog = Backlog()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if not scope.get("path", "").startswith(AGENTS):
@@ -52,7 +54,21 @@ class AgentAuthentication:
                 await answer_poll(self._services, HostId(host), poll, scope, send)
                 return
             scope.setdefault("state", {})["agent_host"] = host
+            await self._pass_on(HostId(host), scope, receive, send)
+
+    async def _pass_on(self, host: HostId, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let the routes answer, or tell the agent when to come again because too many requests wait for that."""
+        bounded = is_bounded(scope)
+        up = self._services.fleet.presence.renewed_within(host, self._services.lease_seconds)
+        if self._backlog.full and not up and (bounded or is_deferrable(scope)):
+            again = self._backlog.seconds()
+            message = f"Too many agents report at once; come again in {again} seconds."
+            await send_error(scope, send, 503, message, (b"retry-after", b"%d" % again))
+        elif not bounded:
             await self._app(scope, receive, send)
+        else:
+            with self._backlog.entered():
+                await self._app(scope, receive, send)
 
     async def _host(self, scope: Scope, header: str) -> str | None:
         """The id of the host whose token the header carries, None for a missing or wrong one.

@@ -1,0 +1,63 @@
+"""A service that is busy says when it may be asked again, and its agents keep to that."""
+
+from __future__ import annotations
+
+from tests.agent.script import LEASE, G, Script, kinds, order, up
+
+from pinfold.agent.actions import Audit, PollOrders, ReadOrders, SendFindings, SendHeartbeat, SendReport
+from pinfold.agent.events import Audited, HostChanged
+from pinfold.agent.step import due_at
+from pinfold.core.drift.written import findings_report
+from pinfold.drivers.port import Event, EventKind
+
+AGAIN = 20.0
+
+
+def begun_within(script: Script, seconds: float) -> list[str]:
+    """What the agent begins in that time, in which it wakes each half second."""
+    return [kind for _ in range(int(2 * seconds)) for kind in kinds(script.passes(0.5))]
+
+
+def test_orders_are_not_read_before_the_service_wants_to_be_asked() -> None:
+    script = Script()
+    script.passes(0.0)
+    script.fails(ReadOrders(), "the service failed: come again", again=AGAIN)
+    assert due_at(script.state) == script.at + AGAIN
+    assert set(begun_within(script, AGAIN - 0.5)) <= {"Announce"}
+    assert kinds(script.passes(0.5)) == ["ReadOrders"]
+
+
+def test_a_report_that_was_refused_is_sent_again_when_the_service_wants_it_whatever_happens_on_the_host() -> None:
+    script = up()
+    assert kinds(script.sees()) == ["SendReport"]
+    report = next(action for action in script.begun if isinstance(action, SendReport))
+    script.fails(report, "the service failed: come again", again=AGAIN)
+    changed = Event(guest=G, kind=EventKind.STARTED)
+    assert kinds(script.tell(HostChanged(event=changed, when=script.when()))) == []
+    assert set(begun_within(script, AGAIN - 0.5)) <= {"Announce"}
+    # The service has been silent for a lease by then: the turn begins with the orders.
+    assert kinds(script.passes(0.5)) == ["ReadOrders"]
+    assert kinds(script.orders(order())) == ["Look"]
+
+
+def test_a_poll_that_was_refused_is_sent_again_when_the_service_wants_it() -> None:
+    script = up()
+    script.sees()
+    script.welcome()
+    poll = next(action for action in script.begun if isinstance(action, PollOrders))
+    script.fails(poll, "the service failed: come again", again=3.0)
+    polls = [0.5 * number for number in range(1, 9) if any(isinstance(one, PollOrders) for one in script.passes(0.5))]
+    assert polls == [3.0]
+
+
+def test_a_report_of_findings_that_was_refused_holds_up_no_heartbeat() -> None:
+    script = up()
+    script.sees()
+    script.welcome()
+    assert any(isinstance(action, Audit) for action in script.begun)
+    script.tell(Audited(findings=(), when=script.when()))
+    assert any(isinstance(action, SendFindings) for action in script.begun)
+    script.fails(SendFindings(report=findings_report(())), "the service failed: come again", again=AGAIN)
+    found = [action for _ in range(10) for action in script.passes(LEASE * 0.1)]
+    assert SendHeartbeat() in found
+    assert not any(isinstance(action, SendFindings) for action in found)
