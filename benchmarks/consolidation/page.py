@@ -52,7 +52,7 @@ def measure(size: Size, _seed: int) -> Figures:
             Path(folder).chmod(0o711)
             rows += _mode(Path(folder), mode, steps, seconds)
     print("trials", flush=True)
-    each, runs = {Size.CHECK: (1, 1), Size.SMALL: (3, 2), Size.LONG: (4, 5)}[size]
+    each, runs = {Size.CHECK: (1, 1), Size.SMALL: (2, 2), Size.LONG: (4, 5)}[size]
     with tempfile.TemporaryDirectory(prefix="pf-trials-") as folder:
         Path(folder).chmod(0o711)
         tried = trials.measure(Path(folder), {mode: MODES[mode] for mode in _BATCHES}, each, seconds, runs)

@@ -51,12 +51,12 @@ class Timing:
 
 def measure(size: Size, seed: int) -> Figures:
     """Everything that the page needs. A check does without Nova, whose environment takes a minute to make."""
-    rounds, every, limit_s, drawn = {Size.CHECK: (1, 250, 1.0, 0), Size.SMALL: (1, 25, 2.0, 500), Size.LONG: (3, 5, 20.0, 3000)}[size]
+    rounds, every, limit_s, drawn = {Size.CHECK: (1, 250, 1.0, 0), Size.SMALL: (1, 25, 1.0, 300), Size.LONG: (3, 5, 20.0, 3000)}[size]
     nova = None if size is Size.CHECK else Worker(nova_python(), "benchmarks.fit.nova_worker", ROOT)
     ours = Worker(Path(sys.executable), "benchmarks.fit.own_worker", ROOT, ROOT / "src")
     agreements = {name: Agreement() for name in ("standard", "eight")}
     scenarios = list(standard())
-    hard = [] if size is Size.CHECK else list(eight_cell_refusals())
+    hard = [] if size is Size.CHECK else list(eight_cell_refusals())[:: 1 if size is Size.LONG else 3]
     try:
         return {
             "standard": timings(nova, ours, scenarios[::every], rounds, agreements["standard"], limit_s),
@@ -70,7 +70,7 @@ def measure(size: Size, seed: int) -> Figures:
                 "eight": agreements["eight"].written(),
             },
             "aside": aside(nova, ours),
-            "start": {} if size is Size.CHECK or lacks() else start(10 if size is Size.SMALL else 30),
+            "start": {} if size is Size.CHECK or lacks() else start(6 if size is Size.SMALL else 30),
             "versions": {**(nova.versions if nova else {"nova": "(not asked)"}), **ours.versions},
         }
     finally:
@@ -84,6 +84,7 @@ def timings(
 ) -> list[dict[str, Any]]:
     """Each scenario's timing: both sides asked in turns, one scenario after the other, `rounds` times over all."""
     answers = []
+    print(f"the answers of {len(scenarios)} cases", flush=True)
     for one in scenarios:
         own, other = ours.ask("decide", one), nova.ask("decide", one, limit_s) if nova else None
         assert own is not None
@@ -129,6 +130,7 @@ def timings(
 
 def aside(nova: Worker | None, ours: Worker) -> list[tuple[str, float | None, float | None]]:
     """What stands outside the decision, on a host of four cells, half full, for two guest cells."""
+    print("beside the decision", flush=True)
     group = "dedicated, emulator share"
     one = scenario("aside", group, host(Random("aside"), 4, 0.5), 0.5, 2, 2, POLICIES[group])
     theirs, own, timed = nova.ask("aside", one) if nova else {}, ours.ask("aside", one), ours.ask("time", one)
@@ -147,6 +149,7 @@ def aside(nova: Worker | None, ours: Worker) -> list[tuple[str, float | None, fl
 
 def start(rounds: int) -> dict[str, Any]:
     """The median of so many starts of a real guest on this host, and of the fit in them, in ms."""
+    print(f"{rounds} starts of a guest", flush=True)
     with tempfile.TemporaryDirectory(prefix="pf-fit-") as name:
         folder = Path(name)
         folder.chmod(0o711)

@@ -67,7 +67,7 @@ def lacks() -> list[str]:
 def measure(size: Size, _seed: int) -> Figures:
     """Every load under both policies, on KVM and TCG; idle and storm with FIFO too, the storm also with guests that pinfold starts."""
     kinds = ("kvm", "qemu") if Path("/dev/kvm").exists() else ("qemu",)
-    seconds, runs = {Size.CHECK: (0.5, 1), Size.SMALL: (2.0, 2), Size.LONG: (15.0, 3)}[size]
+    seconds, runs = {Size.CHECK: (0.5, 1), Size.SMALL: (1.0, 2), Size.LONG: (15.0, 3)}[size]
     names = ("storm",) if size is Size.CHECK else LOADS
     trials = [
         [Trial(accelerator=kind, load=load, policy=policy, seconds=seconds) for policy in _policies(size, load)]

@@ -22,6 +22,8 @@ from pinfold.lab import rom
 from pinfold.lab.daemon import LabHost, missing
 
 STEPS = (1, 4, 8, 12, 16, 18, 20, 22, 24)
+_FEW_STEPS = (1, 8, 16, 20)
+"""Those of a small run: the pCPU is full with the last, and every further guest starts slowly."""
 _PERIOD_US = 2000
 _DOMAIN = """<domain type='kvm'><name>vm{number}</name><memory unit='MiB'>16</memory><vcpu placement='static'>1</vcpu>{iothreads}
 <cputune><vcpupin vcpu='0' cpuset='1'/><emulatorpin cpuset='0'/></cputune><os><type arch='x86_64' machine='pc'>hvm</type>
@@ -42,7 +44,7 @@ def measure(size: Size, _seed: int) -> Figures:
     with tempfile.TemporaryDirectory(prefix="pf-overhead-") as name:
         folder = Path(name)
         folder.chmod(0o711)
-        rows = watched(folder, STEPS[:1] if size is Size.CHECK else STEPS, seconds)
+        rows = watched(folder, {Size.CHECK: STEPS[:1], Size.SMALL: _FEW_STEPS, Size.LONG: STEPS}[size], seconds)
     return {"rows": [{"guests": guests, "busy_percent": round(100 * busy, 1), "wait_us": round(wait)} for guests, busy, wait in rows]}
 
 

@@ -92,7 +92,8 @@ def measure(setting: str, database_url: str, placement_url: str, processes: int,
 def measure_each(setting: str, places: Sequence[tuple[str, str]], count: int) -> Creates:
     """As `measure`, with one process for each pair of databases. If these differ, the processes share nothing but the machine."""
     together = threading.Barrier(len(places))
-    with ports_of(places) as ports, ThreadPoolExecutor(len(places)) as pool:
+    # The processes end first, so that an interrupt does not wait for their clients.
+    with ThreadPoolExecutor(len(places)) as pool, ports_of(places) as ports:
         said = list(pool.map(lambda port: _ask(port, count, together), ports))
     walls = sorted(wall for one in said for wall in one.walls)
     return Creates(

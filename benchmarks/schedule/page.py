@@ -35,7 +35,7 @@ _SINGLES: Final = 10
 def measure(size: Size, _seed: int) -> Figures:
     """Creates on each database, then decisions on each fleet and the memory of its index; a check makes one body and no other creates."""
     # Two thirds of the hosts' room: each count is created twice, by 1, 2 and 4 processes.
-    rounds, count, bodies = {Size.CHECK: (3, 0, 0), Size.SMALL: (60, 40, 3), Size.LONG: (200, 60, 5)}[size]
+    rounds, count, bodies = {Size.CHECK: (3, 0, 0), Size.SMALL: (60, 30, 2), Size.LONG: (200, 60, 5)}[size]
     made, several = _creates(count, bodies) if count else ([], _one_body())
     kinds: list[dict[str, Any]] = []
     mixes = []

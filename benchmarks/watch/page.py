@@ -20,7 +20,7 @@ SWEEP_BOUND, REST_BOUND, MEMORY_BOUND = 0.08, 1.5, 60
 
 def measure(size: Size, _seed: int) -> Figures:
     """So many guests, swept in this process and watched by a process of its own."""
-    guests, sweeps, rest = {Size.CHECK: (2, 2, 1.0), Size.SMALL: (30, 5, 20.0), Size.LONG: (100, 9, 60.0)}[size]
+    guests, sweeps, rest = {Size.CHECK: (2, 2, 1.0), Size.SMALL: (30, 5, 10.0), Size.LONG: (100, 9, 60.0)}[size]
     with tempfile.TemporaryDirectory(prefix="pf-watch-") as name:
         folder = Path(name)
         folder.chmod(0o711)
