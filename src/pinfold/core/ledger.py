@@ -55,23 +55,30 @@ def holds(fit: Fit) -> tuple[tuple[int, Role, int | None], ...]:
     return tuple(sorted(held, key=lambda one: one[0]))
 
 
-def claim(state: HostState, guest: GuestId, fit: Fit, id: ClaimId | None = None, free: int = 0) -> HostState:  # noqa: A002
+def claim(state: HostState, guest: GuestId, fit: Fit, id: ClaimId | None = None) -> HostState:  # noqa: A002
     """The state with `fit` claimed by `guest`; the revision increases by one.
 
-    The fit has already decided memory, shared room and the sum of bookings; they are not checked again here. `free` is a mask of pCPUs
-    that belong to nobody, where the caller has counted them: a fit on those alone is not compared with each claim.
+    The fit has already decided memory, shared room and the sum of bookings; they are not checked again here.
     Raises `Conflict` if the guest has that claim already, if a pCPU belongs to another claim or to something foreign, or if the part of
     the overhead pool on a cell has no room for what the fit books there.
     """
-    claims = state.ledger.claims
-    at = _position(claims, guest, id)
-    if at < len(claims) and (claims[at].guest, claims[at].id) == (guest, id):
+    return add_claim(state, Claim(guest=guest, fit=fit, id=id))
+
+
+def add_claim(state: HostState, new: Claim, free: int = 0, taken: int | None = None) -> HostState:
+    """The same for a claim that the caller has. `free` is a mask of pCPUs that belong to nobody, where the caller has counted them: a fit
+    on those alone is not compared with each claim. `taken` is the fit's `taken_mask`, where the caller has it.
+    """
+    guest, fit, ledger = new.guest, new.fit, state.ledger
+    claims = tuple(ledger.claims)  # packed claims are unpacked once
+    at = _position(claims, guest, new.id)
+    if at < len(claims) and claims[at].guest == guest and claims[at].id == new.id:
         raise Conflict(f"guest {guest} has a claim on host {state.name or '(unnamed)'} already")
-    if fit.taken_mask & ~free:
-        _check_owners(state.ledger, fit.taken)
-    for lacking in overbooked_cells(pool_of(state), fit.overhead_cells, state.ledger) if fit.overhead_cells else ():
+    if (fit.taken_mask if taken is None else taken) & ~free:
+        _check_owners(ledger, fit.taken)
+    for lacking in overbooked_cells(pool_of(state), fit.overhead_cells, ledger) if fit.overhead_cells else ():
         raise Conflict(f"{lacking.sentence()} by now")
-    return _with_claims(state, (*claims[:at], Claim(guest=guest, fit=fit, id=id), *claims[at:]))
+    return _with_claims(state, (*claims[:at], new, *claims[at:]))
 
 
 def _check_owners(ledger: Ledger, taken: CpuSet) -> None:
@@ -85,14 +92,16 @@ def _check_owners(ledger: Ledger, taken: CpuSet) -> None:
 
 def release(state: HostState, guest: GuestId, id: ClaimId | None = None) -> HostState:  # noqa: A002
     """The state without that claim of `guest`; the revision increases by one. Raises `Conflict` if it has no such claim."""
-    claims = state.ledger.claims
-    at = _held(state, guest, id)
-    return _with_claims(state, (*claims[:at], *claims[at + 1 :]))
+    return remove_claim(state, guest, id)[1]
 
 
-def held(state: HostState, guest: GuestId, id: ClaimId | None = None) -> Claim:  # noqa: A002
-    """That claim of `guest`. Raises `Conflict` if it has no such claim."""
-    return state.ledger.claims[_held(state, guest, id)]
+def remove_claim(state: HostState, guest: GuestId, id: ClaimId | None = None) -> tuple[Claim, HostState]:  # noqa: A002
+    """That claim of `guest`, and the state without it; the revision increases by one. Raises `Conflict` if it has no such claim."""
+    claims = tuple(state.ledger.claims)
+    at = _position(claims, guest, id)
+    if at == len(claims) or (claims[at].guest, claims[at].id) != (guest, id):
+        raise Conflict(f"guest {guest} has no claim on host {state.name or '(unnamed)'}")
+    return claims[at], _with_claims(state, (*claims[:at], *claims[at + 1 :]))
 
 
 def amend(state: HostState, guest: GuestId, fit: Fit, id: ClaimId | None = None) -> HostState:  # noqa: A002
@@ -100,18 +109,9 @@ def amend(state: HostState, guest: GuestId, fit: Fit, id: ClaimId | None = None)
 
     Raises `Conflict` if the guest has no such claim.
     """
-    claims = release(state, guest, id).ledger.claims
+    claims = tuple(release(state, guest, id).ledger.claims)
     at = _position(claims, guest, id)
     return _with_claims(state, (*claims[:at], Claim(guest=guest, fit=fit, id=id), *claims[at:]))
-
-
-def _held(state: HostState, guest: GuestId, id: ClaimId | None) -> int:  # noqa: A002
-    """Where the claim is."""
-    claims = state.ledger.claims
-    at = _position(claims, guest, id)
-    if at == len(claims) or (claims[at].guest, claims[at].id) != (guest, id):
-        raise Conflict(f"guest {guest} has no claim on host {state.name or '(unnamed)'}")
-    return at
 
 
 def _position(claims: Sequence[Claim], guest: GuestId, id: ClaimId | None) -> int:  # noqa: A002

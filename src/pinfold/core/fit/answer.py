@@ -91,6 +91,10 @@ class Fit(Struct, frozen=True, dict=True):
     @cached_property
     def taken_mask(self) -> int:
         """`taken` as a bit mask (bit n is pCPU n), which is read of each claim where a host is counted."""
+        return self.compute_taken_mask()
+
+    def compute_taken_mask(self) -> int:
+        """`taken_mask` without keeping it: a new fit is claimed at half the price."""
         mask = self._pinned_mask() | self.idle_siblings.mask
         return mask if self.emulator_pcpu is None else mask | 1 << self.emulator_pcpu
 

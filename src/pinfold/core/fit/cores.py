@@ -10,14 +10,14 @@ from collections.abc import Iterable
 from pinfold.core.fit.count import CellCounts, Threads
 
 
-def choose(cell: CellCounts, pins: int, *, required: bool, isolated: bool) -> Threads:
+def choose(cell: CellCounts, pins: int, required: bool, isolated: bool) -> Threads:  # keywords double the price of a call
     """Choose `pins` free pCPUs of the cell by thread policy; with `isolated`, the first thread of as many whole cores.
 
     The caller has checked that there are enough. If all whole cores have one size, the usual answer of `fill` is a slice of their threads.
     """
     if isolated:
         return isolate(cell, pins)
-    shape = cell.shape
+    shape = cell.known_shape or cell.shape
     size, row = shape.whole_size, shape.whole_threads
     if size > (1 if required else 0) and pins - 1 <= len(row):
         rest = pins % size

@@ -9,7 +9,7 @@ from pinfold.core.fit.demand import CellDemand
 from pinfold.core.plural import count
 
 
-def choose(cell: CellCounts, guest: CellDemand, *, required: bool, isolated: bool) -> tuple[Threads, int]:
+def choose(cell: CellCounts, guest: CellDemand, required: bool, isolated: bool) -> tuple[Threads, int]:
     """Choose the pCPUs of the cell's vCPUs, in the order of `guest.vcpus`, and the emulator's pCPU.
 
     1. With thread policy `isolate`, give each a whole core, the emulator's last.
@@ -20,7 +20,7 @@ def choose(cell: CellCounts, guest: CellDemand, *, required: bool, isolated: boo
     if isolated:
         all_pcpus = cores.isolate(cell, pins + 1)
         return all_pcpus[:pins], all_pcpus[pins]
-    pcpus = cores.choose(cell, pins, required=required, isolated=False) if pins else ()
+    pcpus = cores.choose(cell, pins, required, False) if pins else ()
     emulator = _beside(cell, guest, pcpus, guest.realtime)
     if emulator is not None:
         return pcpus, emulator
@@ -37,13 +37,14 @@ def _beside(cell: CellCounts, guest: CellDemand, pcpus: Threads, realtime: int) 
     """A free pCPU that is neither in `pcpus` nor a sibling of a vCPU in `realtime`: on a broken core first, then the lowest."""
     cores_of = cell.frame.core_of
     taken = avoid = 0
-    broken = cell.shape.broken
-    for vcpu, pcpu in zip(guest.vcpus, pcpus, strict=True):
-        core = cores_of[pcpu]
+    broken = (cell.known_shape or cell.shape).broken
+    for pcpu in pcpus:
         taken |= 1 << pcpu
-        broken |= core
-        if realtime >> vcpu & 1:
-            avoid |= core
+        broken |= cores_of[pcpu]
+    if realtime:
+        for vcpu, pcpu in zip(guest.vcpus, pcpus, strict=True):
+            if realtime >> vcpu & 1:
+                avoid |= cores_of[pcpu]
     left = cell.free & ~taken & ~avoid
     best = left & broken or left
     return (best & -best).bit_length() - 1 if best else None

@@ -23,7 +23,7 @@ from pinfold.core.fit.explain import explain
 from pinfold.core.fit.place import Placed, place
 from pinfold.core.fit.room import host_takes, page_for
 from pinfold.core.host import HostState
-from pinfold.core.overhead.booking import PoolBooking, book
+from pinfold.core.overhead.booking import book
 from pinfold.core.overhead.table import Rule
 from pinfold.core.request.model import GuestRequest
 
@@ -77,18 +77,19 @@ def _pin(demand: Demand, counts: Counts, placed: Placed) -> Fit:
         frame = cell.frame
         pcpus: Threads = ()
         if position == carrier:
-            pcpus, emulator_pcpu = emulator.choose(cell, guest, required=required, isolated=isolated)
+            pcpus, emulator_pcpu = emulator.choose(cell, guest, required, isolated)
             if isolated:
                 idle |= cores.siblings(cell, (*pcpus, emulator_pcpu))
         elif guest.pins:
-            pcpus = cores.choose(cell, guest.pins, required=required, isolated=isolated)
+            pcpus = cores.choose(cell, guest.pins, required, isolated)
             if isolated:
                 idle |= cores.siblings(cell, pcpus)
-        pins = tuple(zip(guest.vcpus, pcpus))  # noqa: B905  (`check.holds` counts them, at a lower price)
+        # Neither `tuple` nor `strict`: either takes longer than making the pairs, and `check.holds` counts them.
+        pins = (*zip(guest.vcpus, pcpus),) if pcpus else ()  # noqa: B905
         if own:
             realtime = guest.realtime
             for vcpu, pcpu in pins:
-                if not realtime >> vcpu & 1:
+                if not realtime or not realtime >> vcpu & 1:
                     ordinary |= 1 << pcpu
         float_set = _NONE
         if guest.floats:
@@ -98,7 +99,7 @@ def _pin(demand: Demand, counts: Counts, placed: Placed) -> Fit:
         fit_cells.append(FitCell(guest.guest_cell, frame.id, pins, guest.float_vcpus, float_set, guest.memory_mib, page_kib))
     if emulator_pcpu is not None:
         ordinary = 1 << emulator_pcpu
-    return _with_overhead(demand, counts, rule, tuple(fit_cells), ordinary, idle, emulator_pcpu)
+    return _with_overhead(demand, counts, rule, (*fit_cells,), ordinary, idle, emulator_pcpu)
 
 
 def _with_overhead(
@@ -108,8 +109,12 @@ def _with_overhead(
 
     `own` are the pCPUs of the emulator threads outside the pool: their own one, or the guest's without those of realtime vCPUs.
     """
-    request, pool = demand.request, counts.frame.pool
-    booked = book(request, pool, counts.overhead_room, cells, counts.state.ledger) if rule.books else PoolBooking(CpuSet((), own), 0, ())
+    request = demand.request
+    if rule.books:
+        booked = book(request, counts.frame.pool, counts.overhead_room, cells, counts.state.ledger)
+        emulator, millicpu, warnings, by_cell = booked.cpus, booked.millicpu, booked.warnings, booked.cells
+    else:
+        emulator, millicpu, warnings, by_cell = CpuSet((), own), 0, (), ()
     return Fit(
         request.vcpus,
         request.memory_mib,
@@ -119,12 +124,12 @@ def _with_overhead(
         _NONE,
         request.realtime,
         rule.placement,
-        booked.cpus,
+        emulator,
         emulator_pcpu,
         CpuSet((), idle) if idle else _NONE,
-        booked.millicpu,
-        booked.warnings,
-        booked.cells,
+        millicpu,
+        warnings,
+        by_cell,
     )
 
 

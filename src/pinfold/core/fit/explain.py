@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache, reduce
+from itertools import chain
 from operator import or_
 from typing import Final
 
@@ -67,15 +68,14 @@ def explain(demand: Demand, counts: Counts) -> tuple[Reason, ...]:
         reasons.sort(key=_by_code)
     if lacks_cells:
         lacks = kinds[0].lacks if len(kinds) == 1 else [_cell_reasons(kinds, position) for position in range(len(empty.cells))]
-        for never, found in zip(empty.cells, lacks, strict=True):
-            reasons += found if never is None else never
+        reasons += chain.from_iterable(lacks)
     return tuple(reasons)
 
 
 @lru_cache(maxsize=256)  # hosts that are alike share a frame, and guests a demand: this is half of the time of a refusal
 def _empty(demand: Demand, frame: Frame) -> _Empty:
     counts = frame.empty
-    every = [None] * len(counts.cells)
+    every: list[tuple[Reason, ...] | None] = [None] * len(counts.cells)
     kinds = [_cells(demand, need, counts, Kind.INFEASIBLE, every) for need in demand.kinds]
     some = reduce(or_, [one.allowed for one in kinds], 0)
     return _Empty(
@@ -189,45 +189,45 @@ def _cell_reasons(kinds: Sequence[_Cells], position: int) -> tuple[Reason, ...]:
     return tuple(sorted(found.values(), key=_by_code))
 
 
-def _cells(demand: Demand, need: CellNeed, counts: Counts, kind: Kind, never: Sequence[object]) -> _Cells:
-    """What the host cells lack, each in the order of the codes. Those that `never` has reasons for are left out."""
+def _cells(demand: Demand, need: CellNeed, counts: Counts, kind: Kind, never: Sequence[tuple[Reason, ...] | None]) -> _Cells:
+    """What the host cells lack, each in the order of the codes. Those that `never` has reasons for have these."""
     pins, floats, extra = need.pins, need.floats, demand.own_pcpus
     isolated, required = demand.isolated_threads, demand.required_threads
     lacking = _CORES if isolated else _PCPUS
     allowed = 0
     lacks: list[tuple[Reason, ...]] = []
-    for cell, known in zip(counts.cells, never, strict=True):
+    for position, cell in enumerate(counts.cells):
+        known = never[position]
         if known is not None:
-            lacks.append(())
+            lacks.append(known)
             continue
-        frame = cell.frame
         found: tuple[Reason, ...] = ()
         free = cell.shape.n_wholes if isolated else cell.n_free
         if required and pins > cell.shape.n_paired:
-            found = (Reason(_SIBLINGS, kind, frame.id, pins, cell.shape.n_paired),)
+            found = (Reason(_SIBLINGS, kind, cell.frame.id, pins, cell.shape.n_paired),)
         elif pins > free:
-            found = (Reason(lacking, kind, frame.id, pins, free),)
+            found = (Reason(lacking, kind, cell.frame.id, pins, free),)
         elif extra and pins + extra > free:
-            found = (Reason(_EMULATOR, kind, frame.id, pins + extra, free),)
+            found = (Reason(_EMULATOR, kind, cell.frame.id, pins + extra, free),)
         if floats:
+            frame = cell.frame
             if floats > frame.n_shared:
                 found = (*found, Reason(ReasonCode.SHARED_PCPUS, kind, frame.id, floats, frame.n_shared))
             elif floats > cell.shared_room:
                 found = (*found, Reason(ReasonCode.SHARED_CAPACITY, kind, frame.id, floats, cell.shared_room))
         if not page_for(cell, need, demand):
-            code, needed, available, detail = _lacks_pages(demand, cell, need)
-            found = (*found, Reason(code, kind, frame.id, needed, available, detail))
+            found = (*found, _lacks_pages(demand, cell, need, kind))
         if not found or (found[0].code is _EMULATOR and len(found) == 1):
-            allowed |= 1 << frame.position
+            allowed |= 1 << position
         lacks.append(found)
-    return _Cells(allowed, tuple(lacks))
+    return _Cells(allowed, (*lacks,))
 
 
-def _lacks_pages(demand: Demand, cell: CellCounts, need: CellNeed) -> tuple[ReasonCode, int, int, str]:
-    explicit = demand.explicit_kib
+def _lacks_pages(demand: Demand, cell: CellCounts, need: CellNeed, kind: Kind) -> Reason:
+    explicit, where = demand.explicit_kib, cell.frame.id
     if demand.may_be_small or explicit == cell.frame.small_kib:
-        return ReasonCode.MEMORY, need.memory_mib, cell.small_free_mib, ""
+        return Reason(ReasonCode.MEMORY, kind, where, need.memory_mib, cell.small_free_mib)
     for size, free in cell.huge:
         if need.memory_kib % size == 0 and (not explicit or size == explicit):
-            return ReasonCode.PAGES, need.memory_kib // size, free, str(size)
-    return ReasonCode.PAGE_SIZE, 0, 0, f"{explicit} KiB" if explicit else "large"
+            return Reason(ReasonCode.PAGES, kind, where, need.memory_kib // size, free, str(size))
+    return Reason(ReasonCode.PAGE_SIZE, kind, where, 0, 0, f"{explicit} KiB" if explicit else "large")

@@ -7,12 +7,15 @@ least small memory. With an isolated emulator, try each kind of guest cell that 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from operator import attrgetter
 
 from pinfold.core.fit.answer import Strategy
 from pinfold.core.fit.count import CellCounts, Counts
 from pinfold.core.fit.demand import CellNeed, Demand
 from pinfold.core.fit.match import cheapest, first_columns
 from pinfold.core.fit.room import page_for, takes
+
+_position = attrgetter("frame.position")
 
 Placed = tuple[tuple[CellCounts, ...], int]
 """The host cell of each guest cell, and the position of the guest cell that carries an isolated emulator (-1 for none)."""
@@ -94,8 +97,11 @@ def _first_cells(demand: Demand, need: CellNeed, order: tuple[CellCounts, ...]) 
     else:
         return None
     if len(chosen) > 1:
-        chosen.sort(key=lambda cell: (cell is not carrier, cell.frame.position))
-    return tuple(chosen), (-1 if carrier is None else 0)
+        chosen.sort(key=_position)
+        if carrier is not None:
+            chosen.remove(carrier)
+            chosen.insert(0, carrier)
+    return (*chosen,), (-1 if carrier is None else 0)
 
 
 def carriers(demand: Demand) -> list[int]:
