@@ -14,7 +14,7 @@ from pinfold.core.drift.written import FindingsReport
 from pinfold.core.errors import NotFound
 from pinfold.core.identity import HostId
 from pinfold.service import presence as presences
-from pinfold.service.presence import Presence
+from pinfold.service.presence import Presence, Sign, Wait
 from pinfold.store import findings, hosts
 from pinfold.store.database import Database
 
@@ -186,3 +186,25 @@ def test_the_end_wakes_all_who_wait_and_nobody_waits_after_it(database: Database
     assert woken.is_set()
     presence.watch(host, orders, late.set)
     assert late.is_set()
+
+
+def test_a_poll_waits_only_by_the_right_token_and_while_there_is_nothing_to_hear_of(database: Database, presence: Presence) -> None:
+    host, woken, renewed = HostId(add_host(database, "c1", lease_seconds=60)), threading.Event(), threading.Event()
+    with database.write() as connection:
+        hosts.report_digest(connection, host)
+        hosts.replace_token(connection, host, "digest")
+        connection.exec_driver_sql("UPDATE host SET heard = heard - 30, lease_until = lease_until - 30")
+    waiting = Wait(presence.read(host).orders, woken.set, float("inf"), renewed.set)
+
+    def begins(digest: str) -> bool:
+        return presence.wait(host, digest, Sign(time.monotonic(), 60.0, None), waiting, early=True) is not None
+
+    assert not begins("another")
+    until(lambda: begins("digest") or not presence.read(host), "the host is known, and waits", seconds=GENEROUS)
+    assert renewed.wait(GENEROUS)
+    with database.write() as connection:
+        hosts.bump(connection, host, ledger=False)
+    assert woken.wait(GENEROUS)
+    presence.leave(host, waiting)
+    assert presence.read(host).orders != waiting.after
+    assert not begins("digest")

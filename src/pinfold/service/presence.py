@@ -75,8 +75,10 @@ class _Known(Struct):
         return self.changed >= self.read
 
 
-class _Wait(Struct, eq=False):
-    """A poll that waits for another count of orders than `after`, and until a sign of life at or after `since` has renewed the lease."""
+class Wait(Struct, eq=False):
+    """A poll that waits for another count of orders than `after`, and until a sign of life at or after `since` has renewed the lease. Both
+    functions may be called from any thread, once or more.
+    """
 
     after: int
     wake: Callable[[], None]
@@ -84,7 +86,9 @@ class _Wait(Struct, eq=False):
     renewed: Callable[[], None]
 
 
-class _Sign(Struct):
+class Sign(Struct):
+    """That the host's agent was there, for a lease of so many seconds; and how many seconds before an audit found what is stored."""
+
     at: float
     seconds: float
     audited: float | None
@@ -99,8 +103,8 @@ class Presence:
         self._lock = threading.Lock()
         self._news = threading.Condition(self._lock)
         self._known: dict[HostId, _Known] = {}
-        self._waits: dict[HostId, list[_Wait]] = {}
-        self._signs: dict[HostId, _Sign] = {}
+        self._waits: dict[HostId, list[Wait]] = {}
+        self._signs: dict[HostId, Sign] = {}
         self._renewed: dict[HostId, tuple[float, str]] = {}
         self._audited: dict[HostId, float] = {}
         self._changed: set[HostId] = set()
@@ -114,13 +118,35 @@ class Presence:
 
     def standing(self, host: HostId) -> Standing | None:
         """What is known of the host, None if that is not known for certain. Returns at once."""
-        now = time.monotonic()
         with self._lock:
-            known = self._known.get(host)
-            if known is None or known.stale or now - max(known.read, self._heard) > TRUSTED_SECONDS:
-                return None
-            known.used = now
-            return known.standing
+            return self._certain(host, time.monotonic())
+
+    def _certain(self, host: HostId, now: float) -> Standing | None:
+        known = self._known.get(host)
+        if known is None or known.changed >= known.read or now - max(known.read, self._heard) > TRUSTED_SECONDS:
+            return None
+        known.used = now
+        return known.standing
+
+    def _note(self, host: HostId, sign: Sign) -> None:
+        self._signs[host] = sign
+        due = sign.at + min(_WRITE_SECONDS, sign.seconds / _WRITES_PER_LEASE)
+        if due < self._write_at:
+            self._write_at = due
+            self._news.notify()
+
+    def _join(self, host: HostId, waiting: Wait) -> Wait | None:
+        """Let it wait. Returns the one that came first if too many of the host wait."""
+        waits = self._waits.setdefault(host, [])
+        waits.append(waiting)
+        return waits[0] if len(waits) > _MOST_WAITS else None
+
+    def _part(self, host: HostId, waiting: Wait) -> None:
+        waits = self._waits.get(host, [])
+        if waiting in waits:
+            waits.remove(waiting)
+        if not waits:
+            self._waits.pop(host, None)
 
     def opens(self, host: HostId, digest: str) -> bool:
         """Whether a token with this digest surely is that of the host's agent, by what is known without a read."""
@@ -146,12 +172,39 @@ class Presence:
         self._begin()
         now = time.monotonic()
         with self._news:
-            self._signs[host] = _Sign(now, lease_seconds, audited)
-            due = now + min(_WRITE_SECONDS, lease_seconds / _WRITES_PER_LEASE)
-            if due < self._write_at:
-                self._write_at = due
-                self._news.notify()
+            self._note(host, Sign(now, lease_seconds, audited))
         return now
+
+    def wait(self, host: HostId, digest: str, sign: Sign, waiting: Wait, *, early: bool) -> float | None:
+        """Note a sign of life, as `sign` does, and wait, as `watch` does, until `leave`; with `early`, also for the renewal of the lease.
+        Returns the time of the sign.
+
+        Nothing is read, and nothing is done (None) unless it is certain that a token with this digest is that of the host's agent, and that
+        its count of orders is still `waiting.after`.
+        """
+        with self._news:
+            standing = self._certain(host, sign.at)
+            if standing is None or standing.orders != waiting.after or self._ended or not hmac.compare_digest(standing.token_hash, digest):
+                return None
+            self._note(host, sign)
+            waiting.since = sign.at if early else float("inf")
+            first = self._join(host, waiting)
+        if first is not None:
+            first.wake()
+        return sign.at
+
+    def leave(self, host: HostId, waiting: Wait) -> Standing | None:
+        """End the wait. Returns what `standing` does."""
+        now = time.monotonic()
+        with self._lock:
+            self._part(host, waiting)
+            return self._certain(host, now)
+
+    def renewal(self, host: HostId, since: float) -> tuple[str | None, bool]:
+        """What `renewed` and `audited` return."""
+        with self._lock:
+            at, digest = self._renewed.get(host, (_NEVER, ""))
+            return (digest or None if at >= since else None), self._audited.get(host, _NEVER) >= since
 
     def renewed(self, host: HostId, since: float) -> str | None:
         """The digest of the host's report as of the moment when a sign of life at or after `since` renewed its lease; None if none has,
@@ -184,11 +237,9 @@ class Presence:
         wait any longer; and `renewed`, when a sign of life at or after `since` has renewed the lease. The returned function ends that.
         """
         self._begin()
-        waiting = _Wait(after, wake, since, renewed)
+        waiting = Wait(after, wake, since, renewed)
         with self._news:
-            waits = self._waits.setdefault(host, [])
-            waits.append(waiting)
-            early = waits[0] if len(waits) > _MOST_WAITS else None
+            early = self._join(host, waiting)
             known = self._known.get(host)
             if known is None or known.stale:
                 self._changed.add(host)
@@ -205,11 +256,7 @@ class Presence:
 
         def unwatch() -> None:
             with self._lock:
-                waits = self._waits.get(host, [])
-                if waiting in waits:
-                    waits.remove(waiting)
-                if not waits:
-                    self._waits.pop(host, None)
+                self._part(host, waiting)
 
         return unwatch
 
@@ -319,7 +366,7 @@ class Presence:
             soonest = min((sign.seconds for sign in self._signs.values()), default=None)
             self._write_at = float("inf") if soonest is None else now + min(_WRITE_SECONDS, soonest / _WRITES_PER_LEASE)
 
-    def _audit_age(self, host: HostId, sign: _Sign) -> float | None:
+    def _audit_age(self, host: HostId, sign: Sign) -> float | None:
         """How long before the sign an audit found what is stored; None if that need not be noted."""
         return None if sign.at - self._audited.get(host, _NEVER) < _AUDIT_SECONDS else sign.audited
 
@@ -385,7 +432,7 @@ class Presence:
                 for host in wanted:
                     self._known.pop(host, None)
             raise
-        woken: list[_Wait] = []
+        woken: list[Wait] = []
         with self._lock:
             for host in wanted:
                 standing, known = found.get(host), self._known.get(host)

@@ -7,7 +7,7 @@ the same object.
 from __future__ import annotations
 
 import asyncio
-import hmac
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Final
@@ -24,6 +24,8 @@ from pinfold.api.shared_timer import SharedTimer
 from pinfold.core.encoding import json_text
 from pinfold.core.errors import PinfoldError
 from pinfold.core.identity import HostId
+from pinfold.service.presence import Sign, Wait
+from pinfold.store.presence import Standing
 
 _BEARER: Final = "Bearer "
 
@@ -103,36 +105,26 @@ class _WaitingPoll:
         self._digest = digest
         self._answer = answer
         self._done = done
-        self._handover = handover
         self._timer = timer
         self._loop = asyncio.get_running_loop()
         self._over = True
         self._last: asyncio.Task[None] | None = None
+        # One for all polls of the connection. A call for a poll before this one ends this one early, which its agent takes for the end of
+        # its time.
+        self._waiting = Wait(0, lambda: handover.soon(self._end), float("inf"), lambda: handover.soon(self._renewed))
 
     def begin(self, poll: Poll) -> bool:
         """Wait, if the token is known to be right, if there is nothing to say yet, and if the connection goes on."""
-        standing = self._presence.standing(self._host)
-        if (
-            standing is None
-            or standing.orders != poll.after
-            or poll.wait <= 0
-            or not hmac.compare_digest(standing.token_hash, self._digest)
-        ):
+        if poll.wait <= 0 or not self._answer.possible or self._services.ended.is_set():
             return False
-        if not self._answer.possible or self._services.ended.is_set():
+        self._waiting.after = poll.after
+        sign = Sign(time.monotonic(), self._services.lease_seconds, poll.audited)
+        since = self._presence.wait(self._host, self._digest, sign, self._waiting, early=poll.early)
+        if since is None:
             return False
         self._answer.renew()
-        self._poll, self._over = poll, False
-        self._since = self._sign = sign = self._presence.sign(self._host, self._services.lease_seconds, poll.audited)
+        self._poll, self._over, self._since = poll, False, since
         self._due = self._timer.within(poll.wait, self._end)
-        soon = self._handover.soon
-        self._unwatch = self._presence.watch(
-            self._host,
-            poll.after,
-            lambda: soon(lambda: self._end_of(sign)),
-            sign if poll.early else float("inf"),
-            lambda: soon(self._renewed),
-        )
         return True
 
     def again(self, line: bytes) -> bool:
@@ -149,24 +141,20 @@ class _WaitingPoll:
             self._answer.cut()
             self._loop.call_soon(self._done, self)  # not at once: the caller cancels all work of a set, which `done` changes
 
-    def _end_of(self, sign: float) -> None:
-        if sign == self._sign:  # not of a poll before this one
-            self._end()
-
     def _renewed(self) -> None:
-        if self._over or self._answer.begun or not (digest := self._presence.renewed(self._host, self._since)):
+        if self._over or self._answer.begun:
             return
-        noted = self._poll.audited is not None and self._presence.audited(self._host, self._since)
-        renewal = Renewal(report=digest, lease_seconds=self._services.lease_seconds, audited=noted)
-        self._answer.line(LINES, json_text(renewal).encode() + b"\n")
-        self._since = float("inf")
+        digest, noted = self._presence.renewal(self._host, self._since)
+        if digest:
+            renewal = Renewal(report=digest, lease_seconds=self._services.lease_seconds, audited=noted and self._poll.audited is not None)
+            self._answer.line(LINES, json_text(renewal).encode() + b"\n")
+            self._since = float("inf")
 
     def _end(self) -> None:
         """Say what the wait has brought: at once if nothing has changed, after a read otherwise."""
         if self._over:
             return
-        self._stop()
-        standing = self._presence.standing(self._host)
+        standing = self._stop()
         if standing is not None and standing.orders == self._poll.after:
             waited = Waited(count=standing.orders, digest=self._presence.renewed(self._host, self._since))
             self._say(200, json_text(unchanged(self._services, waited)).encode())
@@ -175,10 +163,10 @@ class _WaitingPoll:
             self._last = self._loop.create_task(self._read_and_say())
             self._last.add_done_callback(lambda _: self._done(self))
 
-    def _stop(self) -> None:
+    def _stop(self) -> Standing | None:
         self._over = True
         self._due.cancel()
-        self._unwatch()
+        return self._presence.leave(self._host, self._waiting)
 
     async def _read_and_say(self) -> None:
         try:
