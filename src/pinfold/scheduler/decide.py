@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from heapq import heappop, heapreplace
 from types import MappingProxyType
 from typing import Final
 
@@ -133,8 +134,9 @@ def decide_many(
 
     A guest changes one host. So as many of the best hosts as there are guests suffice, and they are decided on apart from the index.
     """
-    order = Order.LOSS if decides_by_loss(demand, settings) else _order(demand, settings)
-    kind, most = index.kinds.of(demand), len(guests) + max(settings.top, settings.tried)
+    if decides_by_loss(demand, settings):
+        return _many_by_loss(index, guests, demand, conditions, settings)
+    order, kind, most = _order(demand, settings), index.kinds.of(demand), len(guests) + max(settings.top, settings.tried)
 
     def see(view: View) -> tuple[Shapes, list[Entry]]:
         return view.losses.common, [view.entries[row] for row in _rows(view, order, guests[0], kind, conditions, most)]
@@ -153,6 +155,55 @@ def decide_many(
         few.claimed(best.host, Claim(guest=guest, fit=best.fit), best.revision + 1)
         chosen.append(replace(best, revision=known[best.host]))
     return chosen
+
+
+def _many_by_loss(
+    index: Index, guests: Sequence[GuestId], demand: Demand, conditions: Conditions, settings: SchedulerSettings
+) -> list[Candidate]:
+    """As `decide_many`, by the table of losses: of equally good hosts the one that took the guest before, so that few hosts take part."""
+    kind, most = index.kinds.of(demand), len(guests) + settings.tried
+
+    def see(view: View) -> tuple[LossTable, list[tuple[int, int, int, Entry]]]:
+        rows = _rows(view, Order.LOSS, guests[0], kind, conditions, most)
+        keys, cells = view.losses.find(demand)
+        return view.losses, [(int(keys[row]), place, int(cells[row]), view.entries[row]) for place, row in enumerate(rows)]
+
+    losses, hosts = index.look(see)
+    revisions = [entry.state.revision for *_, entry in hosts]
+    chosen: list[Candidate] = []
+    for guest in guests:
+        # The hosts are a heap. Only the one that takes a guest has another key afterwards.
+        while hosts and (taken := _taken(kind, guest, *hosts[0][2:])) is None:
+            heappop(hosts)
+        if not hosts or taken is None:
+            break
+        place, (fit, entry) = hosts[0][1], taken
+        chosen.append(replace(_candidate(entry, fit, losses.version), revision=revisions[place]))
+        key, cell = _key_of(index, losses, demand, entry)
+        heapreplace(hosts, (key, place, cell, entry))
+    return chosen
+
+
+def _taken(kind: GuestKind, guest: GuestId, cell: int, entry: Entry) -> tuple[Fit, Entry] | None:
+    """The guest's fit on the host, and the host with it; None where it does not fit."""
+    fit = kind.search(entry.counts, entry.strategy, cell)
+    if fit is None:
+        return None
+    try:
+        counts = entry.counts.claimed(Claim(guest=guest, fit=fit))
+    except Conflict:
+        return None
+    return fit, replace(entry, counts=counts)
+
+
+def _key_of(index: Index, losses: LossTable, demand: Demand, entry: Entry) -> tuple[int, int]:
+    """The key and the host cell of a host that differs from what the index has of it."""
+
+    def see(_: View) -> tuple[int, int]:
+        losses.find(demand)
+        return losses.key(entry, demand)
+
+    return index.look(see)
 
 
 def following(index: Index, demand: Demand, best: Candidate, most: int, settings: SchedulerSettings) -> tuple[Fit, ...]:
