@@ -31,12 +31,12 @@ class Between(Placement):
 
     def __init__(self, placement: Placement, act: Callable[[], object]) -> None:
         super().__init__(placement._http)
-        self._acts = [act]
+        self.acts = [act]
         self.writes = 0
 
     def allocate(self, *arguments: object, **named: object) -> None:
-        while self._acts:
-            self._acts.pop()()
+        while self.acts:
+            self.acts.pop()()
         self.writes += 1
         super().allocate(*arguments, **named)  # type: ignore[arg-type]
 

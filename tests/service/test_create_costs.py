@@ -226,3 +226,33 @@ def test_a_project_with_a_quota_gets_what_it_allows(database: Database, placemen
     else:
         fleet.guests.create(made[2])
     at_rest(database, placement)
+
+
+def test_creates_of_one_kind_that_overtake_each_other_take_no_more_statements_once_they_expect_it(
+    database: Database, placement: Placement
+) -> None:
+    if not database.postgresql:
+        pytest.skip("SQLite writes row by row")
+    other = fleet_of(database, placement, "c01")
+    between = Between(placement, lambda: None)
+    fleet = fleet_of(database, between)
+    for one in (fleet, other):
+        one.scheduler.freshness.now()
+        one.scheduler.shapes.look()
+    made = []
+    for _ in range(3):
+        between.acts.append(lambda: other.guests.create(new_guest(pinned(1))))
+        made += [new_guest(pinned(1)), new_guest(pinned(1))]
+        with counted(database) as seen:
+            other.guests.create(made[-2])  # unknown to the create that follows, and another one comes while that asks Placement
+            fleet.guests.create(made[-1])
+    assert len(seen) == 3 * STATEMENTS["postgresql"], seen
+    assert between.writes == 3
+    assert all(host_of(database, one.id) is not None for one in made)
+    with database.read() as connection:
+        (ledger,) = hosts.ledgers(connection)
+        owners = claims.owners(connection, ledger.record.id)
+    assert (len(owners), ledger.record.revision) == (9, 10)
+    # Nobody left a gap: each took the pCPUs that were next.
+    assert sorted(owners) == sorted(ledger.state.pools.dedicated)[:9]
+    at_rest(database, placement)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import pytest
 from tests.build.fits import fit
@@ -40,9 +40,19 @@ def record(database: Database, one: Arrival) -> ClaimRecord:
     return found
 
 
-def arrive(database: Database, one: Arrival, *, decided_on: int = FIRST, known: Iterable[ClaimRecord] = ()) -> Arrived:
+def arrive(
+    database: Database, one: Arrival, *, decided_on: int = FIRST, known: Iterable[ClaimRecord] = (), foreseen: Sequence[Fit] = ()
+) -> Arrived:
     with database.write_once() as connection:
-        return arrival.arrive_at_once(connection, one, decided_on=decided_on, known=known)
+        return arrival.arrive_at_once(connection, one, decided_on=decided_on, known=known, foreseen=foreseen)
+
+
+def pcpus(database: Database, one: Arrival) -> list[int]:
+    """The pCPUs that a guest owns, if its claim is held by them."""
+    with database.read() as connection:
+        owned = [pcpu for pcpu, (guest, _) in claims.owners(connection, one.host).items() if guest == one.guest]
+    assert owned == list(record(database, one).fit.taken)
+    return owned
 
 
 def on_host(database: Database, one: Arrival) -> bool:
@@ -170,3 +180,68 @@ def test_no_guest_of_a_body_arrives_if_a_pcpu_of_one_has_an_owner(database: Data
     with pytest.raises(Conflict, match="one of the pCPUs of 2 claims has an owner already"):
         arrive_all(database, first, second, decided_on=2)
     assert on_host(database, other) and not on_host(database, first) and not on_host(database, second)
+
+
+FORESEEN = [fit(pcpu) for pcpu in "123"]
+
+
+def test_a_guest_gets_the_fit_that_was_foreseen_for_as_many_others_as_came_before(database: Database) -> None:
+    host = HostId(add_host(database, "c01"))
+    first, second, third, last = (intend(database, host, fit(pcpu)) for pcpu in "1234")
+    assert arrive(database, second, foreseen=FORESEEN) == Arrived(made=2, news=None)
+    assert (pcpus(database, second), on_host(database, second)) == ([1], True)
+    found = arrive(database, first, foreseen=FORESEEN)
+    assert found.made == 3
+    assert found.news is not None and (found.news.revision, found.news.intended) == (2, ())
+    assert [(one.id, one.held) for one in found.news.held] == [(second.claim, 2)]
+    assert pcpus(database, first) == [2]
+    # Who knows of one of the two already foresees less.
+    assert arrive(database, third, decided_on=2, foreseen=FORESEEN[1:]).made == 4
+    assert pcpus(database, third) == [3]
+    late = arrive(database, last, foreseen=FORESEEN)
+    assert late.made is None
+    assert late.news is not None and late.news.revision == 4
+    assert record(database, last).state.value == "intended"
+
+
+@pytest.mark.parametrize("change", ["another fit", "a later one first", "two at one revision", "something else", "amended", "released"])
+def test_a_guest_does_not_arrive_after_what_was_not_foreseen(database: Database, change: str) -> None:
+    host = HostId(add_host(database, "c01"))
+    first, second, last = (intend(database, host, fit(pcpu)) for pcpu in "123")
+    with database.write() as connection:
+        if change == "another fit":
+            arrival.arrive(connection, Arrival(claim=first.claim, guest=first.guest, host=host, fit=fit("5")), revision=2)
+        elif change == "a later one first":
+            arrival.arrive(connection, second, revision=2)
+        elif change == "two at one revision":
+            made = hosts.advance_newest(connection, host)
+            claims.hold_all(
+                connection, [HeldClaim(id=one.claim, guest=one.guest, fit=one.fit) for one in (first, second)], host=host, revision=made
+            )
+        else:
+            arrival.arrive(connection, first, revision=2)
+            if change == "something else":
+                hosts.bump(connection, host, ledger=True)
+            elif change == "amended":
+                held = claims.get(connection, first.claim)
+                assert held is not None
+                claims.amend(connection, held, fit=fit("1"), amounts=(), revision=hosts.advance_newest(connection, host))
+            else:
+                claims.unpin(connection, first.claim)
+                hosts.bump(connection, host, ledger=True)
+    found = arrive(database, last, foreseen=FORESEEN)
+    assert found.made is None
+    assert found.news is not None and found.news.revision > FIRST
+    assert not on_host(database, last)
+    assert arrive(database, last, decided_on=found.news.revision, foreseen=[fit("7")]).made == found.news.revision + 1
+    assert pcpus(database, last) == [7]
+
+
+def test_a_guest_that_is_gone_does_not_arrive_as_foreseen(database: Database) -> None:
+    host = HostId(add_host(database, "c01"))
+    last = intend(database, host, fit("1"))
+    with database.write() as connection:
+        guests.want(connection, last.guest, Desired.ABSENT, task="deleting")
+    assert arrive(database, last, foreseen=FORESEEN) == Arrived(made=None, news=None)
+    with database.read() as connection:
+        assert hosts.get(connection, host).revision == FIRST

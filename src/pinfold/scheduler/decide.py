@@ -206,25 +206,25 @@ def _key_of(index: Index, losses: LossTable, demand: Demand, entry: Entry) -> tu
     return index.look(see)
 
 
-def following(index: Index, demand: Demand, best: Candidate, most: int, settings: SchedulerSettings) -> tuple[Fit, ...]:
+def following(index: Index, demand: Demand, best: Candidate, most: int) -> tuple[Fit, ...]:
     """The fits that such guests get on the candidate's host one after another, the candidate's own first; at most `most`, and fewer if the
     host has no room for more or has changed. Who is decided when others like it have just gone there gets a later one.
+
+    They go to the candidate's host cell for as long as it takes them: whether others would lose less by another one is not asked anew.
     """
-    entry, kind, fits = index.get(best.host), index.kinds.of(demand), [best.fit]
+    entry, kind = index.get(best.host), index.kinds.of(demand)
     if entry is None or entry.state.revision != best.revision:
         return (best.fit,)
-    by_loss = decides_by_loss(demand, settings)
-    for number in range(1, most):
-        try:
-            counts = entry.counts.claimed(Claim(guest=GuestId(f"like it, {number}"), fit=fits[-1]))
-        except Conflict:
+    counts = entry.counts
+    fits: list[Fit] = []
+    cell = counts.frame.position_of.get(best.fit.cells[0].host_cell, -1) if len(best.fit.cells) == 1 else -1
+    while len(fits) < most:
+        step = kind.step(counts, entry.strategy, cell)
+        if step is None or (not fits and step[0] != best.fit):
             break
-        entry = replace(entry, counts=counts)
-        fit = kind.search(counts, entry.strategy, index.cell(entry, demand) if by_loss else -1)
-        if fit is None:
-            break
-        fits.append(fit)
-    return tuple(fits)
+        fits.append(step[0])
+        counts = step[1]
+    return tuple(fits) or (best.fit,)
 
 
 def _order(demand: Demand, settings: SchedulerSettings) -> Order:

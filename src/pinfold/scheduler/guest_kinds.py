@@ -7,12 +7,16 @@ together (`Counts.content`). A host whose overhead pool is booked by cell is fit
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
+from itertools import count
 from typing import Final
 
+from pinfold.core.errors import Conflict
 from pinfold.core.fit.answer import Fit, Strategy
 from pinfold.core.fit.count import Counts
 from pinfold.core.fit.demand import Demand
 from pinfold.core.fit.engine import search
+from pinfold.core.host import Claim
+from pinfold.core.identity import GuestId
 from pinfold.scheduler.filter import need
 from pinfold.scheduler.loss import shape_key
 from pinfold.scheduler.rank import score
@@ -20,8 +24,12 @@ from pinfold.scheduler.rank import score
 MOST_KINDS: Final = 64
 MOST_FITS: Final = 256
 """How many fits of one kind are remembered."""
+MOST_STEPS: Final = 64
+"""How many steps of one kind are remembered."""
 
 Ranked = tuple[Fit, tuple[int, ...]]
+Step = tuple[Fit, Counts]
+"""The fit that a guest gets on a host, and what the host has left with it."""
 
 
 class GuestKind:
@@ -32,6 +40,8 @@ class GuestKind:
         self.need = need(demand)
         self.shape = shape_key(demand)
         self._fits: dict[Hashable, Ranked | None] = {}
+        self._steps: dict[Hashable, Step | None] = {}
+        self._others = count()
 
     def search(self, counts: Counts, strategy: Strategy, first: int = -1) -> Fit | None:
         """As `core.fit.engine.search`."""
@@ -51,6 +61,31 @@ class GuestKind:
             return None if fit is None else (fit, score(self.demand.request, counts, fit, prefers))
 
         return self._recall(counts, (counts.content, strategy.value, prefers.value), make)
+
+    def step(self, counts: Counts, strategy: Strategy, first: int) -> Step | None:
+        """The fit as `search` finds it, and the counts with it; None where the guest does not fit."""
+
+        if counts.frame.pool.prefers_local:
+            return self._stepped(counts, strategy, first)
+        key = (counts.content, strategy.value, first)
+        try:
+            return self._steps[key]
+        except KeyError:
+            pass
+        if len(self._steps) >= MOST_STEPS:
+            self._steps.clear()
+        found = self._steps[key] = self._stepped(counts, strategy, first)
+        return found
+
+    def _stepped(self, counts: Counts, strategy: Strategy, first: int) -> Step | None:
+        fit = self.search(counts, strategy, first)
+        if fit is None:
+            return None
+        nobody = GuestId(f"like it, {next(self._others)}")
+        try:
+            return fit, counts.claimed(Claim(guest=nobody, fit=fit))
+        except Conflict:
+            return None
 
     def _recall(self, counts: Counts, key: Hashable, make: Callable[[], Ranked | None]) -> Ranked | None:
         if counts.frame.pool.prefers_local:

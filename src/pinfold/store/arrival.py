@@ -2,13 +2,14 @@
 
 `arrive_at_once` does it all in one statement, `arrive_all_at_once` for several guests of one host: a statement costs the claimer more than
 the database. Its notification goes with it. It does all or nothing, so it needs no transaction, and only if nothing has come to the host
-since the decision; for one guest also if claims have come that were known then. Only PostgreSQL has it.
+since the decision; for one guest also if claims have come that were known then, or foreseen. Only PostgreSQL has it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from functools import cache
+from enum import Enum
+from functools import cache, lru_cache
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -54,6 +55,51 @@ _KNOWN_STEPS: Final = (
     .scalar_subquery()
 )
 """How many revisions were made since the decision by new claims, all of which were known then, with the fits that they had; else 0."""
+_FORESEEN: Final = sa.cast(sa.bindparam("foreseen", type_=sa.Text()), sa.JSON)
+
+
+def _elements(array: sa.ColumnElement[Any], name: str) -> sa.TableValuedAlias:
+    """The elements of a JSON array as a table of `value` and its `place`, from 1 on."""
+    found: sa.TableValuedAlias = sa.func.json_array_elements(array).table_valued(
+        sa.column("value", sa.JSON), with_ordinality="place", name=name
+    )
+    return found.render_derived()
+
+
+def _text(value: sa.ColumnElement[Any], key: str) -> sa.ColumnElement[str]:
+    """A member of a JSON value as text; the key is one of SQL's literals."""
+    return value.op("->>", return_type=sa.Text())(sa.literal_column(key))
+
+
+_PLACES: Final = _elements(_FORESEEN, "places")
+_CLAIMS_SINCE: Final = sa.func.count(_SINCE.c.id)
+_FORESEEN_STEPS: Final = (
+    sa.select(
+        sa.case(
+            (
+                sa.and_(
+                    sa.func.count(_PLACES.c.place.distinct()) == _CLAIMS_SINCE,
+                    sa.func.count(_SINCE.c.revision.distinct()) == _CLAIMS_SINCE,
+                    sa.func.max(_PLACES.c.place) <= _CLAIMS_SINCE,
+                    sa.func.json_array_length(_FORESEEN) > _CLAIMS_SINCE,
+                    sa.func.bool_and(_SINCE.c.held == _SINCE.c.revision),
+                ),
+                _CLAIMS_SINCE,
+            ),
+            else_=0,
+        )
+    )
+    .select_from(_SINCE.outerjoin(_PLACES, _text(_PLACES.c.value, "'fit'") == _SINCE.c.fit))
+    .where(
+        _SINCE.c.host == sa.bindparam("host_id"),
+        _SINCE.c.state == ClaimState.HELD.value,
+        _SINCE.c.revision > sa.bindparam("decided_on"),
+    )
+    .scalar_subquery()
+)
+"""How many revisions were made since the decision by new claims, if these have the first so many of the fits that were foreseen, and there
+is one more; else 0.
+"""
 
 
 class Arrival(Struct, frozen=True, kw_only=True):
@@ -90,6 +136,14 @@ def settle(connection: sa.Connection, new: Arrival, *, revision: int) -> None:
         guests.place(connection, new.guest, new.host)
 
 
+class _Beside(Enum):
+    """After what the arrival takes effect besides the revision that was decided on."""
+
+    NOTHING = "nothing"
+    KNOWN = "claims that were known"
+    FORESEEN = "claims that were foreseen"
+
+
 class Arrived(Struct, frozen=True, kw_only=True):
     """What came of `arrive_at_once`: the host's revision that the guest's arrival made, None if nothing was written; and what has come to
     the host since the decision, None if nothing has.
@@ -99,14 +153,20 @@ class Arrived(Struct, frozen=True, kw_only=True):
     news: HostNews | None
 
 
-def arrive_at_once(connection: sa.Connection, new: Arrival, *, decided_on: int, known: Iterable[ClaimRecord] = ()) -> Arrived:
+def arrive_at_once(
+    connection: sa.Connection, new: Arrival, *, decided_on: int, known: Iterable[ClaimRecord] = (), foreseen: Sequence[Fit] = ()
+) -> Arrived:
     """Count the host's revision up, and `settle` the guest there, if the host has the revision that was `decided_on`; or a later one that
     claims made which were `known` at the decision, and fits that they had then. Otherwise nothing is written. It is not either, and there
     is no news, if the host takes no guests any more, or if a change of it was under way, or if the claim or the guest has changed; `arrive`
     says which.
 
-    The new guest fits beside all `known` claims, so it fits beside some of them. Raises `Conflict` when a pCPU has an owner.
+    The new guest fits beside all `known` claims, so it fits beside some of them. With `foreseen` fits, which are different ones, it takes
+    effect also after so many claims that have the first ones of them, one revision for each. The guest then has the next one, which the
+    engine has found beside those before; the claims that are intended are not among the news. Raises `Conflict` when a pCPU has an owner.
     """
+    if foreseen:
+        return _arrive_as_foreseen(connection, new, decided_on, foreseen)
     owned = holds(new.fit)
     fits = {one.id: claims.fit_text(one.fit) for one in known}
     values = {
@@ -122,8 +182,31 @@ def arrive_at_once(connection: sa.Connection, new: Arrival, *, decided_on: int, 
     }
     if fits:
         values["known"] = json.encode(fits).decode()
+    return _executed(connection, _statement(new.role is ClaimRole.RUNS, _Beside.KNOWN if fits else _Beside.NOTHING), values, new)
+
+
+def _arrive_as_foreseen(connection: sa.Connection, new: Arrival, decided_on: int, foreseen: Sequence[Fit]) -> Arrived:
+    values = {
+        "host_id": new.host,
+        "decided_on": decided_on,
+        "claim_id": new.claim,
+        "on_host": new.host,
+        "guest_id": new.guest,
+        "foreseen": f"[{','.join(map(_foreseen_text, foreseen))}]",
+        "topic": f"host:{new.host}",
+    }
+    return _executed(connection, _statement(new.role is ClaimRole.RUNS, _Beside.FORESEEN), values, new)
+
+
+@lru_cache(maxsize=1024)
+def _foreseen_text(fit: Fit) -> str:
+    return json.encode({"fit": claims.fit_text(fit), "owned": [(pcpu, role.value) for pcpu, role, _ in holds(fit)]}).decode()
+
+
+def _executed(connection: sa.Connection, statement: sa.Select[Any], values: dict[str, Any], new: Arrival) -> Arrived:
+    decided_on = values["decided_on"]
     try:
-        row = connection.execute(_statement(new.role is ClaimRole.RUNS, bool(fits)), values).one_or_none()
+        row = connection.execute(statement, values).one_or_none()
     except sa.exc.IntegrityError as error:
         raise Conflict(f"host {new.host}: one of the pCPUs {new.fit.taken} has an owner already") from error
     except sa.exc.DataError:  # the division by zero
@@ -136,13 +219,16 @@ def arrive_at_once(connection: sa.Connection, new: Arrival, *, decided_on: int, 
 
 
 @cache
-def _statement(runs: bool, known: bool) -> sa.Select[Any]:
+def _statement(runs: bool, beside: _Beside) -> sa.Select[Any]:
     """Each part but the first takes effect only if the one before it did; all see the host's row as it is once it is locked. If the first
     takes effect and another does not, the last part divides by the number of its rows, zero, and the database undoes them all.
     """
     # Who waits for the host's row sees the claims as they were before, too few for the revision that it has by then, and writes nothing.
-    step = hosts.advance_from(sa.bindparam("decided_on") + _KNOWN_STEPS) if known else hosts.ADVANCE
+    decided_on = sa.bindparam("decided_on", type_=sa.Integer())
+    steps = {_Beside.KNOWN: _KNOWN_STEPS, _Beside.FORESEEN: _FORESEEN_STEPS}.get(beside)
+    step = hosts.ADVANCE if steps is None else hosts.advance_from(decided_on + steps)
     advanced = step.returning(host.c.id, host.c.revision).cte("advanced")
+    chosen: sa.ColumnElement[Any] = _FORESEEN.op("->")(sa.cast(advanced.c.revision - 1 - decided_on, sa.Integer))
     held = (
         claim.update()
         .where(claim.c.id == sa.bindparam("claim_id"), claim.c.state == ClaimState.INTENDED.value)
@@ -151,30 +237,31 @@ def _statement(runs: bool, known: bool) -> sa.Select[Any]:
             state=ClaimState.HELD.value,
             revision=advanced.c.revision,
             held=advanced.c.revision,
-            fit=sa.bindparam("new_fit"),
+            fit=_text(chosen, "'fit'") if beside is _Beside.FORESEEN else sa.bindparam("new_fit"),
             updated=EpochNow(),
         )
         .returning(claim.c.id, claim.c.guest, claim.c.host)
         .cte("held")
     )
-    owned = (
-        pcpu_owner.insert()
-        .from_select(
-            ["host", "pcpu", "guest", "claim", "role"],
-            sa.select(held.c.host, _OWNED.c.pcpu, held.c.guest, held.c.id, _OWNED.c.role).select_from(held.join(_OWNED, sa.true())),
-        )
-        .returning(pcpu_owner.c.pcpu)
-        .cte("owned")
-    )
+    if beside is _Beside.FORESEEN:
+        each = _elements(chosen.op("->")(sa.literal_column("'owned'")), "of_fit")
+        pcpus = sa.select(held.c.host, sa.cast(_text(each.c.value, "0"), sa.Integer), held.c.guest, held.c.id, _text(each.c.value, "1"))
+        pcpus = pcpus.select_from(held.join(advanced, sa.true()).join(each, sa.true()))
+    else:
+        pcpus = sa.select(held.c.host, _OWNED.c.pcpu, held.c.guest, held.c.id, _OWNED.c.role).select_from(held.join(_OWNED, sa.true()))
+    owned = pcpu_owner.insert().from_select(["host", "pcpu", "guest", "claim", "role"], pcpus).returning(pcpu_owner.c.pcpu).cte("owned")
     placed = guests.PLACE.where(guest_table.c.id == held.c.guest).values(host=held.c.host).returning(guest_table.c.id).cte("placed")
     last = sa.select(sa.func.count()).select_from(placed if runs else held).scalar_subquery()
     done = advanced.c.revision.is_not(None)
+    news: list[tuple[Any, Any]] = [(advanced.c.revision == decided_on + 1, sa.null())]
+    if beside is _Beside.FORESEEN:
+        news.append((done, claims.HELD_NEWS))
     return (
         sa.select(
             advanced.c.revision.label("made"),
             host.c.revision,
             sa.case((done, 1 / last)).label("parts"),
-            sa.case((advanced.c.revision == sa.bindparam("decided_on") + 1, sa.null()), else_=claims.NEWS).label("news"),
+            sa.case(*news, else_=claims.NEWS).label("news"),
             sa.select(notify(sa.bindparam("topic"))).select_from(advanced).scalar_subquery().label("told"),
         )
         .select_from(host.outerjoin(advanced, advanced.c.id == host.c.id))

@@ -44,20 +44,20 @@ _OTHERS: Final = (
     .where(_OTHER.c.host == sa.bindparam("on_host"), _OTHER.c.state == ClaimState.INTENDED.value, _OTHER.c.id != sa.bindparam("claim_id"))
     .scalar_subquery()
 )
-_NEW: Final = sa.and_(
-    _OTHER.c.host == sa.bindparam("on_host"),
-    _OTHER.c.id != sa.bindparam("claim_id"),
-    sa.or_(
-        _OTHER.c.state == ClaimState.INTENDED.value,
-        sa.and_(_OTHER.c.state == ClaimState.HELD.value, _OTHER.c.revision > sa.bindparam("decided_on")),
-    ),
-)
-NEWS: Final = sa.select(sa.cast(sa.func.json_agg(_OTHER.table_valued()), sa.Text)).select_from(_OTHER).where(_NEW).scalar_subquery()
+_THERE: Final = sa.and_(_OTHER.c.host == sa.bindparam("on_host"), _OTHER.c.id != sa.bindparam("claim_id"))
+_HELD_SINCE: Final = sa.and_(_OTHER.c.state == ClaimState.HELD.value, _OTHER.c.revision > sa.bindparam("decided_on"))
+_NEW: Final = sa.and_(_THERE, sa.or_(_OTHER.c.state == ClaimState.INTENDED.value, _HELD_SINCE))
+_CLAIMS: Final = sa.select(sa.cast(sa.func.json_agg(_OTHER.table_valued()), sa.Text)).select_from(_OTHER)
+NEWS: Final = _CLAIMS.where(_NEW).scalar_subquery()
 """What `since` reads, without the claim itself, as a part of another statement; `news` reads its text, which is null for nothing. Only
 PostgreSQL has it. For SQLite a statement is a function call.
 """
 NEWER: Final = sa.select(sa.func.count()).select_from(_OTHER).where(_NEW).scalar_subquery()
 """How many claims that is."""
+UNLIKE: Final = sa.select(_OTHER.c.id).where(_NEW, _OTHER.c.amounts != sa.bindparam("claim_amounts", type_=sa.Text())).exists()
+"""Whether one of them has other amounts than those that are bound."""
+HELD_NEWS: Final = _CLAIMS.where(_THERE, _HELD_SINCE).scalar_subquery()
+"""The same as `NEWS` of the claims that are held."""
 _SEEN: Final = {"sqlite": (_REVISION, _OTHERS), "postgresql": (_REVISION, NEWS)}
 _INTEND_SEEING: Final = {dialect: _INTEND.returning(*found) for dialect, found in _SEEN.items()}
 _REDIRECT: Final = {
@@ -136,17 +136,13 @@ class HostNews(Struct, frozen=True, kw_only=True):
 
 class Seen(Struct, frozen=True, kw_only=True):
     """What the host was at when a claim was intended on it: its revision, and how many other claims were intended there. `news` has the
-    claims since the decision, if the statement has read them.
+    claims since the decision, if the statement has read them, and `newer` says how many claims these and the intended ones are.
     """
 
     revision: int
     others: int
     news: HostNews | None = None
-
-    @property
-    def newer(self) -> int:
-        """How many other claims have come since the decision or are intended, if the statement has read them."""
-        return 0 if self.news is None else len(self.news.held) + len(self.news.intended)
+    newer: int = 0
 
 
 class IntendedClaim(Struct, frozen=True, kw_only=True):
@@ -213,7 +209,7 @@ def seen(revision: int, others: int | str | None) -> Seen:
     if isinstance(others, int):
         return Seen(revision=revision, others=others)
     found = news(revision, others)
-    return Seen(revision=revision, others=len(found.intended), news=found)
+    return Seen(revision=revision, others=len(found.intended), news=found, newer=len(found.held) + len(found.intended))
 
 
 def news(revision: int, text: str | None) -> HostNews:

@@ -21,6 +21,8 @@ from pinfold.store.records import GuestRecord, NewGuest
 from pinfold.store.schema import claim, guest, guest_event, host, quota
 
 _FIT: Final = sa.cast(sa.bindparam("fits"), sa.JSON).op("->>")(sa.cast(sa.func.least(claims.NEWER, sa.bindparam("last_fit")), sa.Integer))
+_FORESEEN: Final = sa.and_(sa.bindparam("last_fit") >= claims.NEWER, ~claims.UNLIKE)
+"""Whether there is a fit for the number of claims that are new, which all take what the new one takes."""
 
 
 def create_intended(
@@ -30,7 +32,8 @@ def create_intended(
     return; None, with nothing written, if the guest's project has a quota, or if its flavor is not as it was seen.
 
     If as many claims are new on the host since the decision, the claim has instead of its own fit the first of the `later` ones for one
-    claim, the second for two, and the last for more.
+    claim, the second for two, and the last for more. The claims are read only if that may not be what they leave: if they are more, or take
+    something else.
 
     Raises `Conflict` when the guest exists, or when the claim's host is gone.
     """
@@ -48,7 +51,12 @@ def create_intended(
         row = connection.execute(statement, {**values, **claims.seeing(intent, decided_on), "seconds": seconds}).mappings().one_or_none()
     except sa.exc.IntegrityError as error:
         raise Conflict(f"guest {new.id} exists already, or host {intent.host} is gone") from error
-    return None if row is None else (guest_rows.record(row), claims.seen(row["seen_revision"], row["seen_news"]))
+    if row is None:
+        return None
+    revision, news = row["seen_revision"], row["seen_news"]
+    foreseen = bool(later) and news is None
+    seen = Seen(revision=revision, others=0, newer=row["seen_newer"]) if foreseen else claims.seen(revision, news)
+    return guest_rows.record(row), seen
 
 
 @cache
@@ -63,12 +71,16 @@ def _statement(parts: tuple[tuple[str, tuple[str, ...]], ...], seen_flavor: bool
         first = first.where(flavors.UNCHANGED)
     stored = guest.insert().from_select(first.selected_columns.keys(), first).returning(guest).cte("stored")
     others = []
-    of_claim = claims.AT_FIRST if "fit" in names["claim"] else {**claims.AT_FIRST, "fit": _FIT}
+    single = "fit" in names["claim"]
+    of_claim = claims.AT_FIRST if single else {**claims.AT_FIRST, "fit": _FIT}
     for table, part, fixed in ((claim, "claim", of_claim), (guest_event, "event", guest_events.AT_FIRST)):
         if part in names:
             row = _row(table, part, [name for name in names[part] if name in table.c], fixed).select_from(stored)
             others.append(table.insert().from_select(row.selected_columns.keys(), row).returning(*table.primary_key).cte(f"new_{part}"))
-    seen = (host.c.revision.label("seen_revision"), claims.NEWS.label("seen_news"))
+    news = [claims.NEWS.label("seen_news")]
+    if not single:
+        news = [sa.case((_FORESEEN, sa.null()), else_=claims.NEWS).label("seen_news"), claims.NEWER.label("seen_newer")]
+    seen = (host.c.revision.label("seen_revision"), *news)
     return sa.select(stored, *seen).select_from(stored.join(host, host.c.id == sa.bindparam("on_host"))).add_cte(*others)
 
 

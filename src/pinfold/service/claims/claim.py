@@ -9,8 +9,8 @@
 2. In one transaction, move the host's revision to the next, the claim from `intended` to `held`, the pCPUs to their owner and the guest to
    its host. Each part must hit exactly its row, or all of it is rolled back. If the host has another revision than at the decision, the
    guest is fitted again on what is there by now, for the same amounts. On PostgreSQL the step is one statement, which takes effect at that
-   revision, or after claims only that were known at the decision, and is tried again at another; elsewhere, or if that does not help, the
-   first statement locks the host's row.
+   revision, or after claims only that were known at the decision or foreseen, and is tried again at another; elsewhere, or if that does not
+   help, the first statement locks the host's row.
 
 If the host has no such fit any more and losses decide, decide again, at most `TRIES` times for a guest: the host may not be the best one
 any more. Otherwise fit again on the same host, at most `TRIES` times; then, or when room is lacking, try the next host. If all
@@ -49,7 +49,7 @@ from pinfold.scheduler.model import Candidate, HostRefusal, HostSearch
 from pinfold.scheduler.scheduler import Scheduler
 from pinfold.service.claims import newest
 from pinfold.service.claims.amend import TRIES, StaleError
-from pinfold.service.claims.attempt import Attempt
+from pinfold.service.claims.attempt import Attempt, Foreseen
 from pinfold.service.claims.booking import booked_by, settle
 from pinfold.service.claims.outcome import Claimed, Refused
 from pinfold.store import arrival, claims, new_guest
@@ -65,7 +65,7 @@ _UNSEEN_GENERATION: Final = 0
 it.
 """
 _MOST_EXPECTED: Final = 8
-"""For so many claims of others that come between a decision and its claim row there is a fit beforehand."""
+"""For so many claims of others that come between a decision and the guest's arrival there is a fit beforehand."""
 _log = logging.getLogger(__name__)
 
 
@@ -81,7 +81,7 @@ class Claimer:
         self._shapes = scheduler.shapes
         self._settings = scheduler.settings
         self._expected = 0
-        """How many claims of others came to a host lately between a decision and its claim row."""
+        """How many claims of others came to a host lately between a decision and the guest's arrival."""
         # Threads of one process take turns here, so that only other processes can make their revision stale.
         self.locks: defaultdict[HostId, threading.Lock] = defaultdict(threading.Lock)
 
@@ -119,21 +119,36 @@ class Claimer:
             stored = new_guest.create_intended(connection, new, intent, seconds=seconds, decided_on=best.revision, later=later)
         if stored is None:
             return None
-        record, attempt.seen = stored
-        newer = attempt.seen.newer
-        attempt.claim, attempt.intent = intent.id, replace(intent, fit=(intent.fit, *later)[min(newer, len(later))])
-        self._expected = min(_MOST_EXPECTED, max(newer, self._expected - 1))
+        record, seen = stored
+        fits = (intent.fit, *later)
+        attempt.claim, attempt.intent = intent.id, replace(intent, fit=fits[min(seen.newer, len(later))])
+        if later and seen.news is None:
+            attempt.foreseen = Foreseen(host=best.host, revision=best.revision, fits=fits)
+            attempt.candidates = (replace(best, fit=attempt.intent.fit), *attempt.candidates[1:])
+        else:
+            attempt.seen = seen
+        self._expected = min(_MOST_EXPECTED, max(seen.newer, self._expected - 1))
         return record
 
     def _later_fits(self, attempt: Attempt, best: Candidate, intent: IntendedClaim) -> tuple[Fit, ...]:
         """The fits that the guest gets if others like it are claimed on the host before it, as many as were of late. If that is what
         happens, the claim row need not be redirected.
         """
-        entry = self._index.get(best.host) if self._expected else None
-        if entry is None:
+        entry = self._index.get(best.host) if self._expected and best.fit.taken_mask else None
+        if entry is None:  # or nothing in the fits of such guests, which float, says how many they are
             return ()
-        found = following(self._index, attempt.demand, best, 2 + self._expected, self._settings)
-        return tuple(takewhile(lambda fit: amounts(fit, entry.state) == intent.amounts, found[1:]))
+        return self._followed(attempt, entry, best, intent.amounts)[1:]
+
+    def _followed(self, attempt: Attempt, entry: Entry, best: Candidate, booked: Amounts) -> tuple[Fit, ...]:
+        """The fits that follow the candidate's, and this one first, for the same amounts."""
+        found = following(self._index, attempt.demand, best, 2 + self._expected)
+        return tuple(takewhile(lambda fit: amounts(fit, entry.state) == booked, found))
+
+    def _foresee(self, attempt: Attempt, entry: Entry, fit: Fit) -> tuple[Fit, ...]:
+        """The same for a guest that is fitted again on a host that has changed. Raises `StaleError`."""
+        (found,) = newest.fits_on(self._index, entry, [(attempt, fit, attempt.booked)])
+        best = Candidate(host=entry.id, name=entry.name, revision=entry.state.revision, fit=found)
+        return self._followed(attempt, entry, best, attempt.booked)
 
     def _conditions(self, wanted: HostSearch) -> Conditions:
         """What a host must be for the guest, with an index that is up to date."""
@@ -175,7 +190,7 @@ class Claimer:
             left = dataclasses.replace(conditions, exclude=conditions.exclude | attempt.tried.keys())
             candidates, attempt.candidates = attempt.candidates, ()
             if not candidates:
-                attempt.beside = {}
+                attempt.beside, attempt.foreseen = {}, None
                 candidates = decide(self._index, attempt.wanted.guest, attempt.demand, left, self._settings)
             if not candidates:
                 return None
@@ -282,7 +297,7 @@ class Claimer:
             if isinstance(answer, HostRefusal):
                 return answer
             entry, wanted, revision = newer, answer, newer.state.revision
-            attempt.beside = {}
+            attempt.beside, attempt.foreseen = {}, None
         return _refused(candidate, ReasonCode.STALE, TRIES)
 
     def _newer(self, host: HostId, revision: int) -> Entry | None:
@@ -382,14 +397,18 @@ class Claimer:
         what is in the way.
         """
         host, fit, known = arriving.host, arriving.fit, attempt.beside.get(arriving.host, ())
+        fits = () if attempt.foreseen is None else attempt.foreseen.on(host, revision)
         waited = False
         for _ in range(TRIES):
             with self._database.write_once() as connection:
-                came = arrival.arrive_at_once(connection, replace(arriving, fit=fit), decided_on=revision, known=known)
+                came = arrival.arrive_at_once(connection, replace(arriving, fit=fit), decided_on=revision, known=known, foreseen=fits)
             newer = None if came.news is None else self._index.catch_up(host, came.news)
             if came.made is not None:
                 fault_point("claim.pinned")
-                return fit, came.made
+                others = came.made - 1 - revision
+                if fits:
+                    self._expected = max(self._expected, min(_MOST_EXPECTED, others))
+                return fits[others] if fits else fit, came.made
             if came.news is None:
                 if waited:
                     return None
@@ -398,8 +417,12 @@ class Claimer:
             newer = newer or self._fresh.host(host)
             if newer is None:
                 raise StaleError
-            fit, known = self._fit_beside(attempt, newer, fit, came.news)
             revision = newer.state.revision
+            if fits:
+                fits = self._foresee(attempt, newer, fit)
+                fit = fits[0]
+            else:
+                fit, known = self._fit_beside(attempt, newer, fit, came.news)
         return None
 
     def _fit_beside(self, attempt: Attempt, entry: Entry, fit: Fit, news: HostNews) -> tuple[Fit, tuple[ClaimRecord, ...]]:
