@@ -235,7 +235,7 @@ class Claimer:
             best = candidates[0]
             if best.host in known or not _overtaken(best, seen):
                 break
-            other = newest.beside(connection, self._index, best.host, attempt.claim, seen.news)
+            other = newest.beside(connection, self._index, best.host, attempt, seen.news)
             if other is None:
                 break
             known[best.host], intended[best.host] = other.entry, other.claims
@@ -429,8 +429,7 @@ class Claimer:
         """The fit on a host that has changed, and the claims beside which it was made: those that others intend there, if they leave room.
         Raises `StaleError`.
         """
-        assert attempt.claim is not None
-        other = newest.with_intended(entry, attempt.claim, news)
+        other = newest.with_intended(self._index, entry, attempt, news)
         wanted = [(attempt, fit, attempt.booked)]
         try:
             (found,) = newest.fits_on(self._index, other.entry, wanted)

@@ -16,7 +16,7 @@ from pinfold.accounting.resources import Amounts, amounts
 from pinfold.core.fit.answer import Fit
 from pinfold.core.host import Claim
 from pinfold.core.host_features import needed
-from pinfold.core.identity import ClaimId, HostId
+from pinfold.core.identity import HostId
 from pinfold.scheduler.decide import Conditions, closed
 from pinfold.scheduler.index import Entry, Index
 from pinfold.scheduler.index import beside as with_claims
@@ -35,7 +35,7 @@ class Beside(Struct, frozen=True, kw_only=True, eq=False):
     claims: tuple[ClaimRecord, ...]
 
 
-def beside(connection: sa.Connection, index: Index, host: HostId, claim: ClaimId, news: HostNews | None) -> Beside | None:
+def beside(connection: sa.Connection, index: Index, host: HostId, attempt: Attempt, news: HostNews | None) -> Beside | None:
     """The host with what others intend to claim there, by now; None if it has to be read again, or is gone. It is read unless there is
     `news` already.
     """
@@ -43,13 +43,20 @@ def beside(connection: sa.Connection, index: Index, host: HostId, claim: ClaimId
     if news is None and known is not None:
         news = claims.since(connection, host, known.state.revision)
     found = None if news is None else index.catch_up(host, news)
-    return None if news is None or found is None else with_intended(found, claim, news)
+    return None if news is None or found is None else with_intended(index, found, attempt, news)
 
 
-def with_intended(entry: Entry, claim: ClaimId, news: HostNews) -> Beside:
-    """The host with what others than this claim intend there."""
+def with_intended(index: Index, entry: Entry, attempt: Attempt, news: HostNews) -> Beside:
+    """The host with what others than this attempt's claim intend there. One whose pCPUs a guest like it has got meanwhile gets the next."""
     held = {one.id for one in entry.state.ledger.claims}
-    found, kept = with_claims(entry, [one for one in news.intended if one.id != claim and one.id not in held])
+    others = [one for one in news.intended if one.id != attempt.claim and one.id not in held]
+    found, kept = with_claims(entry, others)
+    kind = index.kinds.of(attempt.demand)
+    for one in others:
+        if one not in kept:
+            fit = kind.search(found.counts, found.strategy)
+            if fit is not None and amounts(fit, found.state) == one.amounts:
+                found, _ = with_claims(found, [replace(one, fit=fit)])
     return Beside(entry=found, claims=kept)
 
 
