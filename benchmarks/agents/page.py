@@ -34,9 +34,9 @@ Case = tuple[str, int, int, float, float]
 """A database, so many agents, so many API processes, the seconds of a lease, the seconds that are measured."""
 _CASES: Final[Mapping[Size, tuple[Case, ...]]] = {
     Size.CHECK: (("SQLite", 4, 1, 2.0, 2.0),),
-    Size.SMALL: (("PostgreSQL", 1000, 2, _LEASE, 30.0),),
+    Size.SMALL: (("PostgreSQL", 1000, 2, _LEASE, 40.0),),  # two polls of each agent
     Size.LONG: (
-        ("SQLite", 1000, 1, _LEASE, 90.0),
+        ("SQLite", 1000, 1, _LEASE, 100.0),
         ("PostgreSQL", 1000, 1, _LEASE, 60.0),
         ("PostgreSQL", 1000, 2, _LEASE, 60.0),
         ("PostgreSQL", 1000, 4, _LEASE, 60.0),

@@ -23,7 +23,7 @@ from pinfold.core.errors import Conflict, LimitReached
 from pinfold.core.identity import GuestId, HostId
 from pinfold.core.networks import HostNetwork, NetworkKind, StaticRange
 from pinfold.core.request.model import Flavor, GuestRequest
-from pinfold.scheduler.model import SchedulerSettings
+from pinfold.scheduler.model import HostStrategy, SchedulerSettings
 from pinfold.service.fleet import Fleet, assemble
 from pinfold.store import claims, guests, hosts
 from pinfold.store.database import Database
@@ -40,9 +40,9 @@ def placement(embedded: Embedded) -> Placement:
     return embedded.client
 
 
-def fleet_of(database: Database, placement: Placement, *names: str) -> Fleet:
+def fleet_of(database: Database, placement: Placement, *names: str, strategy: HostStrategy = HostStrategy.LEAST_LOSS) -> Fleet:
     """A fleet that reads the index once: what it reads from time to time is no cost of a create."""
-    fleet = assemble(database, placement, SchedulerSettings(refresh_seconds=3600, late_seconds=-1))
+    fleet = assemble(database, placement, SchedulerSettings(refresh_seconds=3600, late_seconds=-1, strategy=strategy))
     for name in names:
         fleet.providers.sync(add_host(database, name))
     return fleet
@@ -255,4 +255,31 @@ def test_creates_of_one_kind_that_overtake_each_other_take_no_more_statements_on
     assert (len(owners), ledger.record.revision) == (9, 10)
     # Nobody left a gap: each took the pCPUs that were next.
     assert sorted(owners) == sorted(ledger.state.pools.dedicated)[:9]
+    at_rest(database, placement)
+
+
+def test_a_claim_whose_pcpus_a_guest_like_it_has_got_meanwhile_keeps_its_room(database: Database, placement: Placement) -> None:
+    if not database.postgresql:
+        pytest.skip("on SQLite, guests that are alike are fitted one by one")
+    between, spread = Between(placement, lambda: None), HostStrategy.SPREAD
+    other, third = fleet_of(database, placement, "c01", "c02", strategy=spread), fleet_of(database, placement)
+    fleet = fleet_of(database, between)
+    for each in (other, third, fleet):
+        each.scheduler.freshness.now()
+        each.scheduler.shapes.look()
+    with database.read() as connection:
+        one, two = sorted(ledger.record.id for ledger in hosts.ledgers(connection))
+    # After one guest of three the first host has more room than the second, after two it is full. The other process was overtaken lately.
+    for process, host, vcpus in ((other, one, 6), (other, two, 8), (third, two, 1), (other, two, 1)):
+        process.guests.create(replace(new_guest(pinned(vcpus)), only_on=host))
+    made = [replace(new_guest(pinned(3)), only_on=one), replace(new_guest(pinned(3)), only_on=one), new_guest(pinned(3))]
+
+    def meanwhile() -> None:
+        for new in made[1:]:
+            other.guests.create(new)
+
+    between.acts.append(meanwhile)
+    fleet.guests.create(made[0])
+    assert [host_of(database, new.id) for new in made] == [one, one, two]
+    assert between.writes == 1
     at_rest(database, placement)
