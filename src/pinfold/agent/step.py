@@ -212,7 +212,7 @@ def _welcomed(draft: Draft, event: events.Welcomed) -> None:
     lease = answered(draft.state.lease, sent, event.welcome, draft.now)
     draft.change(lease=lease, stale=draft.state.stale or lease.reported is None)
     draft.complain("heartbeat", "")
-    if sent.report is not None:
+    if sent.report is not None:  # the service takes them again
         draft.change(busy_until=min(draft.state.busy_until, draft.now), poll_again=min(draft.state.poll_again, draft.now + BACKOFF_SECONDS))
         _announce(draft, reported=True)
     _after_message(draft, sent, "")

@@ -1,7 +1,7 @@
 """`SharedTimer`: calls that are due at about the same time are made together.
 
-A processor that wakes for one small call finds its caches full of other work. The call then takes several times as long as after another
-one like it. So calls that may come a little early are made at moments that many share.
+A small call that wakes the process by itself takes several times as long as one that follows another like it (design 0059). So calls that
+may come a little early are made at moments that many share.
 """
 
 from __future__ import annotations

@@ -7,8 +7,9 @@ together (`Counts.content`). A host whose overhead pool is booked by cell is fit
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
+from functools import partial
 from itertools import count
-from typing import Final
+from typing import Final, TypeVar
 
 from pinfold.core.errors import Conflict
 from pinfold.core.fit.answer import Fit, Strategy
@@ -32,6 +33,9 @@ Step = tuple[Fit, Counts]
 """The fit that a guest gets on a host, and what the host has left with it."""
 
 
+Found = TypeVar("Found")
+
+
 class GuestKind:
     """A demand, what it needs as numbers, and its place in the table of losses if it has one."""
 
@@ -50,7 +54,7 @@ class GuestKind:
             fit = search(self.demand, counts, strategy, first)
             return None if fit is None else (fit, ())
 
-        found = self._recall(counts, (counts.content, strategy.value, first), make)
+        found = _recall(self._fits, MOST_FITS, counts, (strategy.value, first), make)
         return None if found is None else found[0]
 
     def scored(self, counts: Counts, strategy: Strategy, prefers: Strategy) -> Ranked | None:
@@ -60,22 +64,12 @@ class GuestKind:
             fit = search(self.demand, counts, strategy)
             return None if fit is None else (fit, score(self.demand.request, counts, fit, prefers))
 
-        return self._recall(counts, (counts.content, strategy.value, prefers.value), make)
+        return _recall(self._fits, MOST_FITS, counts, (strategy.value, prefers.value), make)
 
     def step(self, counts: Counts, strategy: Strategy, first: int) -> Step | None:
         """The fit as `search` finds it, and the counts with it; None where the guest does not fit."""
-
-        if counts.frame.pool.prefers_local:
-            return self._stepped(counts, strategy, first)
-        key = (counts.content, strategy.value, first)
-        try:
-            return self._steps[key]
-        except KeyError:
-            pass
-        if len(self._steps) >= MOST_STEPS:
-            self._steps.clear()
-        found = self._steps[key] = self._stepped(counts, strategy, first)
-        return found
+        make = partial(self._stepped, counts, strategy, first)
+        return _recall(self._steps, MOST_STEPS, counts, (strategy.value, first), make)
 
     def _stepped(self, counts: Counts, strategy: Strategy, first: int) -> Step | None:
         fit = self.search(counts, strategy, first)
@@ -87,17 +81,22 @@ class GuestKind:
         except Conflict:
             return None
 
-    def _recall(self, counts: Counts, key: Hashable, make: Callable[[], Ranked | None]) -> Ranked | None:
-        if counts.frame.pool.prefers_local:
-            return make()
-        try:
-            return self._fits[key]
-        except KeyError:
-            pass
-        if len(self._fits) >= MOST_FITS:
-            self._fits.clear()
-        found = self._fits[key] = make()
-        return found
+
+def _recall(
+    known: dict[Hashable, Found | None], most: int, counts: Counts, asked: tuple[Hashable, ...], make: Callable[[], Found | None]
+) -> Found | None:
+    """What `make` returns, remembered for hosts that have the same left; `asked` is what else it depends on."""
+    if counts.frame.pool.prefers_local:
+        return make()
+    key = (counts.content, *asked)
+    try:
+        return known[key]
+    except KeyError:
+        pass
+    if len(known) >= most:
+        known.clear()
+    found = known[key] = make()
+    return found
 
 
 class GuestKinds:

@@ -37,16 +37,15 @@ _WRITE_SECONDS: Final = 1.0
 """How long a sign of life waits at most before it is written."""
 _WRITES_PER_LEASE: Final = 30
 _LOOK_SECONDS: Final = 1.0
-"""How often what is known of all hosts is compared with their rows at most, and never so that it takes more than one part of a processor in
-`_REST`.
-"""
+"""What is known of all hosts is compared with their rows at most once in so many seconds."""
 _REST: Final = 5000
+"""That takes at most one part in so many of a processor."""
 _LONGEST_LOOK: Final = 60.0
 _LONGEST_UNHEARD: Final = 4.0
-"""It is compared at least so often while echoes come back, and while they do not."""
+"""It is compared at least once in so many seconds: the first while echoes come back, the second while they do not."""
 _ECHO_SECONDS: Final = 2.0
 _AUDIT_SECONDS: Final = 50.0
-"""How often an audit is noted of one host at most: of polls of 20 s, each third one does it."""
+"""An audit is noted of one host at most once in so many seconds: of polls of 20 s, by each third one."""
 _TRIES_SECONDS: Final = 3.0
 """How long a sign of life is tried again that was not written because its host was being changed."""
 _KEPT_SECONDS: Final = 120.0
@@ -123,7 +122,7 @@ class Presence:
 
     def _certain(self, host: HostId, now: float) -> Standing | None:
         known = self._known.get(host)
-        if known is None or known.changed >= known.read or now - max(known.read, self._heard) > TRUSTED_SECONDS:
+        if known is None or known.stale or now - max(known.read, self._heard) > TRUSTED_SECONDS:
             return None
         known.used = now
         return known.standing
@@ -210,9 +209,7 @@ class Presence:
         """The digest of the host's report as of the moment when a sign of life at or after `since` renewed its lease; None if none has,
         or if the digest is not known.
         """
-        with self._lock:
-            at, digest = self._renewed.get(host, (_NEVER, ""))
-        return digest or None if at >= since else None
+        return self.renewal(host, since)[0]
 
     def renewed_within(self, host: HostId, seconds: float) -> bool:
         """Whether a sign of life in the last so many seconds has renewed the host's lease, by this process."""
@@ -222,8 +219,7 @@ class Presence:
 
     def audited(self, host: HostId, since: float) -> bool:
         """Whether a sign of life at or after `since` has noted that an audit found what is stored."""
-        with self._lock:
-            return self._audited.get(host, _NEVER) >= since
+        return self.renewal(host, since)[1]
 
     def watch(
         self,
@@ -346,7 +342,7 @@ class Presence:
         for seconds in sorted({sign.seconds for sign in signs.values()}):
             ages = {host: now - sign.at for host, sign in signs.items() if sign.seconds == seconds}
             audits = {host: ages[host] + age for host in ages if (age := self._audit_age(host, signs[host])) is not None}
-            # Without audits it is one statement, which PostgreSQL commits by itself: a fourth of the way there and back.
+            # Without audits it is one statement, which PostgreSQL commits by itself: one message instead of four.
             alone = self._database.postgresql and not audits
             with self._database.write_once() if alone else self._database.write() as connection:
                 renewed = presence.renew(connection, ages, seconds)

@@ -7,7 +7,7 @@ since the decision; for one guest also if claims have come that were known then,
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from enum import Enum
 from functools import cache, lru_cache
 from typing import Any, Final
@@ -154,7 +154,7 @@ class Arrived(Struct, frozen=True, kw_only=True):
 
 
 def arrive_at_once(
-    connection: sa.Connection, new: Arrival, *, decided_on: int, known: Iterable[ClaimRecord] = (), foreseen: Sequence[Fit] = ()
+    connection: sa.Connection, new: Arrival, *, decided_on: int, known: Sequence[ClaimRecord] = (), foreseen: Sequence[Fit] = ()
 ) -> Arrived:
     """Count the host's revision up, and `settle` the guest there, if the host has the revision that was `decided_on`; or a later one that
     claims made which were `known` at the decision, and fits that they had then. Otherwise nothing is written. It is not either, and there
@@ -165,48 +165,25 @@ def arrive_at_once(
     effect also after so many claims that have the first ones of them, one revision for each. The guest then has the next one, which the
     engine has found beside those before; the claims that are intended are not among the news. Raises `Conflict` when a pCPU has an owner.
     """
-    if foreseen:
-        return _arrive_as_foreseen(connection, new, decided_on, foreseen)
-    owned = holds(new.fit)
-    fits = {one.id: claims.fit_text(one.fit) for one in known}
-    values = {
+    beside = _Beside.FORESEEN if foreseen else _Beside.KNOWN if known else _Beside.NOTHING
+    values: dict[str, Any] = {
         "host_id": new.host,
         "decided_on": decided_on,
         "claim_id": new.claim,
         "on_host": new.host,
         "guest_id": new.guest,
-        "new_fit": claims.fit_text(new.fit),
-        "pcpus": [pcpu for pcpu, _, _ in owned],
-        "roles": [role.value for _, role, _ in owned],
         "topic": f"host:{new.host}",
     }
-    if fits:
-        values["known"] = json.encode(fits).decode()
-    return _executed(connection, _statement(new.role is ClaimRole.RUNS, _Beside.KNOWN if fits else _Beside.NOTHING), values, new)
-
-
-def _arrive_as_foreseen(connection: sa.Connection, new: Arrival, decided_on: int, foreseen: Sequence[Fit]) -> Arrived:
-    values = {
-        "host_id": new.host,
-        "decided_on": decided_on,
-        "claim_id": new.claim,
-        "on_host": new.host,
-        "guest_id": new.guest,
-        "foreseen": f"[{','.join(map(_foreseen_text, foreseen))}]",
-        "topic": f"host:{new.host}",
-    }
-    return _executed(connection, _statement(new.role is ClaimRole.RUNS, _Beside.FORESEEN), values, new)
-
-
-@lru_cache(maxsize=1024)
-def _foreseen_text(fit: Fit) -> str:
-    return json.encode({"fit": claims.fit_text(fit), "owned": [(pcpu, role.value) for pcpu, role, _ in holds(fit)]}).decode()
-
-
-def _executed(connection: sa.Connection, statement: sa.Select[Any], values: dict[str, Any], new: Arrival) -> Arrived:
-    decided_on = values["decided_on"]
+    if beside is _Beside.FORESEEN:
+        values["foreseen"] = f"[{','.join(map(_foreseen_text, foreseen))}]"
+    else:
+        owned = holds(new.fit)
+        values["new_fit"] = claims.fit_text(new.fit)
+        values |= {"pcpus": [pcpu for pcpu, _, _ in owned], "roles": [role.value for _, role, _ in owned]}
+    if beside is _Beside.KNOWN:
+        values["known"] = json.encode({one.id: claims.fit_text(one.fit) for one in known}).decode()
     try:
-        row = connection.execute(statement, values).one_or_none()
+        row = connection.execute(_statement(new.role is ClaimRole.RUNS, beside), values).one_or_none()
     except sa.exc.IntegrityError as error:
         raise Conflict(f"host {new.host}: one of the pCPUs {new.fit.taken} has an owner already") from error
     except sa.exc.DataError:  # the division by zero
@@ -216,6 +193,12 @@ def _executed(connection: sa.Connection, statement: sa.Select[Any], values: dict
     if row.made is None:
         return Arrived(made=None, news=None if row.revision == decided_on else claims.news(row.revision, row.news))
     return Arrived(made=row.made, news=None if row.made == decided_on + 1 else claims.news(row.made - 1, row.news))
+
+
+@lru_cache(maxsize=1024)
+def _foreseen_text(fit: Fit) -> str:
+    """A fit as `_FORESEEN` has it: its text, and the pCPUs that it holds with their roles."""
+    return json.encode({"fit": claims.fit_text(fit), "owned": [(pcpu, role.value) for pcpu, role, _ in holds(fit)]}).decode()
 
 
 @cache

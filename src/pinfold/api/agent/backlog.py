@@ -1,7 +1,7 @@
 """`Backlog`: bound how many requests of agents wait for a thread. Others are told at once when to come again.
 
 When thousands of agents come back together, more arrives than is answered before they give up waiting. What is answered too late is asked
-again, so that the service is kept busy and no host comes up. Refusing costs a tenth of answering. What keeps a lease (polls and heartbeats)
+again, so that the service is kept busy and no host comes up. What keeps a lease (polls and heartbeats)
 is never refused, so hosts that are up stay up.
 """
 
@@ -31,8 +31,9 @@ _SHARE: Final = 0.7
 """The share of the pace that is given to those who were refused: others come for the first time."""
 _SLOWEST: Final = 5.0
 _FASTEST: Final = 1000.0
+"""The bounds of the pace, in requests a second."""
 _MEASURED: Final = 10.0
-"""The pace is that of the last seconds, in requests a second, within these bounds."""
+"""The pace is that of the last so many seconds."""
 _TELL_SECONDS: Final = 60.0
 _HOST: Final = "/agent/v1/host"
 _ORDERS: Final = "/agent/v1/orders"

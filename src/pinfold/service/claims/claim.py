@@ -140,7 +140,7 @@ class Claimer:
         return self._followed(attempt, entry, best, intent.amounts)[1:]
 
     def _followed(self, attempt: Attempt, entry: Entry, best: Candidate, booked: Amounts) -> tuple[Fit, ...]:
-        """The fits that follow the candidate's, and this one first, for the same amounts."""
+        """The candidate's fit and those that follow it, as long as they take the same amounts."""
         found = following(self._index, attempt.demand, best, 2 + self._expected)
         return tuple(takewhile(lambda fit: amounts(fit, entry.state) == booked, found))
 

@@ -47,7 +47,9 @@ def beside(connection: sa.Connection, index: Index, host: HostId, attempt: Attem
 
 
 def with_intended(index: Index, entry: Entry, attempt: Attempt, news: HostNews) -> Beside:
-    """The host with what others than this attempt's claim intend there. One whose pCPUs a guest like it has got meanwhile gets the next."""
+    """The host with what others than this attempt's claim intend there. A claim whose pCPUs are held by now gets those that the attempt's
+    guest would get, if it takes the same amounts.
+    """
     held = {one.id for one in entry.state.ledger.claims}
     others = [one for one in news.intended if one.id != attempt.claim and one.id not in held]
     found, kept = with_claims(entry, others)
