@@ -102,15 +102,15 @@ class PostgreSQL:
         """The SQLAlchemy address of one of its databases."""
         return f"postgresql+psycopg2://pinfold@127.0.0.1:{self.port}/{database}"
 
-    def create_database(self) -> str:
-        """Make an empty database; its address."""
+    def create_database(self, like: str = "") -> str:
+        """Make an empty database, or a copy of the one at the address `like`, to which nobody may be connected; its address."""
         import psycopg2
 
         name = f"t{uuid.uuid4().hex}"
         connection = psycopg2.connect(host="127.0.0.1", port=self.port, user="pinfold", dbname="postgres")
         connection.autocommit = True
         with connection.cursor() as cursor:
-            cursor.execute(f"CREATE DATABASE {name}")
+            cursor.execute(f"CREATE DATABASE {name}" + (f" TEMPLATE {like.rpartition('/')[2]}" if like else ""))
         connection.close()
         return self.url(name)
 

@@ -22,7 +22,7 @@ START_BOUND, SWEEP_BOUND, MEMORY_BOUND = 1.25, 0.3, 80
 
 def measure(size: Size, _seed: int) -> Figures:
     """Both parts, one after the other."""
-    rounds, guests, sweeps, rest = {Size.CHECK: (1, 2, 2, 1.0), Size.SMALL: (6, 30, 5, 15.0), Size.LONG: (30, 100, 9, 30.0)}[size]
+    rounds, guests, sweeps, rest = {Size.CHECK: (1, 2, 2, 1.0), Size.SMALL: (6, 20, 5, 10.0), Size.LONG: (30, 100, 9, 30.0)}[size]
     with tempfile.TemporaryDirectory(prefix="pf-agent-") as name:
         folder = Path(name)
         folder.chmod(0o711)

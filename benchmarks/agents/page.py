@@ -82,7 +82,7 @@ def _one(folder: Path, case: Case, seed: int, stack: ExitStack) -> dict[str, Any
     # Spread over a lease at least, as agents are that began on different days.
     agents = Agents(folder, fleet, apis, processes=1, seconds=max(lease, count / _STARTS_PER_SECOND), lease=lease, stack=stack)
     agents.await_up(count)
-    spent(agents, apis, pid, lease)  # the first poll of each is a short one
+    spent(agents, apis, pid, lease / 2)  # the first poll of each is a short one, a third of a lease
     found = spent(agents, apis, pid, seconds)
     return {"database": kind, "agents": count, "processes": processes, "lease": lease, **asdict(found)}
 

@@ -22,8 +22,8 @@ from pinfold.lab import rom
 from pinfold.lab.daemon import LabHost, missing
 
 STEPS = (1, 4, 8, 12, 16, 18, 20, 22, 24)
-_FEW_STEPS = (1, 8, 16, 20)
-"""Those of a small run: the pCPU is full with the last, and every further guest starts slowly."""
+_FEW_STEPS = (1, 8, 16)
+"""Those of a small run: the pCPU is nearly full with the last, and every further guest starts slowly."""
 _PERIOD_US = 2000
 _DOMAIN = """<domain type='kvm'><name>vm{number}</name><memory unit='MiB'>16</memory><vcpu placement='static'>1</vcpu>{iothreads}
 <cputune><vcpupin vcpu='0' cpuset='1'/><emulatorpin cpuset='0'/></cputune><os><type arch='x86_64' machine='pc'>hvm</type>

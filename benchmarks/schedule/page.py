@@ -35,7 +35,7 @@ _SINGLES: Final = 10
 def measure(size: Size, _seed: int) -> Figures:
     """Creates on each database, then decisions on each fleet and the memory of its index; a check makes one body and no other creates."""
     # Two thirds of the hosts' room: each count is created twice, by 1, 2 and 4 processes.
-    rounds, count, bodies = {Size.CHECK: (3, 0, 0), Size.SMALL: (60, 30, 2), Size.LONG: (200, 60, 5)}[size]
+    rounds, count, bodies = {Size.CHECK: (3, 0, 0), Size.SMALL: (60, 30, 1), Size.LONG: (200, 60, 5)}[size]
     made, several = _creates(count, bodies) if count else ([], _one_body())
     kinds: list[dict[str, Any]] = []
     mixes = []
@@ -93,15 +93,13 @@ def _creates(count: int, bodies: int) -> tuple[list[creates.Creates], list[Multi
         return measured, several
     server = PostgreSQL.start()
     try:
-        where = (server.create_database(), server.create_database())
-        creates.prepare(*where)
+        prepared = (server.create_database(), server.create_database())
+        creates.prepare(*prepared)
+        where, *places = [(server.create_database(prepared[0]), server.create_database(prepared[1])) for _ in range(5)]
         for processes in (1, 2, 4):
             print(f"creates on PostgreSQL, {processes} at once", flush=True)
             measured.append(creates.measure("PostgreSQL", *where, processes, count))
         print("creates on PostgreSQL, 4 at once on fleets of their own", flush=True)
-        places = [(server.create_database(), server.create_database()) for _ in range(4)]
-        for place in places:
-            creates.prepare(*place)
         measured.append(creates.measure_each(APART, places, count))
         print(f"{_SERVERS} servers in one body on PostgreSQL", flush=True)
         several.append(multi_create.measure("PostgreSQL", places[0], _SERVERS, bodies, _SINGLES))
