@@ -73,8 +73,10 @@ def register(database_url: str, count: int, seed: int) -> Fleet:
     return Fleet(hosts=tuple(made))
 
 
-def api(folder: Path, number: int, database: str, placement: str, lease_seconds: float) -> Process:
-    """An API process of its own, not started. `placement` is the database of an embedded one; '' for a remote one that is away."""
+def api(folder: Path, number: int, database: str, placement: str, lease_seconds: float, *, port: int = 0) -> Process:
+    """An API process of its own, not started. `placement` is the database of an embedded one; '' for a remote one that is away. It has the
+    same port at each start only if that is given.
+    """
     state = folder / f"state-{number}"
     state.mkdir(mode=0o711)
     write_accounts(folder)
@@ -84,7 +86,7 @@ def api(folder: Path, number: int, database: str, placement: str, lease_seconds:
     )
     lines = ["[pinfold]", f"state_dir = {state}", f"images_dir = {folder}/images", "[pinfold_database]", f"connection = {database}"]
     lines += ["[pinfold_placement]", *placed]
-    lines += ["[pinfold_api]", "port = 0", f"accounts_file = {folder}/accounts", f"lease_seconds = {lease_seconds}"]
+    lines += ["[pinfold_api]", f"port = {port}", f"accounts_file = {folder}/accounts", f"lease_seconds = {lease_seconds}"]
     path = folder / f"api-{number}.conf"
     path.write_text("\n".join(lines) + "\n")
     # With an environment of its own it is started anew: a fork of a program that is loaded already would leave out what loading costs.

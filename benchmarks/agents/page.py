@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from tests.postgres import PostgreSQL, binaries
 
-from benchmarks.agents import start
+from benchmarks.agents import outage, start
 from benchmarks.agents.fleet import Agents, register, serving, spent
 from benchmarks.page import Budget, table
 from benchmarks.plot import Plot, Series
@@ -45,16 +45,20 @@ _CASES: Final[Mapping[Size, tuple[Case, ...]]] = {
         ("PostgreSQL", 10_000, 4, _LEASE, 60.0),
     ),
 }
+_OUTAGE: Final = {Size.CHECK: 0, Size.SMALL: 0, Size.LONG: 10_000}
 _STARTS: Final = {Size.CHECK: 0, Size.SMALL: 10_000, Size.LONG: 10_000}
 
 
 def measure(size: Size, seed: int) -> Figures:
-    """Every case, then the start."""
-    return take(_CASES[size], _STARTS[size], seed)
+    """Every case, then the outage and the start."""
+    return take(_CASES[size], _STARTS[size], seed, _OUTAGE[size])
 
 
-def take(cases: Iterable[Case], start_hosts: int, seed: int) -> Figures:
-    """These cases, then a start with so many hosts, 0 for none. Cases of PostgreSQL are left out where it is not installed."""
+def take(cases: Iterable[Case], start_hosts: int, seed: int, outage_agents: int = 0) -> Figures:
+    """These cases, then an outage with so many agents and a start with so many hosts, 0 for none.
+
+    What needs PostgreSQL is left out where it is not installed.
+    """
     rows = []
     for case in cases:
         if case[0] == "PostgreSQL" and binaries() is None:
@@ -63,11 +67,15 @@ def take(cases: Iterable[Case], start_hosts: int, seed: int) -> Figures:
         print(f"{case[1]} agents on {case[0]}, API processes: {case[2]}", flush=True)
         with tempfile.TemporaryDirectory(prefix="pf-agents-") as name, ExitStack() as stack:
             rows.append(_one(Path(name), case, seed, stack))
-    began = None
+    began = back = None
+    if outage_agents and binaries() is not None:
+        print(f"{outage_agents} agents after an outage", flush=True)
+        with tempfile.TemporaryDirectory(prefix="pf-outage-") as name:
+            back = asdict(outage.measure(Path(name), outage_agents, seed))
     if start_hosts:
         with tempfile.TemporaryDirectory(prefix="pf-start-") as name:
             began = asdict(start.measure(Path(name) / "api", start_hosts, seed))
-    return {"rows": rows, "start": began}
+    return {"rows": rows, "outage": back, "start": began}
 
 
 def _one(folder: Path, case: Case, seed: int, stack: ExitStack) -> dict[str, Any]:
@@ -106,6 +114,10 @@ def page(figures: Figures) -> Page:
             *_needed(rows),
             "",
             _plot(rows),
+            "",
+            "## After an outage",
+            "",
+            *_of_outage(figures.get("outage")),
             "",
             "## The start",
             "",
@@ -185,6 +197,26 @@ def _plot(rows: Sequence[Mapping[str, Any]]) -> Plot:
     return Plot(name="agents", title="API CPU for each agent and lease", x_label="agents", y_label="ms", bars=True, series=series)
 
 
+def _of_outage(found: Mapping[str, Any] | None) -> list[str]:
+    if found is None:
+        return ["This run measured none."]
+    late = "not within ten minutes"
+    cells = [
+        (
+            found["agents"],
+            found["down"],
+            late if found["half"] is None else found["half"],
+            late if found["whole"] is None else found["whole"],
+            found["cpu"],
+        )
+    ]
+    heads = ("agents", "down before", "half were up after s", "all were up after s", "CPU of the process until then, s")
+    asked = table(
+        ("request", "of one agent until then"), [(f"`{kind}`", times / found["agents"]) for kind, times in found["asked"].items()]
+    )
+    return [*_OUT.format(away=found["away"]).splitlines(), "", *table(heads, cells), "", *asked]
+
+
 def _of_start(found: Mapping[str, Any] | None) -> list[str]:
     if found is None:
         return ["This run measured none."]
@@ -215,6 +247,12 @@ an agent has one or two: with more than 8,000 hosts, raise `[pinfold_api] connec
 _TOO_FEW: Final = """\
 Not computed: with {agents} agents, what a process does without any (it heals, and it asks for the Placement that is away) is a large part
 of the figures above, and does not grow with the agents. With {enough} agents or more, as in `make bench-agents`, the table is here."""
+
+_OUT: Final = """\
+The only API process was killed while the fleet was at rest, and started again {away:g} s later, when every lease had run out: each agent
+has to look at its host and report it before it polls again. Seconds count from the new start, which is part of them. A process takes 200
+reports at a time, and tells the other agents when to come again; an agent that could not connect tries again by itself, at intervals that
+grow. `failed` is what got no answer, or that one."""
 
 _START: Final = """\
 One `pinfold api` process on SQLite with {hosts} hosts in its store, of which its embedded Placement knows none: everything is left to
