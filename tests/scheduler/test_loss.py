@@ -23,6 +23,7 @@ from pinfold.scheduler.index import Entry, Index, View
 from pinfold.scheduler.loss import LossTable, Shapes, shape_key, shapes_of
 from pinfold.scheduler.model import HostStrategy, SchedulerSettings
 from pinfold.scheduler.place_losses import NOWHERE
+from pinfold.store.records import NOTHING
 
 SHARE, ISOLATE = EmulatorPolicy.SHARE, EmulatorPolicy.ISOLATE
 DEMANDS = (
@@ -186,3 +187,12 @@ def test_a_guest_that_fits_nowhere_has_no_candidate() -> None:
     index = index_of(empty((1, 8, 1)))
     assert decide(index, "g", prepare(pinned(9)), ANYWHERE, LEAST_LOSS) == ()
     assert decide(Index(), "g", DEMANDS[0], ANYWHERE, LEAST_LOSS) == ()
+
+
+@pytest.mark.parametrize("one", DEMANDS)
+def test_hosts_that_have_not_reported_are_no_candidates(one: Demand) -> None:
+    unknown = HostState(topology=NOTHING.topology, pools=NOTHING.pools, limits=NOTHING.limits)
+    index = index_of(unknown, unknown)
+    assert decide(index, "g", one, ANYWHERE, LEAST_LOSS) == ()
+    index.put([entry(2, empty((4, 24, 2)))])
+    assert [found.host for found in decide(index, "g", one, ANYWHERE, LEAST_LOSS)] == [entry(2, unknown).id]

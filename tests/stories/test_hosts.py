@@ -229,6 +229,15 @@ def test_pools_that_a_host_cannot_have_are_refused(fleet: Fleet, body: dict[str,
     assert c1.orders()["pools"] is None
 
 
+@pytest.mark.parametrize("specs", [{"hw_cpu_policy": "dedicated"}, {"hw_cpu_policy": "dedicated", "hw_numa_nodes": "2"}, {}])
+def test_a_server_is_refused_while_no_host_has_reported(fleet: Fleet, specs: dict[str, str]) -> None:
+    flavor = fleet.flavor("early", vcpus=2, **specs)
+    fleet.http.post("/v1/hosts", json={"name": "new"})
+    assert fleet.show(fleet.create("vm", flavor))["fault"]["message"] == "No host takes the guest: new: the host is down"
+    fleet.host("c1")
+    assert fleet.show(fleet.create("vm", flavor))["OS-EXT-SRV-ATTR:host"] == "c1"
+
+
 def test_no_pools_are_ordered_for_a_host_that_is_not_known_yet(fleet: Fleet) -> None:
     fleet.http.post("/v1/hosts", json={"name": "new"})
     answer = fleet.http.put("/v1/hosts/new/pools", json={"shared": "0"})

@@ -113,7 +113,7 @@ class Rooms(Struct, frozen=True, eq=False):
     @classmethod
     def of(cls, entries: Sequence[Entry]) -> Rooms:
         """The rooms of these hosts."""
-        width = max([len(entry.counts.cells) for entry in entries], default=1)
+        width = _width(entries)
         cells = np.zeros((2, len(entries), width), dtype=np.int64)
         pools: dict[tuple[object, ...], tuple[int, OverheadPool]] = {}
         lines = np.zeros((3, len(entries)), dtype=np.int64)
@@ -155,8 +155,13 @@ def best_places(entries: Sequence[Entry], kinds: Guests, shapes: Guests) -> tupl
     return keys, places
 
 
+def _width(entries: Sequence[Entry]) -> int:
+    """The most host cells of a host. It is one at least: a host whose agent has not reported has none, and no room."""
+    return max([1, *[len(entry.counts.cells) for entry in entries]])
+
+
 def _parts(entries: Sequence[Entry], kinds: Guests, shapes: Guests) -> Iterator[tuple[int, int]]:
-    width = max([len(entry.counts.cells) for entry in entries], default=1)
+    width = _width(entries)
     size = max(1, _CHUNK // max(1, len(kinds.pins) * len(shapes.pins) * width * width))
     return ((start, start + size) for start in range(0, len(entries), size))
 
