@@ -1,16 +1,15 @@
-"""The command `pinfold` as a process of its own, on a lab host. The labs are in `tests/real/conftest.py`."""
+"""The command `pinfold` as a process of its own, forked from one that has imported it. The labs are in `tests/real/conftest.py`."""
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.rig import loaded
 
 from pinfold.drivers.libvirt.driver import LibvirtDriver
 from pinfold.lab import user_files
@@ -51,11 +50,10 @@ def _pinfold(lab: LabHost, folder: Path, *, shared: str, dedicated: str) -> Iter
         f"[libvirt]\nconnection_uri = {lab.uri}\n"
         "[pinfold]\nstate_dir = state\nflavors_file = flavors.toml\n"
     )
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "PINFOLD_CONFIG": str(config), "COLUMNS": "100"}
+    environment = loaded.importing() | {"PINFOLD_CONFIG": str(config), "COLUMNS": "100"}
 
     def _run(*argv: str, status: int = 0, **more: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "pinfold", *argv]
-        done = subprocess.run(command, capture_output=True, text=True, env=environment | more, timeout=600)
+        done = loaded.run("pinfold", argv, environment | more)
         assert done.returncode == status, (argv, done.stdout, done.stderr)
         return done
 

@@ -9,7 +9,6 @@ import json
 import re
 import signal
 import subprocess
-import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,10 +17,10 @@ import pytest
 from tests.ports import free_port
 from tests.real.fleet.conftest import QUICK, TOPOLOGY, UpRig
 from tests.real.patience import until
+from tests.rig import loaded
 from tests.rig.client import SHARE
 from tests.rig.fits import vcpu_cpus
 from tests.rig.fleet import sweep
-from tests.rig.loaded import importing
 from tests.rig.processes import Process, configuration, defined, domains, ending, virsh
 
 from pinfold.api.image.catalog import image_id
@@ -108,8 +107,7 @@ def overlay(up: UpRig, server: str) -> int:
 
 def pinfold(up: UpRig, *words: str) -> subprocess.CompletedProcess[str]:
     """One command of ours, asking the service that is up."""
-    command = [sys.executable, "-m", "pinfold.wiring.command", *words, "--config", up.process.arguments[-1]]
-    return subprocess.run(command, env=importing() | {"COLUMNS": "200"}, capture_output=True, text=True, check=False, timeout=600)
+    return loaded.run("pinfold", [*words, "--config", up.process.arguments[-1]], loaded.importing() | {"COLUMNS": "200"})
 
 
 def booted(up: UpRig, server: str, count: int) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import pytest
 from tests.ports import free_port
 from tests.real.fleet.conftest import QUICK, UpRig, service_of
 from tests.real.patience import until
+from tests.rig import loaded
 from tests.rig.processes import Process, configuration, domains, ending
 
 from pinfold.lab.daemon import LabHost
@@ -164,9 +164,8 @@ def story(own: UpRig, server: str) -> str:
 
 def command(own: UpRig, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """One command against the service."""
-    environment = {**os.environ, "OS_CLIENT_CONFIG_FILE": str(own.clouds), "OS_CLOUD": "pinfold", **variables}
-    line = [sys.executable, "-m", "pinfold.wiring.command", *arguments]
-    return subprocess.run(line, env=environment, capture_output=True, text=True, check=False)
+    environment = {**loaded.importing(), "OS_CLIENT_CONFIG_FILE": str(own.clouds), "OS_CLOUD": "pinfold", **variables}
+    return loaded.run("pinfold", arguments, environment)
 
 
 def test_the_last_minutes_of_a_host_are_fetched_from_its_agent(own: UpRig) -> None:

@@ -15,6 +15,7 @@ from xml.etree import ElementTree
 import pytest
 from tests.real.fleet.conftest import UpRig
 from tests.real.patience import until
+from tests.rig import loaded
 from tests.rig.openstack import of_cloud
 from tests.rig.processes import defined, domains, virsh
 
@@ -44,7 +45,20 @@ def run(command: list[str], environment: dict[str, str]) -> Any:
     environment = {**kept, "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry), "COLUMNS": "200", **environment}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, f"{' '.join(command)}: {done.returncode}\n{done.stdout}\n{done.stderr}"
-    return json.loads(done.stdout) if done.stdout.startswith(("{", "[")) else done.stdout
+    return parsed(done.stdout)
+
+
+def pinfold(words: list[str], environment: dict[str, str]) -> Any:
+    """The same of one of our own commands, forked."""
+    kept = {key: value for key, value in loaded.importing().items() if not key.startswith(("OS_", "PINFOLD_"))}
+    done = loaded.run("pinfold", words, {**kept, "COLUMNS": "200", **environment})
+    assert done.returncode == 0, f"{' '.join(words)}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+    return parsed(done.stdout)
+
+
+def parsed(text: str) -> Any:
+    """An output, parsed where it is JSON."""
+    return json.loads(text) if text.startswith(("{", "[")) else text
 
 
 def commands_of(page: str, beginning: str) -> list[str]:
@@ -70,7 +84,7 @@ def test_every_line_with_the_real_client_on_real_guests(up: UpRig, tmp_path: Pat
     assert domain.id == made["id"] == shown["id"]
     assert [str(witness.allowed(tid)) for tid in domain.vcpus] == [str(pcpu) for pcpu in node["cpu_pinning"].values()]
     assert len(set(node["cpu_pinning"].values())) == 4
-    ours = run([sys.executable, "-m", "pinfold.wiring.command", "server", "show", "vm1", "--json"], ours_of(up, tmp_path))
+    ours = pinfold(["server", "show", "vm1", "--json"], ours_of(up, tmp_path))
     assert ours["placement"]["claim"]["fit"]["emulator"] == str(witness.allowed(domain.pid)) == "0-1,16-17"
 
     until(lambda: "PROBE-UP" in openstack("console log show vm1"), "the guest's console log is shown")
@@ -86,7 +100,7 @@ def test_every_line_with_the_real_client_on_real_guests(up: UpRig, tmp_path: Pat
 
     own = ours_of(up, tmp_path)
     for words in (["guest", "show", "vm1"], ["guest", "list"], ["host", "map"], ["audit"]):
-        printed = run([sys.executable, "-m", "pinfold.wiring.command", *words], own)
+        printed = pinfold(words, own)
         assert "vm1" in printed and f"instance-{made['id']}" in printed, printed
 
     (provider,) = openstack("resource provider list -f json")
@@ -120,26 +134,26 @@ def test_every_line_with_the_real_client_on_real_guests(up: UpRig, tmp_path: Pat
 
 
 def test_the_same_without_any_openstack_package(up: UpRig, tmp_path: Path) -> None:
-    def pinfold(line: str) -> Any:
+    def alone(line: str) -> Any:
         return run([sys.executable, "-c", WITHOUT_OPENSTACK, *line.split()], ours_of(up, tmp_path))
 
-    pinfold("flavor create rt.isolate --vcpus 2 --ram 64 -p hw:cpu_policy=dedicated")
-    pinfold("flavor set rt.isolate -p hw:emulator_threads_policy=isolate")
-    made = pinfold("server create vm2 --flavor rt.isolate --image probe --wait --json")["server"]
+    alone("flavor create rt.isolate --vcpus 2 --ram 64 -p hw:cpu_policy=dedicated")
+    alone("flavor set rt.isolate -p hw:emulator_threads_policy=isolate")
+    made = alone("server create vm2 --flavor rt.isolate --image probe --wait --json")["server"]
     (domain,) = domains(up.lab).values()
     assert made["status"] == "ACTIVE" and domain.id == made["id"]
-    text = pinfold("server show vm2")
+    text = alone("server show vm2")
     emulator = LabWitness(up.lab.folder.records).allowed(domain.pid)
     assert emulator is not None and len(emulator) == 1 and not emulator & CpuSet.parse("0-1,16-17")
     assert "isolate" in text and str(emulator) in text
     for line in ("server stop --wait vm2", "server start --wait vm2", "server reboot --wait vm2", "server delete --wait vm2"):
-        pinfold(line)
-    assert pinfold("server list --json") == {"servers": []}
-    pinfold("flavor delete rt.isolate")
+        alone(line)
+    assert alone("server list --json") == {"servers": []}
+    alone("flavor delete rt.isolate")
 
 
 def test_the_clouds_entry_that_is_printed_works(up: UpRig, tmp_path: Path) -> None:
-    printed = run([sys.executable, "-m", "pinfold.wiring.command", "config", "clouds"], ours_of(up, tmp_path))
+    printed = pinfold(["config", "clouds"], ours_of(up, tmp_path))
     clouds = tmp_path / "clouds.yaml"
     clouds.touch(mode=0o600)
     clouds.write_text(printed)

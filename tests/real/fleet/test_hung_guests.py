@@ -8,8 +8,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -19,8 +17,8 @@ import pytest
 from tests.real.fleet.conftest import UpRig
 from tests.real.fleet.liar import Victim
 from tests.real.patience import until
+from tests.rig import loaded
 from tests.rig.client import SHARE
-from tests.rig.loaded import importing
 from tests.rig.processes import domains
 
 from pinfold.drivers.libvirt import state_files
@@ -61,8 +59,8 @@ def test_hung_guests_leave_their_host_up_and_its_other_guests_served(up: UpRig) 
         other = up.api.create("other", flavor)
         up.api.await_status(other, "ACTIVE")
         until(lambda: "stopped by a signal" in (up.api.placement(hung[0])["observed"] or {}).get("hangs", ""), "the service is told")
-        show = [sys.executable, "-m", "pinfold.wiring.command", "server", "show", hung[0], "--config", up.process.arguments[-1]]
-        shown = subprocess.run(show, env=importing() | {"COLUMNS": "300"}, capture_output=True, text=True, check=False, timeout=600)
+        show = ["server", "show", hung[0], "--config", up.process.arguments[-1]]
+        shown = loaded.run("pinfold", show, loaded.importing() | {"COLUMNS": "300"})
         assert "✗ the guest hangs: libvirt has not answered its shutdown since" in shown.stdout, shown
         up.api.delete(other)
         named()
@@ -96,8 +94,9 @@ def test_an_agent_whose_guests_hang_ends_soon_and_the_next_one_goes_on(victim: V
 
 def _story(victim: Victim, guest: str) -> list[str]:
     """What `pinfold agent story` tells of a guest."""
-    command = [sys.executable, "-m", "pinfold.wiring.command", "agent", "story", guest, "--config", victim.agent.arguments[-1], "--json"]
-    answer = subprocess.run(command, env=importing(), capture_output=True, text=True, check=True, timeout=600)
+    words = ["agent", "story", guest, "--config", victim.agent.arguments[-1], "--json"]
+    answer = loaded.run("pinfold", words, loaded.importing())
+    answer.check_returncode()
     return [event["what"] for event in json.loads(answer.stdout)["events"]]
 
 

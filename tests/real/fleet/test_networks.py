@@ -6,7 +6,6 @@ import contextlib
 import json
 import re
 import shutil
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ import pytest
 from tests.ports import free_port
 from tests.real.fleet.conftest import QUICK, TOPOLOGY, UpRig, service_of, sweep
 from tests.real.fleet.test_config_drives import drive_of, read
-from tests.real.fleet.test_first_server import PAGES, commands_of, run
+from tests.real.fleet.test_first_server import PAGES, commands_of, pinfold
 from tests.real.patience import until
 from tests.rig.client import COMPUTE, SHARE
 from tests.rig.network_namespace import NetworkNamespace, network_namespace
@@ -154,7 +153,7 @@ def test_the_commands_of_the_page_as_they_stand(connected: Connected, tmp_path: 
     _, addresses, others = re.findall(r"^```toml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
     (tmp_path / "networks.toml").write_text(addresses + others)
     shutil.copy(up.process.folder / "pinfold.conf", tmp_path)
-    run([sys.executable, "-m", "pinfold.wiring.command", "config", "check", "--config", str(tmp_path / "pinfold.conf")], {})
+    pinfold(["config", "check", "--config", str(tmp_path / "pinfold.conf")], {})
     connected.openstack("server delete --wait vm1")
     (up.state / "images/debian.rom").unlink()
 

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 from tests.real.fleet.conftest import UpRig
 from tests.real.fleet.liar import Victim
 from tests.real.patience import until
-from tests.rig.loaded import importing
+from tests.rig import loaded
 from tests.rig.processes import defined, domains
 
 
 def orphans(victim: Victim, *options: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "pinfold.wiring.command", "guest", "orphans", *options, "--config", victim.agent.arguments[-1]]
-    return subprocess.run(command, env=importing() | {"COLUMNS": "300"}, capture_output=True, text=True, check=False, timeout=600)
+    return loaded.run(
+        "pinfold", ["guest", "orphans", *options, "--config", victim.agent.arguments[-1]], loaded.importing() | {"COLUMNS": "300"}
+    )
 
 
 def test_what_a_service_has_forgotten_is_listed_and_removed_and_nothing_else(victim: Victim, probe_rom: Path) -> None:
@@ -76,7 +76,7 @@ def overlays(victim: Victim) -> Path:
 def test_beside_pinfold_up_the_service_is_found_by_itself(up: UpRig) -> None:
     server = up.api.create("vm", up.api.flavor("f", hw_cpu_policy="dedicated"))
     up.api.await_status(server, "ACTIVE")
-    command = [sys.executable, "-m", "pinfold.wiring.command", "guest", "orphans", "--remove", "--config", up.process.arguments[-1]]
-    done = subprocess.run(command, env=importing() | {"COLUMNS": "300"}, capture_output=True, text=True, check=False, timeout=600)
+    words = ["guest", "orphans", "--remove", "--config", up.process.arguments[-1]]
+    done = loaded.run("pinfold", words, loaded.importing() | {"COLUMNS": "300"})
     assert done.returncode == 0 and done.stdout.startswith("no orphans"), done
     assert server in domains(up.lab)

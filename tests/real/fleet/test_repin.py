@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +12,7 @@ from typing import Any
 import pytest
 from tests.real.fleet.conftest import make_fleet
 from tests.real.patience import until
+from tests.rig import loaded
 from tests.rig.client import SHARE
 from tests.rig.fleet import ACCOUNT, Fleet, FleetHost
 from tests.rig.processes import Domain, domains, virsh
@@ -62,9 +60,8 @@ def host(fleet: Fleet) -> Iterator[FleetHost]:
 
 def typed(fleet: Fleet, *arguments: str, status: int = 0) -> str:
     """What a pinfold command prints to an administrator of the service."""
-    environment = {**os.environ, "OS_CLIENT_CONFIG_FILE": str(fleet.folder / "clouds.yaml"), "OS_CLOUD": "pinfold", "COLUMNS": "160"}
-    command = [sys.executable, "-m", "pinfold", *arguments, "--config", str(fleet.folder / f"{fleet.hosts[0].name}.conf")]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    client = {"OS_CLIENT_CONFIG_FILE": str(fleet.folder / "clouds.yaml"), "OS_CLOUD": "pinfold", "COLUMNS": "160"}
+    done = loaded.run("pinfold", [*arguments, "--config", str(fleet.folder / f"{fleet.hosts[0].name}.conf")], loaded.importing() | client)
     assert done.returncode == status, (done.returncode, done.stdout, done.stderr)
     return done.stdout
 

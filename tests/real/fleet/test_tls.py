@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import ipaddress
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from tests.real.fleet.conftest import QUICK, service_of
-from tests.real.fleet.test_first_server import run
+from tests.real.fleet.test_first_server import pinfold
 from tests.real.patience import until
 from tests.rig.fleet import ACCOUNT, sweep, write_accounts
 from tests.rig.openstack import of_cloud
@@ -80,8 +79,8 @@ def test_an_api_and_an_agent_with_an_authoritys_certificate(fleet_lab: LabHost, 
     with ending(api):
         url = api.start().told["url"]
         assert url.startswith("https://")
-        text = run([sys.executable, "-m", "pinfold.wiring.command", *f"config clouds --url {url} --username {ACCOUNT[0]}".split(),
-                    "--password-file", str(tmp_path / "password"), "--ca-file", str(trusted)], {"HOME": str(tmp_path)})  # fmt: skip
+        words = f"config clouds --url {url} --username {ACCOUNT[0]} --password-file {tmp_path}/password --ca-file {trusted}"
+        text = pinfold(words.split(), {"HOME": str(tmp_path)})
         clouds = tmp_path / "clouds.yaml"
         clouds.touch(mode=0o600)
         clouds.write_text(text)
@@ -106,7 +105,7 @@ def test_an_api_and_an_agent_with_an_authoritys_certificate(fleet_lab: LabHost, 
             assert (listed["Hypervisor Hostname"], listed["State"]) == (name, "up")
             assert of_cloud(clouds, tmp_path)("resource provider list -f json")[0]["name"] == name
             ours = {"OS_CLIENT_CONFIG_FILE": str(clouds), "HOME": str(tmp_path)}
-            assert run([sys.executable, "-m", "pinfold.wiring.command", "server", "list", "--json"], ours) == {"servers": []}
+            assert pinfold(["server", "list", "--json"], ours) == {"servers": []}
     sweep(fleet_lab)
 
 

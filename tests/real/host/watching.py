@@ -15,6 +15,7 @@ from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 from tests.real.patience import until
+from tests.rig import loaded
 
 UNIT = Path(__file__).parents[3] / "deb/units/pinfold-watch.service"
 
@@ -60,9 +61,7 @@ class Watching:
 
 def pinfold(config: Path, *words: str) -> subprocess.CompletedProcess[str]:
     """One command of pinfold's with that configuration."""
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "COLUMNS": "160"}
-    line = [sys.executable, "-m", "pinfold", *words, "--config", str(config)]
-    return subprocess.run(line, capture_output=True, text=True, env=environment, timeout=600, check=False)
+    return loaded.run("pinfold", [*words, "--config", str(config)], loaded.importing() | {"COLUMNS": "160"})
 
 
 def _confined() -> list[str]:

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import Any
 
 import pytest
 from tests.real.patience import until
+from tests.rig import loaded
 
 from pinfold.lab import rom
 
@@ -72,17 +72,8 @@ class Bench:
 
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
         """One command of pinfold's against this machine's processes."""
-        line = [
-            sys.executable,
-            "-m",
-            "pinfold.wiring.command",
-            *words,
-            "--connect",
-            "processes:",
-            "--config",
-            str(self.folder / "pinfold.conf"),
-        ]
-        return subprocess.run(line, capture_output=True, text=True, check=False, env=os.environ | {"COLUMNS": "300"}, timeout=600)
+        line = [*words, "--connect", "processes:", "--config", str(self.folder / "pinfold.conf")]
+        return loaded.run("pinfold", line, loaded.importing() | {"COLUMNS": "300"})
 
     def shown(self, hand: Hand) -> Any:
         """`guest show --json` of one guest."""
