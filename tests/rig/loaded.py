@@ -87,6 +87,7 @@ PROGRAMS: Final = {
         ready=_ask_often,
     ),
     "judge": Program(module="tests.survive.judge", given=True),
+    "observer": Program(module="tests.real.attack.observer", given=True),
     "placement": Program(module="tests.survive.placement", more=("placement.deploy", "placement.wsgi"), given=True),
 }
 

@@ -1,4 +1,4 @@
-"""`python -m tests.real.attack.observer URL TOKEN_FILE PID [CA_FILE]`: an agent's heartbeats and a process's memory, while others attack.
+"""The program `observer URL TOKEN_FILE PID [CA_FILE]`: an agent's heartbeats and a process's memory, while others attack.
 
 The time of a heartbeat is without the time in which the API or this process could have run but had no processor, since other suites had
 them all. Beside the heartbeats it asks `control`, whose slowest answer says how slow the disk was meanwhile.
@@ -122,7 +122,3 @@ def main(url: str, token_file: str, pid: str, ca_file: str = "") -> None:
     for watcher in watchers:
         watcher.join()
     print(json.dumps(seen), flush=True)
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

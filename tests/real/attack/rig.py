@@ -17,10 +17,9 @@ from __future__ import annotations
 import json
 import os
 import resource
+import signal
 import socket
 import ssl
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -33,6 +32,7 @@ from urllib.parse import urlsplit
 import bcrypt
 import httpx
 from tests.real.patience import PATIENCE_SECONDS
+from tests.rig import loaded
 from tests.rig.processes import Process
 
 PROXY = "127.8.8.8"
@@ -104,27 +104,23 @@ class Target:
         """Watch it during the block, and judge it after."""
         seen = Seen()
         arguments = [self.url, str(self.token_file), str(self.process.pid), self.ca_file]
-        path = os.pathsep.join(entry for entry in sys.path if entry)
-        observer = subprocess.Popen(
-            [sys.executable, "-m", "tests.real.attack.observer", *filter(None, arguments)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "PYTHONPATH": path},
-        )
+        (its_input, over), (told, its_output) = os.pipe(), os.pipe()
+        observer = loaded.start("observer", [*filter(None, arguments)], loaded.importing(), (its_input, its_output, 2))
+        os.close(its_input)
+        os.close(its_output)
         try:
-            assert observer.stdout is not None
-            ready, control = observer.stdout.readline().split()
-            assert ready == "ready"
-            for pid in (observer.pid, self.process.pid, int(control)):
-                _prefer(pid)
-            yield seen
-            told, _ = observer.communicate(timeout=60)
-            for name, value in json.loads(told).items():
-                setattr(seen, name, value)
+            with open(told) as answers:
+                with open(over, "w"):  # it watches until this end is closed
+                    ready, control = answers.readline().split()
+                    assert ready == "ready"
+                    for pid in (observer.pid, self.process.pid, int(control)):
+                        _prefer(pid)
+                    yield seen
+                for name, value in json.loads(answers.read()).items():
+                    setattr(seen, name, value)
         finally:
-            observer.kill()
-            observer.wait()
+            observer.send_signal(signal.SIGKILL)
+            observer.wait(PATIENCE_SECONDS)
         print(seen)
         assert self.process.running, self.process.errors()[-2000:]
         seen.judge()
