@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import stat
+import sys
 import tempfile
 import threading
 from collections import Counter, defaultdict
@@ -33,9 +34,10 @@ def _compiled() -> str:
 
 
 # Where nothing may be written beside the sources, each process that a test starts would compile all that it imports anew. So compiled
-# modules go to a folder of the tests' own.
+# modules go to a folder of the tests' own. So do those of this process, whose test modules pytest would rewrite anew in each run.
 if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
-    os.environ.setdefault("PYTHONPYCACHEPREFIX", _compiled())
+    sys.pycache_prefix = os.environ.setdefault("PYTHONPYCACHEPREFIX", _compiled())
+    sys.dont_write_bytecode = False
 
 _FILES, _LEAST_SECONDS = 40, 10
 
