@@ -22,20 +22,29 @@ class Watch:
     def __init__(self, folder: Path, settings: Callable[[], dict[str, Any]]) -> None:
         self._folder = folder
         self._settings = settings
+        self._watching: loaded.Started | None = None
 
     def start(self, stack: contextlib.ExitStack) -> None:
         """Watch from now on, until the stack unwinds."""
         config = self._write("judge.json")
-        judge = self._judge("watch", config, self._result)
+        judge = self._watching = self._judge("watch", config, self._result)
         stack.callback(judge.wait, 240)
         stack.callback(judge.send_signal, signal.SIGTERM)
         until(self._result.exists, "the judge watches")
 
     def verdict(self) -> dict[str, Any]:
         """What was found so far, a whole sample that began only now included; a broken promise fails the test."""
-        before = self._found()["samples"]
-        # One may be under way.
-        found: dict[str, Any] = until(lambda: (now := self._found())["samples"] > before + 1 and now, "the judge looks")
+        assert self._watching is not None
+        before, judge = self._found()["samples"], self._watching
+
+        def looked() -> dict[str, Any] | None:
+            now = self._found()
+            if now["samples"] > before + 1:  # one may have been under way
+                return now
+            judge.send_signal(signal.SIGUSR1)
+            return None
+
+        found: dict[str, Any] = until(looked, "the judge looks", pause=0.05)
         assert found["broken"] == [], found["broken"]
         return found
 
@@ -87,4 +96,4 @@ def settings_of(database: str, placement: dict[str, str], hosts: list[tuple[str,
         for name, lab, state in hosts
     ]
     address = database.removeprefix("sqlite:///").replace("postgresql+psycopg2://", "postgresql://")
-    return {"database": address, "placement": placement, "hosts": told, "seconds": 0.5}
+    return {"database": address, "placement": placement, "hosts": told, "seconds": 1.0}

@@ -1,8 +1,8 @@
 """The judge of the survival suites: a process of its own that looks at a running service from outside, and imports nothing of it.
 
 It reads libvirt's status files and domain XML, procfs or the lab's records of what was asked for each thread, the service's tables, and
-Placement over HTTP. `watch` samples until SIGTERM, `rest` looks once; both write what they found as JSON and end with status 1 where
-a promise was broken.
+Placement over HTTP. `watch` samples until SIGTERM, and at once on SIGUSR1. `rest` looks once. Both write what they found as JSON and end
+with status 1 where a promise was broken.
 
 At every instant: Placement >= ledger >= running domains, and no pCPU belongs to two guests. A sample takes time, so each comparison is a
 sandwich: the smaller side is read before and after the larger one, and what was there both times was there in between. So nothing is
@@ -24,7 +24,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -141,7 +140,7 @@ class Placement:
     def __init__(self, address: dict[str, str]) -> None:
         auth = (address["user"], address["password"]) if address.get("user") else None
         headers = {"OpenStack-API-Version": "placement 1.39", "X-Auth-Token": address.get("token", "admin")}
-        self._http = httpx.Client(base_url=address["url"], auth=auth, headers=headers, timeout=60.0)
+        self._http = httpx.Client(base_url=address["url"], auth=auth, headers=headers, timeout=60.0, verify=False)
 
     def allocations(self) -> dict[str, dict[str, tuple[tuple[str, int], ...]]]:
         """Consumer -> host name -> amounts, for every provider. Raises `AwayError`."""
@@ -349,16 +348,17 @@ def _virsh(uri: str, *arguments: str) -> str:
 def main(mode: str, config: str, result: str) -> int:
     """Judge, write what was found, and return the exit status."""
     settings = json.loads(Path(config).read_text())
-    judge, ended = Judge(settings), threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: ended.set())
+    judge = Judge(settings)
     if mode == "rest":
         judge.rest()
     else:
-        while not ended.is_set():
+        awaited = {signal.SIGTERM, signal.SIGINT, signal.SIGUSR1}
+        signal.pthread_sigmask(signal.SIG_BLOCK, awaited)  # one that comes during a sample is heard after it
+        heard = None
+        while heard is None or heard.si_signo == signal.SIGUSR1:
             judge.sample()
             _write(result, judge.found)
-            ended.wait(settings["seconds"])
+            heard = signal.sigtimedwait(awaited, settings["seconds"])
     assert not any(name.split(".")[0] == "pinfold" for name in sys.modules), "the judge must not know what it judges"
     _write(result, judge.found)
     return int(bool(judge.found.broken))
