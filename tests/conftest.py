@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, is_hypothesis_test, settings
 from tests.interrupt import InterruptOnce
 
 WITNESS = "witness"
@@ -22,6 +22,9 @@ WITNESS = "witness"
 # A property says nothing of time: a busy machine may stop any example for seconds. The rest stays as it is here or under CI.
 settings.register_profile("patient", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
+
+_MOST_EXAMPLES = "PINFOLD_MOST_EXAMPLES"
+"""The variable by which `bin/test-pythons` bounds the examples of every property, since the whole suite looks for more of them."""
 
 
 def _compiled() -> str:
@@ -61,6 +64,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the files with tests on real parts first. Workers take files in this order, and at the end only quick ones are left to share."""
     long = {item.path for item in items if any(mark.name in LONG for mark in item.iter_markers())}
     items.sort(key=lambda item: item.path not in long)
+    if most := int(os.environ.get(_MOST_EXAMPLES, "0")):
+        for item in items:
+            _bound_examples(getattr(item, "obj", None), most)
+
+
+def _bound_examples(test: Any, most: int) -> None:
+    """Bound the examples of a property whose own settings name more. Hypothesis has no public way to change those."""
+    if is_hypothesis_test(test) and not hasattr(test, "__self__"):
+        own = test._hypothesis_internal_use_settings
+        test._hypothesis_internal_use_settings = settings(own, max_examples=min(own.max_examples, most))
 
 
 @pytest.hookimpl(wrapper=True)
