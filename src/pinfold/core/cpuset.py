@@ -10,7 +10,7 @@ from pinfold.core.bounds import MAX_CPU_LIST
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.printable import quoted
 
-_ALL: Final = (1 << MAX_CPU + 1) - 1
+_BITS: Final = MAX_CPU + 1
 
 
 class CpuSet:
@@ -33,7 +33,7 @@ class CpuSet:
             if not 0 <= cpu <= MAX_CPU:
                 raise InvalidRequest(f"CPU index {cpu} is not within 0-{MAX_CPU}")
             mask |= 1 << cpu
-        if not 0 <= mask <= _ALL:
+        if mask >> _BITS:  # -1 for a negative mask; half the price of a comparison with both ends
             raise InvalidRequest(f"a CPU mask must lie within CPUs 0-{MAX_CPU}")
         self._mask = mask
 

@@ -152,7 +152,7 @@ def test_the_kept_counts_and_request_give_the_answer_of_the_state(where: HostSta
 
 
 def told(counts: Counts) -> dict[str, object]:
-    names = ("shape", *(name for name in CellCounts.__slots__ if name not in ("frame", "known_shape", "__weakref__")))
+    names = ("shape", *(name for name in CellCounts.__slots__ if name not in ("before", "frame", "known_shape", "__weakref__")))
     cells = [{name: getattr(cell, name) for name in names} for cell in counts.cells]
     derived = ("frame", "state", "cells", "_orders")
     return {"cells": cells} | {name: getattr(counts, name) for name in Counts.__slots__ if name not in derived}

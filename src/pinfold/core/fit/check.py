@@ -23,20 +23,25 @@ from pinfold.core.request.model import GuestCell, GuestRequest, PageKind, Thread
 
 def holds(demand: Demand, counts: Counts, fit: Fit) -> bool:
     """Whether a fit of the engine is valid by masks and counts. It reads only the answer, not the search."""
-    taken = small = 0
-    position_of, cells, guests = counts.frame.position_of, counts.cells, demand.cells
-    hosts: list[CellCounts] = []
-    if len(fit.cells) != len(guests) or (fit.emulator_pcpu is not None) is not (demand.own_pcpus > 0):
+    frame, cells, fit_cells = counts.frame, counts.cells, fit.cells
+    position_of = frame.position_of
+    emulator_pcpu, idle = fit.emulator_pcpu, fit.idle_siblings.mask
+    if len(fit_cells) != demand.n_cells or (emulator_pcpu is None) is (demand.own_pcpus > 0):
         return False
-    for position, cell in enumerate(fit.cells):  # `zip` takes longer than the rest of a small guest
-        guest, host = guests[position], cells[position_of[cell.host_cell]]
+    taken = small = 0
+    hosts: list[CellCounts] = []
+    guests = demand.cells
+    for position, cell in enumerate(fit_cells):  # `zip` takes longer than the rest of a small guest
+        guest = guests[position]
+        host = cells[position_of[cell.host_cell]]
         if host in hosts:
             return False
         hosts.append(host)
         mask = 0
-        for _, pcpu in cell.pins:
+        pins = cell.pins
+        for _, pcpu in pins:
             mask |= 1 << pcpu
-        if mask & ~host.free or not mask.bit_count() == guest.pins == len(cell.pins):
+        if mask & ~host.free or len(pins) != guest.pins:
             return False
         taken |= mask
         if guest.floats and (
@@ -44,22 +49,23 @@ def holds(demand: Demand, counts: Counts, fit: Fit) -> bool:
         ):
             return False
         if cell.page_kib == host.frame.small_kib:
-            small += cell.memory_mib
-            if cell.memory_mib > host.small_free_mib:
+            memory_mib = cell.memory_mib
+            if memory_mib > host.small_free_mib:
                 return False
+            small += memory_mib
         elif not _pages_suffice(cell, host):
             return False
-    if (demand.required_threads and not _paired(hosts, taken)) or (small and small > counts.strict_room_mib):
+    threads = not demand.required_threads or _paired(hosts, fit)
+    if not threads or taken.bit_count() != demand.pins or (small and small > counts.strict_room_mib):
         return False
-    if fit.emulator_pcpu is not None:
-        mask = 1 << fit.emulator_pcpu
+    if emulator_pcpu is not None:
+        mask = 1 << emulator_pcpu
         if taken & mask or not any(mask & host.free for host in hosts):
             return False
         taken |= mask
-    idle = fit.idle_siblings.mask
-    if demand.isolated_threads and not _alone(hosts, taken, idle):
+    if idle != (_siblings(hosts, fit) & ~taken if demand.isolated_threads else 0) or not fit.emulator.mask:
         return False
-    return fit.emulator.mask != 0 and (not idle or demand.isolated_threads) and (not demand.floating or demand.floating <= counts.vcpu_room)
+    return not demand.floating or demand.floating <= counts.vcpu_room
 
 
 def _pages_suffice(cell: FitCell, host: CellCounts) -> bool:
@@ -70,22 +76,32 @@ def _pages_suffice(cell: FitCell, host: CellCounts) -> bool:
     return False
 
 
-def _paired(hosts: list[CellCounts], taken: int) -> bool:
-    """Whether every pCPU of `taken` has another free dedicated thread on its core."""
-    return all((core & host.free).bit_count() > 1 for host in hosts for core, _ in host.frame.cores if core & taken)
+def _paired(hosts: list[CellCounts], fit: Fit) -> bool:
+    """Whether every vCPU's pCPU has another free dedicated thread on its core."""
+    for position, cell in enumerate(fit.cells):
+        host = hosts[position]
+        core_of, free = host.frame.core_of, host.free
+        for _, pcpu in cell.pins:
+            if (core_of[pcpu] & free).bit_count() < 2:
+                return False
+    return True
 
 
-def _alone(hosts: list[CellCounts], taken: int, idle: int) -> bool:
-    """Whether every pCPU of `taken` has a wholly free core of its own, and `idle` is exactly the other threads of these cores."""
-    siblings = 0
-    for host in hosts:
-        for core, _ in host.frame.cores:
-            mine = core & taken
-            if mine:
-                if mine & (mine - 1) or core & ~host.free:
-                    return False
-                siblings |= core ^ mine
-    return siblings == idle
+def _siblings(hosts: list[CellCounts], fit: Fit) -> int:
+    """The cores of the fit's pCPUs as a mask; -1 if one of them carries two of these pCPUs, or is not wholly free."""
+    cores, own = 0, fit.emulator_pcpu
+    for position, cell in enumerate(fit.cells):
+        host = hosts[position]
+        core_of, used = host.frame.core_of, ~host.free
+        pcpus = [pcpu for _, pcpu in cell.pins]
+        if own in core_of:
+            pcpus.append(own)
+        for pcpu in pcpus:
+            core = core_of[pcpu]
+            if core & (used | cores):
+                return -1
+            cores |= core
+    return cores
 
 
 def violations(request: GuestRequest, state: HostState, fit: Fit) -> tuple[str, ...]:

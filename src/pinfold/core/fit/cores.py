@@ -18,7 +18,10 @@ def choose(cell: CellCounts, pins: int, required: bool, isolated: bool) -> Threa
     if isolated:
         return isolate(cell, pins)
     shape = cell.known_shape or cell.shape
-    size, row = shape.whole_size, shape.whole_threads
+    row = shape.whole_threads
+    if pins <= shape.n_plain:
+        return row[:pins]
+    size = shape.whole_size
     if size > (1 if required else 0) and pins - 1 <= len(row):
         rest = pins % size
         no_brokens = shape.n_paired == len(row) if required else not shape.brokens
@@ -58,9 +61,18 @@ def fill(cell: CellCounts, wholes: Iterable[Threads], brokens: Iterable[Threads]
 
 def isolate(cell: CellCounts, cores: int) -> Threads:
     """The first thread of `cores` whole cores: those with the fewest siblings first, then by lowest pCPU."""
-    if cell.shape.whole_size:
-        return tuple([core[0] for core in cell.shape.wholes[:cores]])
-    return tuple(sorted(core[0] for core in sorted(cell.shape.wholes, key=len)[:cores]))
+    shape = cell.known_shape or cell.shape
+    if shape.whole_size:
+        return shape.whole_threads[: cores * shape.whole_size : shape.whole_size]
+    return tuple(sorted(core[0] for core in sorted(shape.wholes, key=len)[:cores]))
+
+
+def mask(pcpus: Threads) -> int:
+    """The pCPUs as a mask."""
+    found = 0
+    for pcpu in pcpus:
+        found |= 1 << pcpu
+    return found
 
 
 def siblings(cell: CellCounts, pcpus: Threads) -> int:

@@ -135,9 +135,11 @@ class Shape(Struct, frozen=True):  # not kw_only: one is made for most changed c
 
     `wholes` are the cores with all online siblings free, and `brokens` the free parts of other cores (`broken` as a mask), by lowest pCPU.
     `whole_threads` are the pCPUs of `wholes` in a row, and `whole_size` their common number of threads (0 if it varies). `n_paired` counts
-    free pCPUs on cores with two or more free ones.
+    free pCPUs on cores with two or more free ones. Guests with thread policy `prefer` or `require` and up to `n_plain` vCPUs take the first
+    of `whole_threads`: all of these, if the cores have several threads and none is broken. `free` are the pCPUs of all of it, as a mask.
     """
 
+    free: int
     wholes: tuple[Threads, ...]
     n_wholes: int
     whole_threads: Threads
@@ -145,6 +147,7 @@ class Shape(Struct, frozen=True):  # not kw_only: one is made for most changed c
     brokens: tuple[Threads, ...]
     broken: int
     n_paired: int
+    n_plain: int
 
     @classmethod
     def of(cls, frame: CellFrame, free: int) -> Shape:
@@ -169,7 +172,29 @@ class Shape(Struct, frozen=True):  # not kw_only: one is made for most changed c
         elif not size:  # cores of several sizes; the whole ones may have one
             paired += sum([len(core) for core in wholes if len(core) > 1])
             size = _common(map(len, wholes))
-        return cls(tuple(wholes), len(wholes), row, size if wholes else 0, tuple(brokens), broken, paired)
+        plain = len(row) if size > 1 and not brokens else 0
+        return cls(free, tuple(wholes), len(wholes), row, size if wholes else 0, tuple(brokens), broken, paired, plain)
+
+    def less(self, frame: CellFrame, free: int) -> Shape | None:
+        """The shape of these free pCPUs, if this one has those and besides them the first of its whole cores, as many guests take them.
+
+        None for any other change. It takes a third of the time of counting eight cores anew.
+        """
+        taken, size = self.free ^ free, self.whole_size
+        if not size or taken & free:
+            return None
+        cores, rest = divmod(taken.bit_count(), size)
+        left = self.n_wholes - cores
+        if rest or left < 0:
+            return None
+        for threads in self.wholes[:cores]:
+            taken &= ~frame.core_of[threads[0]]
+        if taken:
+            return None
+        row = self.whole_threads[cores * size :]
+        paired = self.n_paired - cores * size if size > 1 else self.n_paired
+        plain = len(row) if self.n_plain else 0
+        return Shape(free, self.wholes[cores:], left, row, size if left else 0, self.brokens, self.broken, paired, plain)
 
 
 def _common(sizes: Iterable[int]) -> int:
@@ -181,12 +206,14 @@ def _common(sizes: Iterable[int]) -> int:
 class CellCounts:
     """What one host cell has left: free pCPUs, room for floating vCPUs, memory in pages of each size.
 
-    `huge` are `(size in KiB, free pages)`, the largest first. `known_shape` is `shape` if that has been counted: to read it first, as in
+    `huge` are `(size in KiB, free pages)`, the largest first. `before` is the last shape that was counted before the last changes, until
+    `shape` is read. `known_shape` is `shape` if that has been counted: to read it first, as in
     `cell.known_shape or cell.shape`, takes a tenth of the time of a property.
     """
 
     __slots__ = (
         "__weakref__",
+        "before",
         "floats",
         "frame",
         "free",
@@ -208,13 +235,16 @@ class CellCounts:
         self.small_free_mib = (frame.small_total_kib - small_used_kib) // 1024
         self.huge = huge
         self.known_shape: Shape | None = None
+        self.before: Shape | None = None
 
     @property
     def shape(self) -> Shape:
         """How the free pCPUs lie. It is counted when it is first read: guests do not read that of each cell that has changed."""
         found = self.known_shape
         if found is None:
-            found = self.known_shape = Shape.of(self.frame, self.free)
+            before, self.before = self.before, None
+            found = (before.less(self.frame, self.free) if before is not None else None) or Shape.of(self.frame, self.free)
+            self.known_shape = found
         return found
 
     @property
@@ -234,20 +264,25 @@ class Usage(Struct, frozen=True):  # not kw_only: each claim makes one, and five
 
     def plus(self, fits: Iterable[Fit], frame: Frame, sign: int = 1) -> Usage:
         """The usage with fits added (`sign` 1) or removed (-1)."""
-        vcpus, booked, disk_gib = self.vcpus, self.booked, self.disk_gib
-        floating_mib, strict_mib = self.floating_mib, self.strict_mib
+        vcpus = booked = disk_gib = floating_mib = strict_mib = 0
         small_of = frame.small_of
         for fit in fits:
-            vcpus += sign * len(fit.float_vcpus)
-            booked += sign * fit.overhead_millicpu
-            disk_gib += sign * fit.disk_gib
+            vcpus += fit.float_vcpus.mask.bit_count()
+            booked += fit.overhead_millicpu
+            disk_gib += fit.disk_gib
             if not fit.cells:
-                floating_mib += sign * fit.memory_mib
+                floating_mib += fit.memory_mib
             for cell in fit.cells:
-                vcpus += sign * len(cell.float_vcpus)  # `Fit.floating_count`, at a lower price for a fit that is new
+                vcpus += cell.float_vcpus.mask.bit_count()  # `Fit.floating_count`, at a lower price for a fit that is new
                 if cell.page_kib == small_of.get(cell.host_cell):
-                    strict_mib += sign * cell.memory_mib
-        return Usage(vcpus, booked, disk_gib, floating_mib, strict_mib)
+                    strict_mib += cell.memory_mib
+        return Usage(
+            self.vcpus + sign * vcpus,
+            self.booked + sign * booked,
+            self.disk_gib + sign * disk_gib,
+            self.floating_mib + sign * floating_mib,
+            self.strict_mib + sign * strict_mib,
+        )
 
 
 class Counts:
@@ -411,13 +446,17 @@ def _count_cell(cell: CellFrame, free: int, parts: Iterable[FitCell], foreign_pa
 
 
 def _recount(cell: CellCounts, free: int, part: FitCell | None, sign: int) -> CellCounts:
+    """The cell's counts with these pCPUs free, and `part` of a claim added (`sign` 1) or removed (-1)."""
     frame = cell.frame
-    if part is None:
-        return frame.counts(free & frame.mask, cell.floats, cell.small_used_kib, cell.huge)
-    small, huge = cell.small_used_kib, cell.huge
-    if part.page_kib == frame.small_kib:
-        small += sign * part.memory_mib * 1024
-    else:
-        pages = sign * (part.memory_mib * 1024 // part.page_kib)
-        huge = tuple([(size, left - pages if size == part.page_kib else left) for size, left in huge])
-    return frame.counts(free & frame.mask, cell.floats + sign * len(part.float_vcpus), small, huge)
+    floats, small, huge = cell.floats, cell.small_used_kib, cell.huge
+    if part is not None:
+        floats += sign * part.float_vcpus.mask.bit_count()
+        if part.page_kib == frame.small_kib:
+            small += sign * part.memory_mib * 1024
+        else:
+            pages = sign * (part.memory_mib * 1024 // part.page_kib)
+            huge = tuple([(size, left - pages if size == part.page_kib else left) for size, left in huge])
+    found = frame.counts(free & frame.mask, floats, small, huge)
+    if sign > 0 and found.known_shape is None:  # a release changes a shape in too many ways
+        found.before = cell.known_shape or cell.before
+    return found

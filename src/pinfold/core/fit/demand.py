@@ -25,11 +25,15 @@ class CellNeed(Struct, frozen=True, kw_only=True):
 
 
 class CellDemand(Struct, frozen=True, kw_only=True):
-    """One guest cell: its kind (an index into `Demand.kinds`), its pinned and its floating vCPUs. `realtime` is a mask."""
+    """One guest cell: its kind (an index into `Demand.kinds`), its pinned and its floating vCPUs. `realtime` is a mask.
+
+    `first` is the first of its pinned vCPUs if they are numbered in a row, as they usually are; else -1.
+    """
 
     guest_cell: int
     kind: int
     vcpus: tuple[int, ...]
+    first: int
     pins: int
     realtime: int
     float_vcpus: CpuSet
@@ -43,11 +47,13 @@ class Demand(Struct, frozen=True, kw_only=True, cache_hash=True):
     `kinds` are in the order of their first guest cell. `floating` counts all vCPUs that float, in cells or not. `explicit_kib` is the
     explicit page size, else 0. `may_be_small` means that the page's kind allows the small page. `rules` are those of the emulator policy,
     by the state of a host's overhead pool. `own_pcpus` counts the pCPUs of isolated emulator threads. `asks_pool` means that a host's
-    overhead pool decides whether it takes the guest.
+    overhead pool decides whether it takes the guest. `by_core` means that the thread policy counts cores, not pCPUs alone.
     """
 
     request: GuestRequest
+    memory_mib: int
     kinds: tuple[CellNeed, ...]
+    n_cells: int
     cells: tuple[CellDemand, ...]
     one_kind: bool
     pins: int
@@ -59,6 +65,7 @@ class Demand(Struct, frozen=True, kw_only=True, cache_hash=True):
     rules: tuple[Rule, Rule, Rule]
     own_pcpus: int
     asks_pool: bool
+    by_core: bool
     isolated_threads: bool
     required_threads: bool
     only_small_pages: bool
@@ -80,7 +87,9 @@ def prepare(request: GuestRequest) -> Demand:
         )
     return Demand(
         request=request,
+        memory_mib=request.memory_mib,
         kinds=kinds,
+        n_cells=len(cells),
         cells=cells,
         one_kind=len(kinds) == 1,
         pins=pins,
@@ -92,6 +101,7 @@ def prepare(request: GuestRequest) -> Demand:
         rules=table.rules(policy),
         own_pcpus=table.own_pcpus(policy),
         asks_pool=table.uses_pool(policy),
+        by_core=request.thread_policy in (ThreadPolicy.ISOLATE, ThreadPolicy.REQUIRE),
         isolated_threads=request.thread_policy is ThreadPolicy.ISOLATE,
         required_threads=request.thread_policy is ThreadPolicy.REQUIRE,
         only_small_pages=page.kind is PageKind.SMALL,
@@ -113,6 +123,7 @@ def _kinds(request: GuestRequest) -> tuple[tuple[CellNeed, ...], tuple[CellDeman
                 guest_cell=cell.id,
                 kind=kinds.index(need),
                 vcpus=pins,
+                first=pins[0] if pins and pins == tuple(range(pins[0], pins[0] + len(pins))) else -1,
                 pins=len(pins),
                 realtime=(request.realtime & cell.dedicated).mask,
                 float_vcpus=floating,

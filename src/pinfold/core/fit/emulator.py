@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import reduce
+from operator import or_
+
 from pinfold.core.errors import InvariantViolation
 from pinfold.core.fit import cores
 from pinfold.core.fit.count import CellCounts, Threads
@@ -36,16 +39,13 @@ def choose(cell: CellCounts, guest: CellDemand, required: bool, isolated: bool) 
 def _beside(cell: CellCounts, guest: CellDemand, pcpus: Threads, realtime: int) -> int | None:
     """A free pCPU that is neither in `pcpus` nor a sibling of a vCPU in `realtime`: on a broken core first, then the lowest."""
     cores_of = cell.frame.core_of
-    taken = avoid = 0
-    broken = (cell.known_shape or cell.shape).broken
-    for pcpu in pcpus:
-        taken |= 1 << pcpu
-        broken |= cores_of[pcpu]
+    avoid = 0
+    broken = reduce(or_, map(cores_of.__getitem__, pcpus), (cell.known_shape or cell.shape).broken)
     if realtime:
         for vcpu, pcpu in zip(guest.vcpus, pcpus, strict=True):
             if realtime >> vcpu & 1:
                 avoid |= cores_of[pcpu]
-    left = cell.free & ~taken & ~avoid
+    left = cell.free & ~cores.mask(pcpus) & ~avoid
     best = left & broken or left
     return (best & -best).bit_length() - 1 if best else None
 

@@ -17,14 +17,13 @@ from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import InvariantViolation
 from pinfold.core.fit import check, cores, emulator
 from pinfold.core.fit.answer import EmulatorPlacement, Fit, FitCell, NoFit, Strategy
-from pinfold.core.fit.count import Counts, Threads, count_host
+from pinfold.core.fit.count import Counts, count_host
 from pinfold.core.fit.demand import Demand, prepare
 from pinfold.core.fit.explain import explain
 from pinfold.core.fit.place import Placed, place
-from pinfold.core.fit.room import host_takes, page_for
+from pinfold.core.fit.room import host_takes
 from pinfold.core.host import HostState
 from pinfold.core.overhead.booking import book
-from pinfold.core.overhead.table import Rule
 from pinfold.core.request.model import GuestRequest
 
 _NONE: Final = CpuSet()
@@ -50,7 +49,7 @@ def search(demand: Demand, counts: Counts, strategy: Strategy = Strategy.PACK, f
     """
     if not host_takes(demand, counts):
         return None
-    if not demand.cells:
+    if not demand.n_cells:
         answer = _float(demand, counts)
     else:
         placed = place(demand, counts, strategy, first)
@@ -64,18 +63,22 @@ def search(demand: Demand, counts: Counts, strategy: Strategy = Strategy.PACK, f
 
 
 def _pin(demand: Demand, counts: Counts, placed: Placed) -> Fit:
-    """The fit on the chosen host cells."""
-    host_cells, carrier = placed
+    """The fit on the chosen host cells: their pCPUs and pages, and the place and the booking of the overhead threads by their rule.
+
+    Without a pool or a pCPU of their own, the emulator threads float over the guest's pCPUs without those of realtime vCPUs (`own`).
+    """
+    seats, carrier = placed
     fit_cells: list[FitCell] = []
-    ordinary = idle = 0
+    own = idle = 0
     emulator_pcpu: int | None = None
     isolated, required = demand.isolated_threads, demand.required_threads
-    rule = demand.rules[counts.frame.pool.state]
-    own = rule.placement is _FLOAT
-    for position, guest in enumerate(demand.cells):
-        cell = host_cells[position]
+    request, pool = demand.request, counts.frame.pool
+    rule = demand.rules[pool.state]
+    placement = rule.placement
+    over_own = placement is _FLOAT
+    for position, guest in enumerate(demand.cells):  # `zip` takes twice as long
+        _, cell, page_kib = seats[position]
         frame = cell.frame
-        pcpus: Threads = ()
         if position == carrier:
             pcpus, emulator_pcpu = emulator.choose(cell, guest, required, isolated)
             if isolated:
@@ -84,47 +87,37 @@ def _pin(demand: Demand, counts: Counts, placed: Placed) -> Fit:
             pcpus = cores.choose(cell, guest.pins, required, isolated)
             if isolated:
                 idle |= cores.siblings(cell, pcpus)
-        # Neither `tuple` nor `strict`: either takes longer than making the pairs, and `check.holds` counts them.
-        pins = (*zip(guest.vcpus, pcpus),) if pcpus else ()  # noqa: B905
-        if own:
+        else:
+            pcpus = ()
+        # `enumerate` takes two thirds of the time of `zip`. Neither `tuple` nor `strict`, which cost more than the pairs.
+        pins = (*(enumerate(pcpus, guest.first) if guest.first >= 0 else zip(guest.vcpus, pcpus)),) if pcpus else ()  # noqa: B905
+        if over_own:
             realtime = guest.realtime
             for vcpu, pcpu in pins:
                 if not realtime or not realtime >> vcpu & 1:
-                    ordinary |= 1 << pcpu
+                    own |= 1 << pcpu
         float_set = _NONE
         if guest.floats:
             float_set = frame.shared
-            ordinary |= float_set.mask
-        page_kib = frame.small_kib if demand.only_small_pages else page_for(cell, demand.kinds[guest.kind], demand)
+            own |= float_set.mask
         fit_cells.append(FitCell(guest.guest_cell, frame.id, pins, guest.float_vcpus, float_set, guest.memory_mib, page_kib))
-    if emulator_pcpu is not None:
-        ordinary = 1 << emulator_pcpu
-    return _with_overhead(demand, counts, rule, (*fit_cells,), ordinary, idle, emulator_pcpu)
-
-
-def _with_overhead(
-    demand: Demand, counts: Counts, rule: Rule, cells: tuple[FitCell, ...], own: int, idle: int, emulator_pcpu: int | None
-) -> Fit:
-    """The fit with the place and the booking of the overhead threads, by their rule; with a warning if the pool is booked beyond capacity.
-
-    `own` are the pCPUs of the emulator threads outside the pool: their own one, or the guest's without those of realtime vCPUs.
-    """
-    request = demand.request
+    cells = (*fit_cells,)
     if rule.books:
-        booked = book(request, counts.frame.pool, counts.overhead_room, cells, counts.state.ledger)
-        emulator, millicpu, warnings, by_cell = booked.cpus, booked.millicpu, booked.warnings, booked.cells
+        booked = book(request, pool, counts.overhead_room, cells, counts.state.ledger)
+        overhead, millicpu, warnings, by_cell = booked.cpus, booked.millicpu, booked.warnings, booked.cells
     else:
-        emulator, millicpu, warnings, by_cell = CpuSet((), own), 0, (), ()
+        overhead = CpuSet((), own if emulator_pcpu is None else 1 << emulator_pcpu)
+        millicpu, warnings, by_cell = 0, (), ()
     return Fit(
         request.vcpus,
-        request.memory_mib,
-        request.disk_gib,
+        demand.memory_mib,
+        demand.disk_gib,
         cells,
         _NONE,
         _NONE,
         request.realtime,
-        rule.placement,
-        emulator,
+        placement,
+        overhead,
         emulator_pcpu,
         CpuSet((), idle) if idle else _NONE,
         millicpu,

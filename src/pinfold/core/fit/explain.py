@@ -192,32 +192,39 @@ def _cell_reasons(kinds: Sequence[_Cells], position: int) -> tuple[Reason, ...]:
 def _cells(demand: Demand, need: CellNeed, counts: Counts, kind: Kind, never: Sequence[tuple[Reason, ...] | None]) -> _Cells:
     """What the host cells lack, each in the order of the codes. Those that `never` has reasons for have these."""
     pins, floats, extra = need.pins, need.floats, demand.own_pcpus
-    isolated, required = demand.isolated_threads, demand.required_threads
+    isolated, by_core = demand.isolated_threads, demand.by_core
+    taken = pins + extra
     lacking = _CORES if isolated else _PCPUS
     allowed = 0
     lacks: list[tuple[Reason, ...]] = []
+    only_small, memory_mib, memory_kib = demand.only_small_pages, need.memory_mib, need.memory_kib
     for position, cell in enumerate(counts.cells):
         known = never[position]
         if known is not None:
             lacks.append(known)
             continue
         found: tuple[Reason, ...] = ()
-        free = cell.shape.n_wholes if isolated else cell.n_free
-        if required and pins > cell.shape.n_paired:
-            found = (Reason(_SIBLINGS, kind, cell.frame.id, pins, cell.shape.n_paired),)
-        elif pins > free:
-            found = (Reason(lacking, kind, cell.frame.id, pins, free),)
-        elif extra and pins + extra > free:
-            found = (Reason(_EMULATOR, kind, cell.frame.id, pins + extra, free),)
+        free = cell.n_free
+        if by_core:
+            shape = cell.known_shape or cell.shape
+            if isolated:
+                free = shape.n_wholes
+            elif pins > shape.n_paired:
+                found = (Reason(_SIBLINGS, kind, cell.frame.id, pins, shape.n_paired),)
+        if taken > free and not found:
+            found = (
+                Reason(lacking, kind, cell.frame.id, pins, free) if pins > free else Reason(_EMULATOR, kind, cell.frame.id, taken, free),
+            )
         if floats:
             frame = cell.frame
             if floats > frame.n_shared:
                 found = (*found, Reason(ReasonCode.SHARED_PCPUS, kind, frame.id, floats, frame.n_shared))
             elif floats > cell.shared_room:
                 found = (*found, Reason(ReasonCode.SHARED_CAPACITY, kind, frame.id, floats, cell.shared_room))
-        if not page_for(cell, need, demand):
+        # Most cells have the small pages, so the rule is asked only where they might not do.
+        if (not only_small or memory_mib > cell.small_free_mib or memory_kib % cell.frame.small_kib) and not page_for(cell, need, demand):
             found = (*found, _lacks_pages(demand, cell, need, kind))
-        if not found or (found[0].code is _EMULATOR and len(found) == 1):
+        if not found or (extra and len(found) == 1 and found[0].code is _EMULATOR):
             allowed |= 1 << position
         lacks.append(found)
     return _Cells(allowed, (*lacks,))

@@ -6,8 +6,7 @@ least small memory. With an isolated emulator, try each kind of guest cell that 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from operator import attrgetter
+from collections.abc import Iterator, Sequence
 
 from pinfold.core.fit.answer import Strategy
 from pinfold.core.fit.count import CellCounts, Counts
@@ -15,10 +14,11 @@ from pinfold.core.fit.demand import CellNeed, Demand
 from pinfold.core.fit.match import cheapest, first_columns
 from pinfold.core.fit.room import page_for, takes
 
-_position = attrgetter("frame.position")
+Seat = tuple[int, CellCounts, int]
+"""One guest cell on a host cell: the position and the counts of that, and the page size in KiB."""
 
-Placed = tuple[tuple[CellCounts, ...], int]
-"""The host cell of each guest cell, and the position of the guest cell that carries an isolated emulator (-1 for none)."""
+Placed = tuple[tuple[Seat, ...], int]
+"""The seat of each guest cell, and the position of the guest cell that carries an isolated emulator (-1 for none)."""
 
 RowKind = tuple[int, int]
 """The matching treats two guest cells as equal if this is equal: the kind, and 1 if the cell carries the emulator."""
@@ -32,10 +32,25 @@ def place(demand: Demand, counts: Counts, strategy: Strategy, first: int = -1) -
 
     For equal guest cells the host cell at position `first` comes before those that the strategy prefers.
     """
-    if len(demand.cells) > len(counts.cells):
+    if demand.n_cells > len(counts.cells):
         return None
-    if demand.one_kind:
-        return _place_equal(demand, counts, strategy, first)
+    if not demand.one_kind:
+        found = _place_unequal(demand, counts, strategy)
+        return None if found is None else (_seats(demand, found[0]), found[1])
+    # For guest cells of one kind the cheapest matching is the first host cells in the order of preference.
+    need = demand.kinds[0]
+    order = counts.order(strategy, need.pins > 0)
+    if first >= 0:
+        order = (counts.cells[first], *[cell for cell in order if cell.frame.position != first])
+    placed = _first_cells(demand, need, order)
+    if placed is None or demand.only_small_pages or not _overdraws(_small_of(placed, need), counts):
+        return placed
+    lightest = _lightest_equal(demand, order)
+    return None if lightest is None or _overdraws(lightest[1], counts) else lightest[0]
+
+
+def _place_unequal(demand: Demand, counts: Counts, strategy: Strategy) -> tuple[tuple[CellCounts, ...], int] | None:
+    """The host cells for guest cells of several kinds, and the carrier, as `Placed`."""
     if not demand.own_pcpus:
         found = _match(demand, counts, strategy, -1)
         return None if found is None else (found[0], -1)
@@ -53,20 +68,20 @@ def place(demand: Demand, counts: Counts, strategy: Strategy, first: int = -1) -
     return None if best is None else (best[2], best[1])
 
 
-def _place_equal(demand: Demand, counts: Counts, strategy: Strategy, first: int) -> Placed | None:
-    """The same for guest cells of one kind, where the cheapest matching is the first host cells in the order of preference."""
-    need = demand.kinds[0]
-    order = counts.order(strategy, need.pins > 0)
-    if first >= 0:
-        order = (counts.cells[first], *(cell for cell in order if cell.frame.position != first))
-    placed = _first_cells(demand, need, order)
-    if placed is None or demand.only_small_pages:
-        return placed
-    small = sum([need.memory_mib for cell in placed[0] if page_for(cell, need, demand) == cell.frame.small_kib])
-    if not _overdraws(small, counts):
-        return placed
-    lightest = _lightest_equal(demand, order)
-    return None if lightest is None or _overdraws(lightest[1], counts) else lightest[0]
+def _seats(demand: Demand, cells: tuple[CellCounts, ...]) -> tuple[Seat, ...]:
+    """The seats of the guest cells on these host cells, which take them."""
+    kinds, only_small = demand.kinds, demand.only_small_pages
+    seats: list[Seat] = []
+    for position, guest in enumerate(demand.cells):
+        cell = cells[position]
+        page_kib = cell.frame.small_kib if only_small else page_for(cell, kinds[guest.kind], demand)
+        seats.append((cell.frame.position, cell, page_kib))
+    return (*seats,)
+
+
+def _small_of(placed: Placed, need: CellNeed) -> int:
+    """The memory in MiB on small pages of guest cells with that need."""
+    return sum([need.memory_mib for _, cell, page_kib in placed[0] if page_kib == cell.frame.small_kib])
 
 
 def _lightest_equal(demand: Demand, order: tuple[CellCounts, ...]) -> tuple[Placed, int] | None:
@@ -75,32 +90,37 @@ def _lightest_equal(demand: Demand, order: tuple[CellCounts, ...]) -> tuple[Plac
     placed = _first_cells(demand, need, tuple(sorted(order, key=lambda cell: page_for(cell, need, demand) == cell.frame.small_kib)))
     if placed is None:
         return None
-    return placed, sum([need.memory_mib for cell in placed[0] if page_for(cell, need, demand) == cell.frame.small_kib])
+    return placed, _small_of(placed, need)
 
 
-def _first_cells(demand: Demand, need: CellNeed, order: tuple[CellCounts, ...]) -> Placed | None:
+def _first_cells(demand: Demand, need: CellNeed, order: Sequence[CellCounts]) -> Placed | None:
     """The first host cells that take a guest cell each, one of them with the emulator where it is isolated."""
-    left = len(demand.cells)
-    waits = demand.own_pcpus > 0
-    carrier: CellCounts | None = None
-    chosen: list[CellCounts] = []
+    left, own = demand.n_cells, demand.own_pcpus
+    if left == 1:
+        for cell in order:
+            if takes(cell, need, own, demand) and (page_kib := page_for(cell, need, demand)):
+                return ((cell.frame.position, cell, page_kib),), own - 1
+        return None
+    waits = own > 0
+    carrier: Seat | None = None
+    chosen: list[Seat] = []
     for cell in order:
-        if takes(cell, need, 0, demand) and page_for(cell, need, demand):
-            if waits and takes(cell, need, 1, demand):
-                carrier, waits = cell, False
+        if takes(cell, need, 0, demand) and (page_kib := page_for(cell, need, demand)):
+            seat = cell.frame.position, cell, page_kib
+            if waits and takes(cell, need, own, demand):
+                carrier, waits = seat, False
             elif waits and left == 1:
                 continue
-            chosen.append(cell)
+            chosen.append(seat)
             left -= 1
             if not left:
                 break
     else:
         return None
-    if len(chosen) > 1:
-        chosen.sort(key=_position)
-        if carrier is not None:
-            chosen.remove(carrier)
-            chosen.insert(0, carrier)
+    chosen.sort()
+    if carrier is not None:
+        chosen.remove(carrier)
+        chosen.insert(0, carrier)
     return (*chosen,), (-1 if carrier is None else 0)
 
 

@@ -10,16 +10,17 @@ from pinfold.core.overhead.pool import Lack, lack
 def host_takes(demand: Demand, counts: Counts) -> bool:
     """Whether the host as a whole has room, without regard to the choice of cells."""
     frame = counts.frame
-    request = demand.request
-    if demand.traits and not (request.traits_required <= frame.traits and request.traits_forbidden.isdisjoint(frame.traits)):
-        return False
+    if demand.traits:
+        request = demand.request
+        if not (request.traits_required <= frame.traits and request.traits_forbidden.isdisjoint(frame.traits)):
+            return False
     if counts.disk_room is not None and demand.disk_gib > counts.disk_room:
         return False
     if demand.floating and (not frame.n_shared or demand.floating > counts.vcpu_room):
         return False
     if not demand.cells:
-        return request.memory_mib <= counts.floating_room_mib
-    if demand.only_small_pages and request.memory_mib > counts.strict_room_mib:
+        return demand.memory_mib <= counts.floating_room_mib
+    if demand.only_small_pages and demand.memory_mib > counts.strict_room_mib:
         return False
     return not demand.asks_pool or overhead_lack(demand, counts) is None
 
@@ -27,17 +28,17 @@ def host_takes(demand: Demand, counts: Counts) -> bool:
 def overhead_lack(demand: Demand, counts: Counts) -> Lack | None:
     """What the host lacks for the overhead threads; None if it lacks nothing."""
     pool = counts.frame.pool
-    return lack(demand.rules[pool.state], pool, demand.request, counts.overhead_room, all_realtime=demand.all_realtime)
+    return lack(demand.rules[pool.state], pool, demand.request, counts.overhead_room, demand.all_realtime)
 
 
 def takes(cell: CellCounts, need: CellNeed, extra: int, demand: Demand) -> bool:
     """Whether the cell has the pCPUs and shared room for the guest cell, with `extra` more for an isolated emulator; pages apart."""
     pins = need.pins + extra
-    if pins:
-        if demand.isolated_threads:
-            if pins > cell.n_free or pins > cell.shape.n_wholes:
-                return False
-        elif pins > cell.n_free or (demand.required_threads and need.pins > cell.shape.n_paired):
+    if pins > cell.n_free:
+        return False
+    if demand.by_core:
+        shape = cell.known_shape or cell.shape
+        if pins > shape.n_wholes if demand.isolated_threads else need.pins > shape.n_paired:
             return False
     return not need.floats or (need.floats <= cell.frame.n_shared and need.floats <= cell.shared_room)
 

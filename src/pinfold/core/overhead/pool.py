@@ -97,7 +97,7 @@ def booked_millicpu(request: GuestRequest, rates: OverheadRates) -> int:
     return rates.guest + rates.vcpu * request.vcpus + rates.disk * request.disks + rates.nic * request.nic_queues
 
 
-def lack(rule: Rule, pool: OverheadPool, request: GuestRequest, room: int, *, all_realtime: bool) -> Lack | None:
+def lack(rule: Rule, pool: OverheadPool, request: GuestRequest, room: int, all_realtime: bool) -> Lack | None:  # keywords double the price
     """What a host with `room` millicpu free in its overhead pool lacks for a guest's overhead threads; None if it lacks nothing.
 
     `rule` is the rule of the guest's policy there.
