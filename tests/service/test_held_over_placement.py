@@ -25,10 +25,16 @@ def watched(database: Database, placement: Placement, fleet: Fleet) -> Iterator[
     """Each request to Placement: its method, and how many of our database connections and locks of hosts are in use when it is sent."""
     seen: list[tuple[str, int, int]] = []
     pool: Any = database.engine.pool
-    idle = pool.checkedout()
+
+    def in_use() -> int:
+        """Without those that are kept ready: they are in no transaction."""
+        found: int = pool.checkedout() - len(database._ready)
+        return found
+
+    idle = in_use()
 
     def note(request: Any) -> None:
-        seen.append((request.method, pool.checkedout() - idle, sum(lock.locked() for lock in fleet.claimer.locks.values())))
+        seen.append((request.method, in_use() - idle, sum(lock.locked() for lock in fleet.claimer.locks.values())))
 
     hooks = placement._http.event_hooks
     placement._http.event_hooks = {**hooks, "request": [*hooks["request"], note]}

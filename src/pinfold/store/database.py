@@ -12,8 +12,9 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from importlib import resources
+from types import TracebackType
 from typing import Any, Final, TypeVar
 
 import psycopg2  # type: ignore[import-untyped]
@@ -21,7 +22,8 @@ import sqlalchemy as sa
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
-from pinfold.core.errors import InvalidRequest, RolledBack, Unavailable
+from pinfold.core.errors import InvalidRequest, PinfoldError, RolledBack, Unavailable
+from pinfold.store.ready_connections import TRUSTED_SECONDS, USED, ReadyConnections, note_use
 from pinfold.store.sqlite_file import file_of, glance, is_damage
 
 _log = logging.getLogger(__name__)
@@ -30,7 +32,6 @@ _TOLD: Final = "pinfold_told"
 _SECRET_GONE: Final = "pinfold_secret_gone"  # noqa: S105
 _SQLITE_PAGE: Final = 4096
 """The bytes of a page of the files that SQLite makes."""
-_USED: Final = "pinfold_used"
 _BUSY_MS: Final = 30_000
 _NOTIFY: Final = "SELECT pg_notify(%s, topic) FROM unnest(%s) AS topic"
 _CONFLICTS: Final = ("40001", "40P01")
@@ -38,8 +39,6 @@ _CONFLICTS: Final = ("40001", "40P01")
 DIALECTS: Final = ("sqlite", "postgresql")
 _TRIES: Final = 5
 """How often a change is made that the database rolls back in favour of others."""
-_TRUSTED_SECONDS: Final = 1.0
-"""A connection that was used this recently is not checked before its next use."""
 Result = TypeVar("Result")
 
 
@@ -91,6 +90,7 @@ class Database:
         self._lost = ""
         self._log_holds_secrets = False
         self.postgresql = self.engine.dialect.name == "postgresql"
+        self._ready = ReadyConnections(self.engine, pool_size)
         self._wakeups = Wakeups(self)
 
     @contextmanager
@@ -100,14 +100,16 @@ class Database:
         with self._translated(), self.engine.connect().execution_options(**options) as connection, connection.begin():
             yield connection
 
-    @contextmanager
-    def read_once(self) -> Iterator[sa.Connection]:
+    def read_once(self) -> AbstractContextManager[sa.Connection]:
         """A connection for one statement that reads: it sees one instant by itself, so that no transaction is begun and ended for it.
 
         Raises `Unavailable`.
         """
-        options: dict[str, Any] = {"isolation_level": "AUTOCOMMIT"} if self.postgresql else {"pinfold_once": True}
-        with self._translated(), self.engine.connect().execution_options(**options) as connection, connection.begin():
+        return _AtOnce(self._ready) if self.postgresql else self._read_once()
+
+    @contextmanager
+    def _read_once(self) -> Iterator[sa.Connection]:
+        with self._translated(), self.engine.connect().execution_options(pinfold_once=True) as connection, connection.begin():
             yield connection
 
     @contextmanager
@@ -131,16 +133,13 @@ class Database:
         if self._log_holds_secrets:
             self._truncate_log()
 
-    @contextmanager
-    def write_once(self) -> Iterator[sa.Connection]:
+    def write_once(self) -> AbstractContextManager[sa.Connection]:
         """A connection whose every statement commits by itself, so that no transaction is begun and ended for it. Only for PostgreSQL, and
         for statements that do all or nothing; what they notify of, they notify of themselves (`notify`).
 
         Raises `Unavailable`, and `RolledBack`.
         """
-        options: dict[str, Any] = {"isolation_level": "AUTOCOMMIT"}
-        with self._translated(), self.engine.connect().execution_options(**options) as connection, connection.begin():
-            yield connection
+        return _AtOnce(self._ready)
 
     def change(self, step: Callable[[sa.Connection], Result]) -> Result:
         """What `step` returns in a writing transaction. When the database rolls it back in favour of another, it is made again.
@@ -234,6 +233,7 @@ class Database:
     def close(self) -> None:
         """Close the listener and every pooled connection."""
         self._wakeups.close()
+        self._ready.close()
         self.engine.dispose()
 
 
@@ -421,7 +421,7 @@ def _engine(url: str, pool_size: int) -> sa.Engine:
     if parsed.drivername == "postgresql+psycopg2":
         engine = sa.create_engine(parsed, pool_size=pool_size, max_overflow=2 * pool_size, hide_parameters=True)
         sa.event.listen(engine, "checkout", _postgresql_checkout)
-        sa.event.listen(engine, "checkin", _postgresql_checkin)
+        sa.event.listen(engine, "checkin", note_use)
         return engine
     raise InvalidRequest(f"the database's URL starts with {parsed.drivername!r}, allowed are sqlite:////PATH and postgresql+psycopg2://…")
 
@@ -441,7 +441,7 @@ def _sqlite_begin(connection: sa.Connection) -> None:
 
 
 def _postgresql_checkout(connection: Any, record: Any, _proxy: object) -> None:
-    if time.monotonic() - record.info.get(_USED, 0.0) < _TRUSTED_SECONDS:
+    if time.monotonic() - record.info.get(USED, 0.0) < TRUSTED_SECONDS:
         return
     try:
         with connection.cursor() as cursor:
@@ -451,15 +451,45 @@ def _postgresql_checkout(connection: Any, record: Any, _proxy: object) -> None:
         raise sa.exc.DisconnectionError from error
 
 
-def _postgresql_checkin(_connection: Any, record: Any) -> None:
-    record.info[_USED] = time.monotonic()
+_AWAY: Final = (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError)
 
 
 @contextmanager
 def _translated() -> Iterator[None]:
     try:
         yield
-    except (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError) as error:
-        if getattr(getattr(error, "orig", None), "pgcode", None) in _CONFLICTS:
-            raise RolledBack(f"the database undid a transaction in favour of another: {str(error.args[0]).splitlines()[0]}") from error
-        raise Unavailable(f"the database does not answer: {error.__class__.__name__}: {str(error.args[0]).splitlines()[0]}") from error
+    except _AWAY as error:
+        raise _translation(error) from error
+
+
+def _translation(error: sa.exc.SQLAlchemyError) -> PinfoldError:
+    if getattr(getattr(error, "orig", None), "pgcode", None) in _CONFLICTS:
+        return RolledBack(f"the database undid a transaction in favour of another: {str(error.args[0]).splitlines()[0]}")
+    return Unavailable(f"the database does not answer: {error.__class__.__name__}: {str(error.args[0]).splitlines()[0]}")
+
+
+class _AtOnce:
+    """A context with a connection of PostgreSQL for one statement. A class, because it is entered several times for each create: the
+    same by generators takes three times as many calls.
+    """
+
+    __slots__ = ("_connection", "_ready")
+
+    def __init__(self, ready: ReadyConnections) -> None:
+        self._ready = ready
+
+    def __enter__(self) -> sa.Connection:
+        try:
+            self._connection = self._ready.take()
+        except _AWAY as error:
+            raise _translation(error) from error
+        return self._connection
+
+    def __exit__(self, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None) -> None:
+        if error is None:
+            self._ready.keep(self._connection)
+            return
+        with _translated():
+            self._connection.close()
+        if isinstance(error, _AWAY):
+            raise _translation(error) from error
