@@ -260,6 +260,29 @@ def test_creates_of_one_kind_that_overtake_each_other_take_no_more_statements_on
     at_rest(database, placement)
 
 
+def test_a_look_does_not_read_the_claims_that_a_create_hears_of_anyway(database: Database, placement: Placement) -> None:
+    if not database.postgresql:
+        pytest.skip("on SQLite, claims of guests that are alike are not foreseen")
+    fleet, other = fleet_of(database, placement, "c01"), fleet_of(database, placement)
+    for one in (fleet, other):
+        one.scheduler.freshness.now()
+        one.scheduler.shapes.look()
+    for round_ in range(5):
+        other.guests.create(new_guest(pinned(1)))
+        new = new_guest(pinned(1))
+        if round_ >= 2:  # it expects others by then
+            fleet.scheduler.freshness._looked = float("-inf")  # a look is due
+        with counted(database) as seen:
+            fleet.guests.create(new)
+        assert host_of(database, new.id) is not None
+    assert len(seen) == STATEMENTS["postgresql"] + 1, seen  # the marks of all hosts
+    known = fleet.scheduler.index.get(HostId(host_of(database, new.id) or ""))
+    with database.read() as connection:
+        (ledger,) = hosts.ledgers(connection)
+    assert known is not None and known.state.ledger == ledger.state.ledger and known.state.revision == ledger.record.revision
+    at_rest(database, placement)
+
+
 def test_a_claim_whose_pcpus_a_guest_like_it_has_got_meanwhile_keeps_its_room(database: Database, placement: Placement) -> None:
     if not database.postgresql:
         pytest.skip("on SQLite, guests that are alike are fitted one by one")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import threading
 from collections.abc import Iterable
 
@@ -52,3 +53,31 @@ def test_a_look_waits_for_the_first_one_that_another_thread_makes(database: Data
         thread.join(GENEROUS)
     assert seen == [1]
     assert len(looks) == 1, "what the first one read is there for the others"
+
+
+def test_a_look_leaves_out_what_was_known_lately_and_no_host_is_older_than_two_looks_are_apart(database: Database) -> None:
+    """At each decision the index has every host as it was at most `SECONDS` ago, whatever was known between."""
+    seconds, now, dice = 10.0, [100.0], random.Random(7)
+    index = Index()
+    fresh = Freshness(database, index, seconds, clock=lambda: now[0])
+    names = [HostId(add_host(database, name)) for name in ("c1", "c2", "c3")]
+    made = {host: [(now[0], 1)] for host in names}
+    left_out = 0
+    for _ in range(150):
+        now[0] += dice.choice((0.5, 1.0, 2.0, 4.0))
+        host = dice.choice(names)
+        with database.write() as connection:
+            made[host].append((now[0], hosts.bump(connection, host, ledger=True)))
+        if dice.random() < 0.4:
+            fresh.host(host)
+            fresh.known(host, made[host][-1][1])
+        fresh.look()
+        for each in names:
+            entry = index.get(each)
+            assert entry is not None
+            assert entry.state.revision >= max([1, *(revision for when, revision in made[each] if when <= now[0] - seconds)])
+            left_out += entry.state.revision < made[each][-1][1]
+    assert left_out > 0
+    fresh.now()
+    found = [index.get(each) for each in names]
+    assert [one.state.revision for one in found if one is not None] == [made[each][-1][1] for each in names]

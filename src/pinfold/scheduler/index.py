@@ -199,19 +199,27 @@ class Index:
         reread: set[HostId] = set()
         seen: set[HostId] = set()
         with self._lock:
+            rows, entries = self._rows, self._entries
+            # Without a call for each host: this is most of what a look costs.
             for mark in marks:
-                seen.add(mark.id)
-                row = self._rows.get(mark.id)
-                if row is None or self._entries[row].state.revision != mark.revision:
-                    reread.add(mark.id)
-                if row is not None:
-                    self._remark(self._entries[row], mark)
-            return frozenset(reread), frozenset(self._rows.keys() - seen)
-
-    def _remark(self, entry: Entry, mark: HostMark) -> None:
-        if (entry.up, entry.disabled, entry.disabled_reason, entry.fenced) == (mark.up, mark.disabled, mark.disabled_reason, mark.fenced):
-            return
-        self._put(structs.replace(entry, up=mark.up, disabled=mark.disabled, disabled_reason=mark.disabled_reason, fenced=mark.fenced))
+                host = mark.id
+                seen.add(host)
+                row = rows.get(host)
+                if row is None:
+                    reread.add(host)
+                    continue
+                entry = entries[row]
+                if entry.counts.state.revision != mark.revision:
+                    reread.add(host)
+                if (
+                    entry.up is not mark.up
+                    or entry.disabled is not mark.disabled
+                    or entry.fenced is not mark.fenced
+                    or entry.disabled_reason != mark.disabled_reason
+                ):
+                    changed = {"up": mark.up, "disabled": mark.disabled, "disabled_reason": mark.disabled_reason, "fenced": mark.fenced}
+                    self._put(structs.replace(entry, **changed))
+            return frozenset(reread), frozenset(rows.keys() - seen)
 
     def _change(self, host: HostId, revision: int, step: Callable[[Counts], Counts]) -> None:
         with self._lock:

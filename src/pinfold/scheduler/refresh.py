@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 
 from pinfold.core.identity import HostId
 from pinfold.scheduler.index import Entry, Index, entry
@@ -22,6 +23,13 @@ class Freshness:
         self._clock = clock
         self._lock = threading.Lock()
         self._looked = float("-inf")
+        self._known: dict[HostId, tuple[float, int]] = {}
+
+    def known(self, host: HostId, revision: int) -> None:
+        """Say that this process has just made the host's newest revision and foresees the claims that come to it. For a while the looks
+        need not read these claims: the next of its own claims there hears of them.
+        """
+        self._known[host] = self._clock(), revision
 
     def look(self) -> None:
         """Bring the index up to date if the last look was long enough ago. Waits only for the first look ever, before which there is
@@ -31,7 +39,7 @@ class Freshness:
             return
         try:
             if self._clock() - self._looked >= self._seconds:  # who waited has what the other read
-                self._read()
+                self._read(self._recent())
         finally:
             self._lock.release()
 
@@ -45,17 +53,33 @@ class Freshness:
         self._load((host,))
         return self._index.get(host)
 
-    def _read(self) -> None:
+    def _recent(self) -> dict[HostId, float]:
+        """When the hosts were `known` of which that is not long ago."""
+        after = self._clock() - self._seconds / 2
+        self._known = {host: kept for host, kept in self._known.items() if kept[0] > after}
+        found = {}
+        for host, (when, revision) in self._known.items():
+            entry = self._index.get(host)
+            if entry is not None and entry.state.revision >= revision:
+                found[host] = when
+        return found
+
+    def _read(self, left_out: Mapping[HostId, float] = MappingProxyType({})) -> None:
+        """Read what has changed. Of hosts that are left out the index has what was there at that time, and the look counts as made then:
+        so no host is ever older than the time between two looks.
+        """
         began = self._clock()
         with self._database.read_once() as connection:
             marks = hosts.marks(connection)
         reread, gone = self._index.stale(marks)
         self._index.drop(gone)
+        waiting = reread & left_out.keys()
+        reread -= waiting
         if len(reread) < len(marks):
             reread = self._catch_up(reread)
         if reread:
             self._load(None if len(reread) == len(marks) else reread)
-        self._looked = began
+        self._looked = min([began, *(left_out[host] for host in waiting)])
 
     def _catch_up(self, changed: frozenset[HostId]) -> frozenset[HostId]:
         """Take over the new claims of hosts that others have claimed on, with one statement; their other claims need not be read again.

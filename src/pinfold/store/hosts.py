@@ -269,10 +269,12 @@ def count(connection: sa.Connection) -> int:
 
 def marks(connection: sa.Connection) -> tuple[HostMark, ...]:
     """The mark of every host, which shows whether the host changed, ordered by id. Cheap even for ten thousand hosts."""
-    rows = connection.execute(_MARKS)
+    rows = connection.execute(_MARKS).all()
     return tuple(
-        HostMark(id=row[0], revision=row[1], up=bool(row[2]), disabled=bool(row[3]), disabled_reason=row[4], fenced=bool(row[5]))
-        for row in rows
+        [
+            HostMark(id=host_id, revision=revision, up=bool(up), disabled=bool(disabled), disabled_reason=reason, fenced=bool(fenced))
+            for host_id, revision, up, disabled, reason, fenced in rows
+        ]
     )
 
 

@@ -372,6 +372,8 @@ class Claimer:
         with self.locks[entry.id]:
             wanted, made = self._arrive(attempt, arriving, revision)
             self._index.claimed(entry.id, Claim(guest=guest, fit=wanted, id=claim), made)
+            if attempt.foreseen is not None:
+                self._fresh.known(entry.id, made)
         fault_point("claim.held")
         refusals = tuple(attempt.tried.values())
         return Claimed(claim=claim, guest=guest, host=entry.id, name=entry.name, revision=made, fit=wanted, refusals=refusals)
