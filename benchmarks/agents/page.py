@@ -105,6 +105,8 @@ def page(figures: Figures) -> Page:
             "",
             *table(_COLUMNS, [_cells(row) for row in rows]),
             "",
+            *_WHY.splitlines(),
+            "",
             *_ASKED.splitlines(),
             "",
             *table(("agents", "database", "API processes", "request", "of one agent in a lease"), _requests(rows)),
@@ -236,6 +238,10 @@ time; it keeps connections as the real client does. Where anything is not as it 
 (`agent.step`) go on: the requests below say whether that happened. After two leases or more the CPU of the API processes is counted, user
 and system, with all that they do meanwhile, healing too. Placement is away, so that the first comparison of thousands of hosts with it
 does not go on beside the measurement."""
+
+_WHY: Final = """\
+The more agents a process has, the less each costs: what it does in any case is shared by more, and polls that end together take less time,
+the more of them there are ([0059](../design/0059-polls-that-end-together.md))."""
 
 _ASKED: Final = "What agents asked in that time. `PollOrders` is the long poll, which renews the lease:"
 
