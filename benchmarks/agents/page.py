@@ -39,7 +39,6 @@ _CASES: Final[Mapping[Size, tuple[Case, ...]]] = {
         ("SQLite", 1000, 1, _LEASE, 100.0),
         ("PostgreSQL", 1000, 1, _LEASE, 60.0),
         ("PostgreSQL", 1000, 2, _LEASE, 60.0),
-        ("PostgreSQL", 1000, 4, _LEASE, 60.0),
         ("PostgreSQL", 10_000, 1, _LEASE, 60.0),
         ("PostgreSQL", 10_000, 2, _LEASE, 60.0),
         ("PostgreSQL", 10_000, 4, _LEASE, 60.0),
