@@ -96,4 +96,4 @@ def settings_of(database: str, placement: dict[str, str], hosts: list[tuple[str,
         for name, lab, state in hosts
     ]
     address = database.removeprefix("sqlite:///").replace("postgresql+psycopg2://", "postgresql://")
-    return {"database": address, "placement": placement, "hosts": told, "seconds": 1.0}
+    return {"database": address, "placement": placement, "hosts": told, "seconds": 0.5}
