@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from tests.build.rows import add_host
 
 from pinfold.core.identity import HostId
-from pinfold.scheduler.index import Index
+from pinfold.scheduler.index import Entry, Index
 from pinfold.scheduler.refresh import Freshness
 from pinfold.store import hosts
 from pinfold.store.database import Database
@@ -81,3 +81,22 @@ def test_a_look_leaves_out_what_was_known_lately_and_no_host_is_older_than_two_l
     fresh.now()
     found = [index.get(each) for each in names]
     assert [one.state.revision for one in found if one is not None] == [made[each][-1][1] for each in names]
+
+
+def test_other_threads_say_what_they_know_during_a_look(database: Database) -> None:
+    names = [HostId(add_host(database, f"c{number:02}")) for number in range(40)]
+    now, index = [100.0], Index()
+    fresh = Freshness(database, index, 10.0, clock=lambda: now[0])
+    fresh.look()
+
+    class Meddling(Index):
+        """Whenever the look asks for a host, another create says that it knows one."""
+
+        def get(self, host: HostId) -> Entry | None:
+            fresh.known(names[len(fresh._known) % len(names)], 1)
+            return index.get(host)
+
+    fresh.known(names[0], 1)
+    fresh._index = Meddling()
+    assert fresh._recent().keys() == {names[0]}
+    assert fresh._known.keys() == {names[0], names[1]}

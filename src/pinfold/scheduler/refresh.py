@@ -56,11 +56,12 @@ class Freshness:
     def _recent(self) -> dict[HostId, float]:
         """When the hosts were `known` of which that is not long ago."""
         after = self._clock() - self._seconds / 2
-        self._known = {host: kept for host, kept in self._known.items() if kept[0] > after}
         found = {}
-        for host, (when, revision) in self._known.items():
+        for host, (when, revision) in self._known.copy().items():  # other threads add to it meanwhile
             entry = self._index.get(host)
-            if entry is not None and entry.state.revision >= revision:
+            if when <= after:
+                self._known.pop(host, None)
+            elif entry is not None and entry.state.revision >= revision:
                 found[host] = when
         return found
 
