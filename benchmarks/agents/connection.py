@@ -26,10 +26,10 @@ class Refused(Exception):
 
 
 class Connection:
-    """One keep-alive connection, for one request at a time."""
+    """One keep-alive connection from the address `source`, for one request at a time."""
 
-    def __init__(self, host: str, port: int, token: str) -> None:
-        self._host, self._port = host, port
+    def __init__(self, host: str, port: int, token: str, source: str) -> None:
+        self._host, self._port, self._source = host, port, source
         self._head = (
             f"Host: {host}:{port}\r\nAccept: */*\r\nConnection: keep-alive\r\nUser-Agent: python-httpx/0.28\r\n"
             f"Authorization: Bearer {token}\r\nAccept-Encoding: identity\r\n"
@@ -52,7 +52,7 @@ class Connection:
         if self._streams is not None and (time.monotonic() - self._used > IDLE_SECONDS or self._streams[0].at_eof()):
             self.close()
         if self._streams is None:
-            self._streams = await asyncio.open_connection(self._host, self._port)
+            self._streams = await asyncio.open_connection(self._host, self._port, local_addr=(self._source, 0))
         reader, writer = self._streams
         content = "" if body is None else body
         more = "" if body is None else f"Content-Type: application/json\r\nContent-Length: {len(content.encode())}\r\n"

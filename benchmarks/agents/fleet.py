@@ -33,6 +33,7 @@ ROOT = Path(__file__).resolve().parents[2]
 _AT_ONCE = 500
 _LEASE_AT_FIRST = 3600.0
 _UP_SECONDS = 240.0
+_STARTS_PER_SECOND = 80
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,11 +115,12 @@ def serving(folder: Path, database: str, placement: str, processes: int, lease_s
 
 
 class Agents:
-    """Simulated agents, in `processes` processes that take them and the API processes in turns."""
+    """Simulated agents, in `processes` processes that take them and the API processes in turns. They begin spread over a lease at least, as
+    agents are that began on different days.
+    """
 
-    def __init__(
-        self, folder: Path, fleet: Fleet, apis: Sequence[Process], *, processes: int, seconds: float, lease: float, stack: ExitStack
-    ) -> None:
+    def __init__(self, folder: Path, fleet: Fleet, apis: Sequence[Process], *, processes: int, lease: float, stack: ExitStack) -> None:
+        seconds = max(lease, len(fleet.hosts) / _STARTS_PER_SECOND)
         addresses = [(parts.hostname, parts.port) for parts in (urlsplit(one.told["url"]) for one in apis)]
         self._running = []
         for number in range(processes):

@@ -18,7 +18,6 @@ _LEASE: Final = 30.0
 _AWAY: Final = 2 * _LEASE
 _LOOKS: Final = 1.0
 _PATIENCE: Final = 600.0
-_STARTS_PER_SECOND: Final = 80
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,9 +46,7 @@ def measure(folder: Path, count: int, seed: int) -> Outage:
         fleet = register(database, count, seed)
         process = api(folder, 0, database, "", _LEASE, port=free_port())
         stack.callback(process.kill)
-        agents = Agents(
-            folder, fleet, [started(process)], processes=1, seconds=max(_LEASE, count / _STARTS_PER_SECOND), lease=_LEASE, stack=stack
-        )
+        agents = Agents(folder, fleet, [started(process)], processes=1, lease=_LEASE, stack=stack)
         agents.await_up(count)
         process.kill()
         time.sleep(_AWAY)

@@ -26,7 +26,6 @@ BUSY: Final = 0.5
 """The share of one processor that agents may take of an API process: the rest is for users, creates and bursts."""
 _FLEETS: Final = (1000, 10_000, 100_000)
 _LEASE: Final = 30.0
-_STARTS_PER_SECOND: Final = 80
 _ENOUGH: Final = 1000
 """From so many agents on, the figures say what an agent costs, and no longer what an idle process does."""
 
@@ -86,8 +85,7 @@ def _one(folder: Path, case: Case, seed: int, stack: ExitStack) -> dict[str, Any
         database, pid = server.create_database(), int((server.folder / "data/postmaster.pid").read_text().splitlines()[0])
     fleet = register(database, count, seed)
     apis = stack.enter_context(serving(folder, database, "", processes, lease))
-    # Spread over a lease at least, as agents are that began on different days.
-    agents = Agents(folder, fleet, apis, processes=1, seconds=max(lease, count / _STARTS_PER_SECOND), lease=lease, stack=stack)
+    agents = Agents(folder, fleet, apis, processes=1, lease=lease, stack=stack)
     agents.await_up(count)
     spent(agents, apis, pid, lease / 2)  # the first poll of each is a short one, a third of a lease
     found = spent(agents, apis, pid, seconds)
@@ -257,7 +255,8 @@ _OUT: Final = """\
 The only API process was killed while the fleet was at rest, and started again {away:g} s later, when every lease had run out: each agent
 has to look at its host and report it before it polls again. Seconds count from the new start, which is part of them. A process takes 200
 reports at a time, and tells the other agents when to come again; an agent that could not connect tries again by itself, at intervals that
-grow. `failed` is what got no answer, or that one."""
+grow. Each agent connects from a loopback address of its own, since the API bounds the connections of an address. `failed` is what got no
+answer, or that one."""
 
 _START: Final = """\
 One `pinfold api` process on SQLite with {hosts} hosts in its store, of which its embedded Placement knows none: everything is left to

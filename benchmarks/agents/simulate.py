@@ -24,7 +24,16 @@ async def _run(asked: dict[str, list[list[object]]], seconds: float, lease: floa
     states = [empty(shape) for shape in SHAPES]
     addresses = [(str(host), int(str(port))) for host, port in asked["addresses"]]
     agents = [
-        SimulatedAgent(str(name), str(token), states[int(str(shape))], addresses[number % len(addresses)], lease, counts, Random(number))
+        SimulatedAgent(
+            str(name),
+            str(token),
+            states[int(str(shape))],
+            addresses[number % len(addresses)],
+            f"127.{1 + (number >> 16)}.{number >> 8 & 255}.{number & 255}",  # the API counts the connections of each address
+            lease,
+            counts,
+            Random(number),
+        )
         for number, (name, token, shape) in enumerate(asked["agents"])
     ]
     starting = asyncio.create_task(_start(agents, seconds))

@@ -52,14 +52,25 @@ def reported(name: str, state: HostState) -> HostReport:
 
 
 class SimulatedAgent:
-    """The agent of a host without guests. `asked` counts the requests of all agents by their kind, and what failed."""
+    """The agent of a host without guests, which speaks to the API at `address` from the address `source`.
+
+    `asked` counts the requests of all agents by their kind, and what failed.
+    """
 
     def __init__(
-        self, name: str, token: str, state: HostState, address: tuple[str, int], lease_seconds: float, asked: Counter[str], rng: Random
+        self,
+        name: str,
+        token: str,
+        state: HostState,
+        address: tuple[str, int],
+        source: str,
+        lease_seconds: float,
+        asked: Counter[str],
+        rng: Random,
     ) -> None:
         self._name = name
         self._seen = seen(name, state)
-        self._poll, self._other = Connection(*address, token), Connection(*address, token)
+        self._poll, self._other = (Connection(*address, token, source) for _ in range(2))
         self._asked = asked
         self._rng = rng
         self._lease = Lease(reported=reported(name, state), seconds=lease_seconds)
