@@ -96,6 +96,9 @@ def seldom(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("seldom")
 def test_what_is_known_holds_without_a_read_while_notifications_are_heard(database: Database, presence: Presence) -> None:
     host = HostId(add_host(database, "c1"))
+    presence.read(host)
+    # As soon as PostgreSQL's notifications are listened to, all may have changed before, and the host is read once more.
+    until(lambda: presence._heard > float("-inf"), "an echo has come back", seconds=GENEROUS)
     known = presence.read(host)
     time.sleep(2.5)
     until(lambda: presence.standing(host) is known, "it is known although it was read long ago", seconds=GENEROUS)
