@@ -65,6 +65,19 @@ def test_one_whose_statement_failed_is_not_kept(database: Database) -> None:
     assert session(database) != first
 
 
+def test_where_one_was_lost_the_others_are_not_used_again(database: Database) -> None:
+    taken = [database._ready.take() for _ in range(3)]
+    sessions = [connection.execute(SESSION).scalar_one() for connection in taken]
+    for connection in taken:
+        database._ready.keep(connection)
+    with database.write() as connection:
+        for one in sessions:
+            connection.execute(sa.select(sa.func.pg_terminate_backend(one)))
+    with pytest.raises(Unavailable):
+        session(database)
+    assert session(database) not in sessions
+
+
 def test_after_a_statement_that_is_refused_the_connection_goes_back(database: Database) -> None:
     first = session(database)
     with pytest.raises(sa.exc.ProgrammingError), database.write_once() as connection:

@@ -492,4 +492,5 @@ class _AtOnce:
         with _translated():
             self._connection.close()
         if isinstance(error, _AWAY):
+            self._ready.close()  # the others are probably lost, too, and the pool replaces what is
             raise _translation(error) from error
