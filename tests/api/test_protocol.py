@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -20,13 +20,14 @@ from pinfold.api.client_address import Proxies
 from pinfold.api.connections import Connections
 from pinfold.api.protocol import MAX_CHUNKS, MAX_HEAD, MAX_HEADERS, MAX_QUEUED, MAX_UNREAD, BoundedProtocol, room_of
 from pinfold.config.fleet import ApiSettings
-from pinfold.core.settings import ConnectionLimits, TimeLimits
+from pinfold.core.settings import DEFAULT_CONNECTIONS, ConnectionLimits, TimeLimits
 from pinfold.wiring.http_server import server_of
 
 SHORT = TimeLimits(head=0.5, body=0.5, idle=0.5, answer=0.5)
 LONG = 60.0
 BODY = 4.0  # a busy machine may keep the client waiting for a second or two
 ROOM = 3 * MAX_UNREAD
+EARLY = 40
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
@@ -75,9 +76,14 @@ def hasty_for_bodies() -> Iterator[Site]:
     yield from _serve(TimeLimits(head=LONG, body=BODY, idle=LONG, answer=LONG))
 
 
-def _serve(times: TimeLimits) -> Iterator[Site]:
+def _serve(
+    times: TimeLimits, limits: ConnectionLimits = DEFAULT_CONNECTIONS, *, early: list[socket.socket] | None = None
+) -> Iterator[Site]:
+    """`early` are connections that are made before the server begins: it accepts many at once."""
     listening = socket.create_server(("127.0.0.1", 0))
-    site = Site(listening.getsockname()[:2], Connections(ConnectionLimits()))
+    site = Site(listening.getsockname()[:2], Connections(limits))
+    if early is not None:
+        early.extend(site.connect() for _ in range(EARLY))
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
         site.seen.append(scope)
@@ -127,6 +133,22 @@ def _heard(connection: socket.socket) -> bytes:
 def head_of(size: int) -> bytes:
     """A head of that many bytes as `MAX_HEAD` counts them."""
     return b"GET / HTTP/1.1\r\nX-Big: " + b"a" * (size - len("/") - len("X-Big") - 4) + b"\r\n\r\n"
+
+
+@pytest.mark.parametrize("first", [b"", GET], ids=["say nothing", "ask"])
+def test_connections_that_give_way_while_they_are_being_opened_end_and_time_goes_on(first: bytes) -> None:
+    connections: list[socket.socket] = []
+    with contextmanager(_serve)(SHORT, ConnectionLimits(per_address=4), early=connections) as site:
+        for connection in connections:
+            with suppress(OSError):
+                connection.sendall(first)
+        heard = [_heard(connection) for connection in connections]  # the last ones are hung up when their time is over
+        assert 0 < sum(answer != b"" for answer in heard) < EARLY
+        assert site.connections.count == 0
+        with site.connect() as connection:
+            assert _heard(connection).startswith(b"HTTP/1.1 408 ")
+    for connection in connections:
+        connection.close()
 
 
 @pytest.mark.parametrize(

@@ -114,7 +114,7 @@ class Listener:
             made.close()
             return
         task = self._loop.create_task(self._open(made, member))
-        member.drop = task.cancel
+        member.drop = lambda: _hang_up(made)
         self._opening.add(task)
         task.add_done_callback(self._opening.discard)
 
@@ -154,6 +154,10 @@ class Listener:
             self._loop.add_reader(self._listening.fileno(), self._accept)
 
     def _look(self) -> None:
+        self._timer = self._loop.call_later(_LOOK_SECONDS, self._look)  # first: an error in one look must not end all others
+        self._look_once()
+
+    def _look_once(self) -> None:
         """Drop connections that take too long, and log once a minute how many were dropped for new ones.
 
         Of those that are closed with an answer that nobody reads, only a look at all connections knows.
@@ -174,4 +178,9 @@ class Listener:
                 self._connections.strangers,
             )
             self._told, self._tell_at = found, now + _TELL_SECONDS
-        self._timer = self._loop.call_later(_LOOK_SECONDS, self._look)
+
+
+def _hang_up(made: socket.socket) -> None:
+    """End a connection that is being opened. Whoever opens it sees its end and closes it; a cancelled task would close it twice."""
+    with suppress(OSError):
+        made.shutdown(socket.SHUT_RDWR)

@@ -185,6 +185,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._since = self.loop.time()
         self._timed.add(self)
         self._member.drop = self.drop
+        if not self._member.entered:  # it was dropped while it was being opened
+            self.drop()
 
     def drop(self) -> None:
         """End the connection at once, and all work for it."""
