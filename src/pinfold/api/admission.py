@@ -1,7 +1,9 @@
-"""`Admission`: tell the bounds on connections which account or agent a request belongs to."""
+"""`Admission`: tell the bounds on connections which account or agent a request belongs to, and whose credentials are being checked."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from pinfold.api.asgi import App, Receive, Scope, Send
@@ -49,6 +51,32 @@ def vouch_for(scope: Scope, kind: Kind, name: str) -> bool:
     state = scope.get("state", {})
     member, connections = state.get(MEMBER), state.get(CONNECTIONS)
     return not isinstance(member, Member) or not isinstance(connections, Connections) or connections.vouch(member, kind, name)
+
+
+class TooManyChecks(Exception):
+    """The credentials of a request are not checked now, because those of too many others from its address are."""
+
+
+@contextmanager
+def checking(scope: Scope) -> Iterator[None]:
+    """Keep the connection of a request while its credentials are checked in the block. Raises `TooManyChecks`."""
+    state = scope.get("state", {})
+    member, connections = state.get(MEMBER), state.get(CONNECTIONS)
+    if not isinstance(member, Member) or not isinstance(connections, Connections):
+        yield
+        return
+    if not connections.checks(member):
+        raise TooManyChecks
+    try:
+        yield
+    finally:
+        connections.checked(member)
+
+
+async def refuse_check(scope: Scope, send: Send) -> None:
+    """Answer that the client is to show who it is later."""
+    message = "Too many clients at your address show at once who they are; try again in a second."
+    await send_error(scope, send, 429, message, _RETRY)
 
 
 async def _too_many(scope: Scope, send: Send) -> None:

@@ -10,7 +10,7 @@ import base64
 from typing import Final
 
 from pinfold.api.accounts import Account
-from pinfold.api.admission import admitted
+from pinfold.api.admission import TooManyChecks, admitted, checking, refuse_check
 from pinfold.api.asgi import App, Receive, Scope, Send, header_of
 from pinfold.api.caller import ANYBODY, Caller, Tokens, of_account
 from pinfold.api.client_address import address_block, client_of
@@ -107,6 +107,9 @@ class Authentication:
             retry = (b"retry-after", str(refused.retry_seconds).encode())
             await send_error(scope, send, 429, f"Too many password checks; try again in {refused.retry_seconds} s.", retry)
             return
+        except TooManyChecks:
+            await refuse_check(scope, send)
+            return
         if account is None:
             await self._refuse_stranger(scope, send)
         else:
@@ -157,7 +160,11 @@ async def _admit(scope: Scope, checks: PasswordChecks) -> Account | None:
     if found is None:
         return None
     address = client_of(scope)
-    return await checks.admit(*found, address=address_block(address), connection=(address, scope["client"][1]))
+    connection = (address, scope["client"][1])
+    if (account := checks.recalled(*found, connection=connection)) is not None:
+        return account
+    with checking(scope):
+        return await checks.admit(*found, address=address_block(address), connection=connection)
 
 
 def is_question(scope: Scope) -> bool:

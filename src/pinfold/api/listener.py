@@ -26,9 +26,9 @@ from pinfold.core.settings import TimeLimits
 
 _log = logging.getLogger(__name__)
 
-_AT_ONCE: Final = 16
-"""How many connections are accepted before other work has its turn. A new client needs about five turns to authenticate. Fewer than
-`connections_per_address` must arrive in that time, or the client would be dropped.
+_AT_ONCE: Final = 12
+"""How many connections are accepted before other work has its turn. A new client needs about five turns to show who it is. Fewer than half
+of `connections_per_address` must arrive in that time, or the client would be dropped before its credentials are checked.
 """
 _LOOK_SECONDS: Final = 0.5
 _LOOK_AT_ALL_SECONDS: Final = 5.0

@@ -73,7 +73,7 @@ PROCESS_METRICS: Final = {
     "pinfold_password_checks_waiting": ("Password checks that wait for their turn.", ()),
     "pinfold_connections": ("Open connections: of strangers, who have sent no right password or token yet, and of others.", ("of",)),
     "pinfold_connections_ended_total": (
-        "Connections that bounds ended: one that waited gave way to another, or a new one was refused with 429.",
+        "Connections that bounds ended: one that waited gave way to another, or a new one or the check of a token was refused with 429.",
         ("why",),
     ),
 }

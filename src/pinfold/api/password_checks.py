@@ -74,12 +74,18 @@ class PasswordChecks:
         """How many checks wait for their turn."""
         return len(self._queue)
 
-    async def admit(self, name: str, password: str, *, address: str, connection: tuple[str, int]) -> Account | None:
-        """The account that these credentials open, or None. Bounds apply to each `address`. Raises `TooManyAttempts` beyond the bounds."""
+    def recalled(self, name: str, password: str, *, connection: tuple[str, int]) -> Account | None:
+        """The account, if that password has opened it lately, so that nothing is to be checked."""
         account = self.doorkeeper.remembered(name, password)
         if account is not None:
             self.outcomes[Outcome.REMEMBERED] += 1
             self._remember(connection)
+        return account
+
+    async def admit(self, name: str, password: str, *, address: str, connection: tuple[str, int]) -> Account | None:
+        """The account that these credentials open, or None. Bounds apply to each `address`. Raises `TooManyAttempts` beyond the bounds."""
+        account = self.recalled(name, password, connection=connection)
+        if account is not None:
             return account
         now = time.monotonic()
         known = connection in self._opened

@@ -34,8 +34,9 @@ _API = OptionGroup(
             default=128,
             min=4,
             max=_MOST,
-            help="How many connections of strangers one client address may have; a new one ends the one that came first. Of IPv6, a /64 "
-            "counts as one address. Behind a trusted proxy it is how many requests; more are answered 429.",
+            help="How many connections of strangers one client address may have; a new one ends the one that came first, but none whose "
+            "token or password is being checked. Half as many are checked at a time, and others are answered 429. Of IPv6, a /64 counts as "
+            "one address. Behind a trusted proxy it is how many requests; more are answered 429.",
         ),
         cfg.IntOpt(
             "connections_per_account",

@@ -160,6 +160,11 @@ class Presence:
             raise not_found("Host", host)
         return found
 
+    def read_all(self, ids: Iterable[HostId]) -> dict[HostId, Standing]:
+        """What the database has of each of these hosts that exists, in one read. Raises `Unavailable`."""
+        self._begin()
+        return self._read(ids, used=True)
+
     def forget(self, host: HostId) -> None:
         """Forget what is known of the host, because this process has changed it."""
         self._hear(f"host:{host}")

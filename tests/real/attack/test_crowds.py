@@ -6,13 +6,14 @@ import base64
 import contextlib
 import socket
 import struct
+import threading
 import time
 from collections.abc import Iterator
 
 import pytest
 from tests.real.attack.rig import PROXY, Target, allow_many_files, crowd, for_a_while, hung_up, serving
 from tests.real.fleet.test_tls import signed_by_an_authority
-from tests.real.patience import until
+from tests.real.patience import PATIENCE_SECONDS, until
 
 GET = b"GET /compute/v2.1 HTTP/1.1\r\nHost: x\r\n\r\n"
 HASTY = "handshake_seconds = 1\nhead_seconds = 1\nbody_seconds = 1\nidle_seconds = 1\nanswer_seconds = 1"
@@ -174,3 +175,51 @@ def test_a_crowd_behind_a_proxy_is_told_to_wait_and_others_behind_it_are_not(nar
     refused = [answer for number, answer in enumerate(answers) if number % 10]
     assert {answer[:13] for answer in refused} <= {b"HTTP/1.1 401 ", b"HTTP/1.1 429 "}
     assert any(b"Too many connections" in answer and b"retry-after: 1\r\n" in answer for answer in refused)
+
+
+def test_agents_that_nobody_knows_yet_get_in_beside_a_crowd_with_wrong_tokens_at_their_address(narrow: Target) -> None:
+    """As after a restart of the API. The crowd goes on until all of them are in."""
+    with narrow.client() as client:
+        tokens = [client.post("/v1/hosts", json={"name": f"new{number}"}).raise_for_status().json()["token"] for number in range(5)]
+    wrong = f"{tokens[0].partition('.')[0]}.{'a' * 43}"
+    over, until_seconds = threading.Event(), time.monotonic() + PATIENCE_SECONDS
+
+    def beats(token: str) -> bytes:
+        with narrow.connect() as connection:
+            connection.sendall(
+                f"POST /agent/v1/heartbeat HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nContent-Length: 0\r\n\r\n".encode()
+            )
+            return connection.recv(65536)[:13]
+
+    def attack() -> set[bytes]:
+        heard = set()
+        while not over.is_set():
+            with contextlib.suppress(OSError):
+                heard.add(beats(wrong))
+        return heard
+
+    def get_in() -> int:
+        refused = 0
+        for token in tokens:
+            while time.monotonic() < until_seconds:
+                with contextlib.suppress(OSError):
+                    if beats(token) == b"HTTP/1.1 200 ":
+                        break
+                refused += 1
+                time.sleep(0.05)
+            else:
+                pytest.fail("an agent did not get in")
+        return refused
+
+    def work(number: int) -> object:
+        if number:
+            return attack()
+        try:
+            return get_in()
+        finally:
+            over.set()
+
+    with narrow.holding():
+        refused, *heard = crowd(60, work)
+    assert isinstance(refused, int)
+    assert set().union(*heard) <= {b"HTTP/1.1 401 ", b"HTTP/1.1 429 ", b""}

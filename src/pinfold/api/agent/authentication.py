@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import hmac
 import re
-from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
-from pinfold.api.admission import admitted, vouch_for
+from pinfold.api.admission import TooManyChecks, admitted, checking, refuse_check, vouch_for
 from pinfold.api.agent.backlog import Backlog, is_bounded, is_deferrable
+from pinfold.api.agent.joint_reads import JointReads
 from pinfold.api.agent.orders import answer_poll, poll_of
 from pinfold.api.agent.tokens import digest_of
 from pinfold.api.asgi import App, Receive, Scope, Send, header_of
@@ -17,11 +16,9 @@ from pinfold.api.connections import Kind
 from pinfold.api.cross_site import AGENTS
 from pinfold.api.dependencies import ApiServices
 from pinfold.api.errors import send_error
-from pinfold.api.threads import in_thread
-from pinfold.core.errors import InvalidRequest, Unavailable
+from pinfold.core.errors import Unavailable
 from pinfold.core.identity import HostId
 
-_THREADS: Final = 2
 _MOST_KNOWN: Final = 65536
 _CHALLENGE: Final = (b"www-authenticate", b'Bearer realm="pinfold"')
 _FORM: Final = re.compile(r"([0-9a-f-]{36})\.([A-Za-z0-9_-]{43})")
@@ -35,7 +32,9 @@ class AgentAuthentication:
         self._services = services
         self._known: dict[str, str] = {}
         """The digests of tokens that opened, and their hosts. They are checked each time; knowing them tells an agent from a stranger."""
-        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="pinfold-token")
+        presence = services.fleet.presence
+        self._reads_of_agents = JointReads(presence.read_all, "pinfold-agent-token")
+        self._reads_of_strangers = JointReads(presence.read_all, "pinfold-token")
         self._backlog = Backlog()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -46,6 +45,9 @@ class AgentAuthentication:
             host = await self._host(scope, header_of(scope, b"authorization"))
         except Unavailable as error:
             await send_error(scope, send, 503, str(error))
+            return
+        except TooManyChecks:
+            await refuse_check(scope, send)
             return
         if host is None:
             await send_error(scope, send, 401, "An agent's token is required; `pinfold host add` makes one.", _CHALLENGE)
@@ -74,31 +76,28 @@ class AgentAuthentication:
         """The id of the host whose token the header carries, None for a missing or wrong one.
 
         A token that was valid before counts as its agent's at once, so that its connection is kept. It is compared with what `Presence`
-        knows, or, if that is not known for certain, checked in the threads that serve all requests. Any other token is checked in separate
-        threads, which strangers may keep busy.
+        knows, or, if that is not known for certain, with what the database has. Any other token is checked in a separate thread, which
+        strangers may keep busy. Each thread reads for all tokens that wait for it at once.
+
+        Raises `TooManyChecks` if too many tokens of the client's address are being checked, and `Unavailable`.
         """
         scheme, _, token = header.partition(" ")
         match = _FORM.fullmatch(token.strip())
         if scheme.lower() != "bearer" or match is None:
             return None
-        digest = digest_of(token.strip())
-        if self._known.get(digest) == match[1]:
-            vouch_for(scope, Kind.AGENT, match[1])
-            if self._services.fleet.presence.opens(HostId(match[1]), digest):
-                return match[1]
-            stored = await in_thread(self._stored, match[1])
+        host, digest = HostId(match[1]), digest_of(token.strip())
+        if self._known.get(digest) == host:
+            vouch_for(scope, Kind.AGENT, host)
+            if self._services.fleet.presence.opens(host, digest):
+                return host
+            standing = await self._reads_of_agents.of(host)
         else:
-            stored = await asyncio.get_running_loop().run_in_executor(self._threads, self._stored, match[1])
-        if not hmac.compare_digest(stored, digest):
+            with checking(scope):
+                standing = await self._reads_of_strangers.of(host)
+        if standing is None or not hmac.compare_digest(standing.token_hash, digest):
             self._known.pop(digest, None)
             return None
         if len(self._known) >= _MOST_KNOWN:
             self._known.clear()
-        self._known[digest] = match[1]
-        return match[1]
-
-    def _stored(self, host: str) -> str:
-        try:
-            return self._services.fleet.presence.read(HostId(host)).token_hash
-        except InvalidRequest:
-            return ""
+        self._known[digest] = host
+        return host
