@@ -11,6 +11,9 @@ from hypothesis import strategies as st
 
 from pinfold.agent.client import orders_query
 from pinfold.api.agent.backlog import Backlog, is_bounded, is_deferrable
+from pinfold.core.identity import HostId
+
+C1, C2, C3 = (HostId(f"c{number}") for number in (1, 2, 3))
 
 
 def backlog(most: int) -> tuple[Backlog, list[float]]:
@@ -21,18 +24,33 @@ def backlog(most: int) -> tuple[Backlog, list[float]]:
 
 def test_it_is_full_until_one_was_answered_even_by_an_error() -> None:
     made, _ = backlog(2)
-    with made.entered():
-        assert not made.full
-        with suppress(ValueError), made.entered():
-            assert made.full
+    with made.entered(C1):
+        assert made.takes(C3)
+        with suppress(ValueError), made.entered(C2):
+            assert not made.takes(C3)
             raise ValueError
-        assert not made.full
+        assert made.takes(C3)
+
+
+def test_an_agent_that_has_begun_is_taken_for_a_while() -> None:
+    made, clock = backlog(1)
+    with made.entered(C1):
+        clock[0] += 1.0
+    with made.entered(C2):
+        assert made.takes(C1) and made.takes(C2) and not made.takes(C3)
+        clock[0] += 20.0
+        with made.entered(C1):
+            assert made.takes(C1)
+        clock[0] += 10.0
+        assert not made.takes(C1), "what it asks meanwhile does not make that longer"
+        assert made.takes(C2)
+    assert made.takes(C3)
 
 
 def answer(made: Backlog, clock: list[float], count: int, seconds: float) -> None:
     """Let so many requests be answered, each in so many seconds."""
     for _ in range(count):
-        with made.entered():
+        with made.entered(C1):
             clock[0] += seconds
 
 

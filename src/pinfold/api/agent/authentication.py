@@ -62,14 +62,14 @@ class AgentAuthentication:
         """Let the routes answer, or tell the agent when to come again because too many requests wait for that."""
         bounded = is_bounded(scope)
         up = self._services.fleet.presence.renewed_within(host, self._services.lease_seconds)
-        if self._backlog.full and not up and (bounded or is_deferrable(scope)):
+        if not up and (bounded or is_deferrable(scope)) and not self._backlog.takes(host):
             again = self._backlog.seconds()
             message = f"Too many agents report at once; come again in {again} seconds."
             await send_error(scope, send, 503, message, (b"retry-after", b"%d" % again))
         elif not bounded:
             await self._app(scope, receive, send)
         else:
-            with self._backlog.entered():
+            with self._backlog.entered(host):
                 await self._app(scope, receive, send)
 
     async def _host(self, scope: Scope, header: str) -> str | None:

@@ -2,7 +2,8 @@
 
 When thousands of agents come back together, more arrives than is answered before they give up waiting. What is answered too late is asked
 again, so that the service is kept busy and no host comes up. What keeps a lease (polls and heartbeats)
-is never refused, so hosts that are up stay up.
+is never refused, so hosts that are up stay up. Nor is an agent refused whose last request was taken a moment ago: one that has read its
+orders reports its host next, and would read them again if that were refused.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from random import Random
 from typing import Final
 
 from pinfold.api.asgi import Scope
+from pinfold.core.identity import HostId
 
 _log = logging.getLogger(__name__)
 
@@ -32,9 +34,12 @@ _SHARE: Final = 0.7
 _SLOWEST: Final = 5.0
 _FASTEST: Final = 1000.0
 """The bounds of the pace, in requests a second."""
+_BEGUN: Final = 30.0
+"""For so many seconds after its first request was taken, more of an agent are."""
 _MEASURED: Final = 10.0
 """The pace is that of the last so many seconds."""
 _TELL_SECONDS: Final = 60.0
+_NEVER: Final = float("-inf")
 _HOST: Final = "/agent/v1/host"
 _ORDERS: Final = "/agent/v1/orders"
 
@@ -67,15 +72,17 @@ class Backlog:
         self._answered: deque[float] = deque(maxlen=max(1, self._most))
         self._next = 0.0
         self._refused, self._tell_at = 0, 0.0
+        self._taken: dict[HostId, float] = {}
+        """When the first request of an agent was taken lately, the earliest first."""
 
-    @property
-    def full(self) -> bool:
-        """Whether the next one is refused."""
-        return self._count >= self._most
+    def takes(self, host: HostId) -> bool:
+        """Whether a request of the host's agent is taken now: there is room, or the agent has begun."""
+        return self._count < self._most or self._clock() - self._taken.get(host, _NEVER) <= _BEGUN
 
     @contextmanager
-    def entered(self) -> Iterator[None]:
-        """Count a request until it was answered, or ended in another way."""
+    def entered(self, host: HostId) -> Iterator[None]:
+        """Count a request of the host's agent until it was answered, or ended in another way."""
+        self._note_taken(host)
         self._count += 1
         try:
             yield
@@ -94,6 +101,12 @@ class Backlog:
             self._next = now + _LATEST
             return math.ceil(self._rng.uniform(_LATEST / 2, _LATEST))
         return math.ceil(self._next - now)
+
+    def _note_taken(self, host: HostId) -> None:
+        now = self._clock()
+        while self._taken and now - next(iter(self._taken.values())) > _BEGUN:
+            del self._taken[next(iter(self._taken))]
+        self._taken.setdefault(host, now)
 
     def _pace(self, now: float) -> float:
         while self._answered and now - self._answered[0] > _MEASURED:

@@ -31,8 +31,9 @@ from pinfold.core.identity import GuestId, HostId
 from pinfold.core.repair_question import RepairAnswer
 from pinfold.service.guests.interfaces import SeenInterfaces
 from pinfold.service.guests.reports import ClaimName
-from pinfold.service.hosts import Lease
-from pinfold.store import guest_configs, guests, hosts
+from pinfold.service.hosts import OtherHost
+from pinfold.store import guest_configs, guests
+from pinfold.store.hosts import Heard
 
 router = Router(prefix="/agent/v1", tags=["agents"])
 
@@ -69,11 +70,11 @@ def report_host(body: HelloBody, host: Host, services: Services) -> WelcomeAnswe
     the response, or as soon as Placement is back; the claims of guests whose threads it moves are amended.
     """
     hello = _read_hello(body, "host report")
-    with services.database.read() as connection:
-        name = hosts.get(connection, host).name
-    if hello.name != name:
-        raise ApiError(403, f"This token is of host {name}, not of {hello.name[:255]}.")
-    return _welcome(services, services.fleet.hosts.report(host, hello.report, lease_seconds=services.lease_seconds))
+    try:
+        heard = services.fleet.hosts.report(host, hello.name, hello.report, lease_seconds=services.lease_seconds)
+    except OtherHost as error:
+        raise ApiError(403, str(error)) from error
+    return _welcome(services, host, heard)
 
 
 @router.put("/host/findings", status_code=204, response_class=Response)
@@ -100,7 +101,7 @@ def report_answer(body: AnswerBody, host: Host, services: Services) -> Response:
 @router.post("/heartbeat")
 def heartbeat(host: Host, services: Services) -> WelcomeAnswer:
     """Extend the lease of the agent's host, which has not changed."""
-    return _welcome(services, services.fleet.hosts.heartbeat(host, lease_seconds=services.lease_seconds))
+    return _welcome(services, host, services.fleet.hosts.heartbeat(host, lease_seconds=services.lease_seconds))
 
 
 @router.delete("/host", status_code=204, response_class=Response)
@@ -193,9 +194,9 @@ def _seen_interfaces(report: GuestReport) -> SeenInterfaces | None:
     return SeenInterfaces(revision=report.revision, macs=frozenset(report.interfaces.macs), failures=failures)
 
 
-def _welcome(services: ApiServices, lease: Lease) -> WelcomeAnswer:
-    host, seconds = lease.host, services.lease_seconds
-    welcome = Welcome(host=host.id, revision=host.revision, report=lease.report, orders=host.orders, lease_seconds=seconds)
+def _welcome(services: ApiServices, host: HostId, heard: Heard) -> WelcomeAnswer:
+    seconds = services.lease_seconds
+    welcome = Welcome(host=host, revision=heard.revision, report=heard.report, orders=heard.orders, lease_seconds=seconds)
     return _object(welcome)
 
 
