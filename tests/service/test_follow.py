@@ -45,7 +45,7 @@ def reported(database: Database, fleet: Fleet, host: str, now: HostReport) -> No
     """The host's agent reports, as after a SIGHUP."""
     with database.write() as connection:
         hosts.report(connection, host, now)
-    fleet.follower.follow_or_later(host)
+    fleet.follower.sync_and_follow_or_later(host)
 
 
 def test_a_running_guest_follows_and_its_agent_is_told(database: Database, fleet: Fleet, placement: Placement) -> None:
@@ -64,7 +64,7 @@ def test_a_running_guest_follows_and_its_agent_is_told(database: Database, fleet
         assert {held.id: held.fit for _, held in guests.orders(connection, host)}[after.id] == after.fit
     assert dict(placement.inventories(host)[1])[OVERHEAD].total == 1500
     at_rest(database, placement)
-    fleet.follower.follow_or_later(host)
+    fleet.follower.sync_and_follow_or_later(host)
     assert claim_of(database, made.guest) == after, "nothing is left to do"
 
 

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-
-import sqlalchemy as sa
 
 from pinfold.accounting.client import Placement
 from pinfold.core.adoption import Takeover
 from pinfold.core.drift.written import FindingsReport
 from pinfold.core.encoding import encode
-from pinfold.core.errors import Conflict
+from pinfold.core.errors import Conflict, InvalidRequest
 from pinfold.core.history import HistoryAnswer
 from pinfold.core.identity import HostId
 from pinfold.core.pools import PoolOrder, build_pools
@@ -23,15 +20,12 @@ from pinfold.service.presence import Presence
 from pinfold.store import claims, findings, guests, history, hosts
 from pinfold.store.database import Database
 from pinfold.store.guests import GuestFilter
+from pinfold.store.hosts import Heard
 from pinfold.store.records import NOTHING, ClaimState, Desired, HostRecord, HostReport
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lease:
-    """A host after a heartbeat, and the digest of its stored report, by which its agent sees that it is the last one."""
-
-    host: HostRecord
-    report: str
+class OtherHost(InvalidRequest):
+    """An agent reports a host of another name than the one that its token is for."""
 
 
 class Hosts:
@@ -76,26 +70,29 @@ class Hosts:
         self._index.drop((host,))
         self._presence.forget(host)
 
-    def report(self, host: HostId, report: HostReport, *, lease_seconds: float) -> Lease:
+    def report(self, host: HostId, name: str, report: HostReport, *, lease_seconds: float) -> Heard:
         """Store what a host's agent reports of it, which also counts as a heartbeat.
 
         A change that raises the revision reaches Placement before this returns, or as soon as Placement is back; the claims of
-        guests whose threads it moves are amended.
+        guests whose threads it moves are amended. A host that is back and has not changed costs Placement nothing: if it differs there,
+        the healer finds out, as for any other host.
+
+        Raises `OtherHost`, and `InvalidRequest` for an impossible host.
         """
         with self._database.write() as connection:
-            known = hosts.get(connection, host)
-            revision = hosts.report(connection, host, report)
-            hosts.heartbeat(connection, host, lease_seconds)
-            lease = _lease(connection, host)
-        if revision != known.revision or not known.up:
+            heard = hosts.report(connection, host, report, lease_seconds=lease_seconds)
+            if heard.name != name:
+                raise OtherHost(f"This token is of host {heard.name}, not of {name[:255]}.")
+        if heard.changed:
+            self._follower.sync_and_follow_or_later(host)
+        elif not heard.was_up:  # its guests could not follow while it was away
             self._follower.follow_or_later(host)
-        return lease
+        return heard
 
-    def heartbeat(self, host: HostId, *, lease_seconds: float) -> Lease:
+    def heartbeat(self, host: HostId, *, lease_seconds: float) -> Heard:
         """Extend the lease of a host that has not changed."""
         with self._database.write() as connection:
-            hosts.heartbeat(connection, host, lease_seconds)
-            return _lease(connection, host)
+            return hosts.heartbeat(connection, host, lease_seconds)
 
     def end_lease(self, host: HostId) -> None:
         """Its agent ends: the host is down from now on. Its guests go on."""
@@ -181,7 +178,3 @@ class Hosts:
             self._lifecycle.fail(guest, 500, f"The host {name} was fenced while the guest was on it; what it held is released.")
             lost.append(guest.id)
         return tuple(lost)
-
-
-def _lease(connection: sa.Connection, host: HostId) -> Lease:
-    return Lease(host=hosts.get(connection, host), report=hosts.report_digest(connection, host))

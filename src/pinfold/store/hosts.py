@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Struct, UnsetType
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.encoding import decoder, encode
@@ -89,6 +89,16 @@ _REPORTED = sa.select(
     host.c.processor_traits,
     host.c.report_digest,
 ).where(host.c.id == sa.bindparam("host_id"))
+_LOCKED = sa.select(*_COLUMNS).where(host.c.id == sa.bindparam("host_id")).with_for_update(of=host)
+_IN_DIGEST = tuple(column.name for column in _REPORTED.selected_columns if column is not host.c.report_digest)
+_RENEWED: dict[str, Any] = {
+    "heard": EpochNow(),
+    "lease_until": EpochNow() + sa.bindparam("lease_seconds", type_=sa.Double()),
+    "fenced": False,
+    "updated": EpochNow(),
+}
+_RENEW = host.update().where(host.c.id == sa.bindparam("host_id")).values(_RENEWED)
+_RENEW_AND_READ = _RENEW.returning(host.c.name, host.c.revision, host.c.orders, *_REPORTED.selected_columns)
 _NAMED = sa.select(*_COLUMNS).where(host.c.id.in_(sa.bindparam("ids", expanding=True))).order_by(host.c.name)
 
 
@@ -126,12 +136,26 @@ def register(
     return get(connection, host_id)
 
 
-def report(connection: sa.Connection, host_id: HostId, report: HostReport) -> int:
-    """Store an agent's report of its host. Returns the revision, which is one higher if anything on which a fit depends has changed.
+class Heard(Struct, frozen=True, kw_only=True):
+    """A host after its agent was heard: `report` is the digest of its stored report. `changed` says that the revision was raised just now,
+    `was_up` that the host was up before.
+    """
+
+    name: str
+    revision: int
+    orders: int
+    report: str
+    changed: bool = False
+    was_up: bool = True
+
+
+def report(connection: sa.Connection, host_id: HostId, report: HostReport, *, lease_seconds: float | None = None) -> Heard:
+    """Store an agent's report of its host, and extend its lease as `heartbeat` does, unless `lease_seconds` is None. The revision is one
+    higher if anything on which a fit depends has changed.
 
     Raises `InvalidRequest` when the host is unknown, or for an impossible host.
     """
-    row = connection.execute(sa.select(host).where(host.c.id == host_id).with_for_update()).mappings().first()
+    row = connection.execute(_LOCKED, {"host_id": host_id}).mappings().first()
     if row is None:
         raise InvalidRequest(f"host {host_id}: no such host")
     columns = _report_columns(report)
@@ -139,38 +163,47 @@ def report(connection: sa.Connection, host_id: HostId, report: HostReport) -> in
     if row["facts"] != columns["facts"]:
         before = dict(read_or(_read_pairs, row["facts"], f"host {host_id}: facts", ()))
         changed = changed or before.get(PROCESSOR_REFUSED, "") != report.processor_refused
-    revision = int(row["revision"]) + (1 if changed else 0)
-    if changed or row["facts"] != columns["facts"]:
-        connection.execute(
-            host.update().where(host.c.id == host_id).values(**columns, report_digest="", revision=revision, updated=EpochNow())
-        )
+    revision, digest = int(row["revision"]) + changed, _digest(columns)
+    if changed or row["facts"] != columns["facts"] or row["report_digest"] != digest:
+        renewed = {"updated": EpochNow()} if lease_seconds is None else {**_RENEWED, "lease_until": EpochNow() + lease_seconds}
+        values = {**columns, **renewed, "report_digest": digest, "revision": revision}
+        connection.execute(host.update().where(host.c.id == host_id).values(values))
+    elif lease_seconds is not None:
+        connection.execute(_RENEW, {"host_id": host_id, "lease_seconds": lease_seconds})
     if changed:
         tell(connection, f"host:{host_id}")
-    return revision
+    return Heard(name=row["name"], revision=revision, orders=row["orders"], report=digest, changed=changed, was_up=bool(row["up"]))
 
 
 def report_digest(connection: sa.Connection, host_id: HostId) -> str:
     """A digest of the stored report, different for every other report; it is stored beside it. Raises `InvalidRequest` when there is no
     host.
     """
-    row = connection.execute(_REPORTED, {"host_id": host_id}).first()
+    row = connection.execute(_REPORTED, {"host_id": host_id}).mappings().first()
     if row is None:
         raise InvalidRequest(f"host {host_id}: no such host")
-    *reported, stored = row
-    digest = hashlib.sha256(json.dumps(tuple(reported)).encode()).hexdigest()
-    if stored != digest:
+    return _stored_digest(connection, host_id, row)
+
+
+def _stored_digest(connection: sa.Connection, host_id: HostId, row: sa.RowMapping) -> str:
+    digest = _digest(row)
+    if row["report_digest"] != digest:
         connection.execute(host.update().where(host.c.id == host_id).values(report_digest=digest))
     return digest
 
 
-def heartbeat(connection: sa.Connection, host_id: HostId, lease_seconds: float) -> None:
+def _digest(columns: Mapping[Any, Any]) -> str:
+    return hashlib.sha256(json.dumps([columns[name] for name in _IN_DIGEST]).encode()).hexdigest()
+
+
+def heartbeat(connection: sa.Connection, host_id: HostId, lease_seconds: float) -> Heard:
     """Extend the lease by the database's clock, and unfence a fenced host, because it is alive. Raises `InvalidRequest` when it is
     unknown.
     """
-    lease = {"heard": EpochNow(), "lease_until": EpochNow() + lease_seconds}
-    done = connection.execute(host.update().where(host.c.id == host_id).values(**lease, fenced=False, updated=EpochNow()))
-    if done.rowcount != 1:
+    row = connection.execute(_RENEW_AND_READ, {"host_id": host_id, "lease_seconds": lease_seconds}).mappings().first()
+    if row is None:
         raise InvalidRequest(f"host {host_id}: no such host")
+    return Heard(name=row["name"], revision=row["revision"], orders=row["orders"], report=_stored_digest(connection, host_id, row))
 
 
 def expire(connection: sa.Connection, host_id: HostId) -> None:

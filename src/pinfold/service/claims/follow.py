@@ -31,12 +31,18 @@ class Follower:
         self._amender = amender
         self._providers = providers
 
-    def follow_or_later(self, host: HostId) -> None:
+    def sync_and_follow_or_later(self, host: HostId) -> None:
         """The host's agent has reported a change that is stored: make Placement equal to it, then let the host's guests follow its pools.
 
-        A failure is logged and left to the healer. A guest that cannot follow keeps its claim; the log says why.
+        A failure is logged and left to the healer.
         """
         self._providers.sync_or_later(host)
+        self.follow_or_later(host)
+
+    def follow_or_later(self, host: HostId) -> None:
+        """Let the host's guests follow its pools. A failure is logged and left to the healer. A guest that cannot follow keeps its claim;
+        the log says why.
+        """
         try:
             for sentence in self.follow(host):
                 _log.warning("host %s: %s", host, sentence)
@@ -71,13 +77,12 @@ class Follower:
         """
         left: dict[str, str] = {}
         with self._database.read() as connection:
-            ledgers, orders = hosts.ledgers(connection, (host,)), guests.orders(connection, host)
+            orders = tuple(order for order in guests.orders(connection, host) if order[0].desired is Desired.RUNNING)
+            ledgers = hosts.ledgers(connection, (host,)) if orders else ()
         if not ledgers or not ledgers[0].record.up:
             return left
         state = ledgers[0].state
         for guest, claim in orders:
-            if guest.desired is not Desired.RUNNING:
-                continue
             found = follow(Claim(guest=claim.guest, fit=claim.fit, id=claim.id), guest.request, state)
             if isinstance(found, NoFit):
                 left[claim.guest] = found.sentence()
