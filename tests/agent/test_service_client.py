@@ -84,7 +84,10 @@ def test_a_console_is_not_opened_over_plain_http_to_another_machine() -> None:
     client.close()
 
 
-@pytest.mark.parametrize(("status", "header", "low", "high"), [(503, "7", 7.0, 7.7), (503, "", 0.0, 0.0), (500, "7", 0.0, 0.0)])
+@pytest.mark.parametrize(
+    ("status", "header", "low", "high"),
+    [(503, "7", 7.0, 7.7), (503, "", 0.0, 0.0), (500, "7", 0.0, 0.0), (429, "1", 1.0, 1.1), (429, "", 0.0, 0.0)],
+)
 def test_a_busy_service_says_when_to_come_again(status: int, header: str, low: float, high: float) -> None:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:

@@ -63,8 +63,8 @@ def read_token(path: Path) -> str:
 
 
 class ServiceAway(Unavailable):
-    """The service did not answer, or failed. It may have received the message. `again` is for how many seconds it asked not to be asked, 0
-    if it did not.
+    """The service did not answer, failed, or takes no message now. It may have received this one. `again` is for how many seconds it asked
+    not to be asked, 0 if it did not.
     """
 
     def __init__(self, message: str, *, again: float = 0.0) -> None:
@@ -352,6 +352,8 @@ def _refuse_encoded(answer: httpx.Response, call: str) -> None:
 
 def _refusal(call: str, status: int, body: bytes, retry_after: str) -> PinfoldError:
     message = refusal_message(body) or f"HTTP {status}"
+    if status == 429:
+        return ServiceAway(f"the service takes no {call} now: {message}", again=retry_seconds(retry_after))
     if status >= 500:
         return ServiceAway(f"the service failed at {call}: {message}", again=retry_seconds(retry_after) if status == 503 else 0.0)
     if status == 409:

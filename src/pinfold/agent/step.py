@@ -19,7 +19,7 @@ from __future__ import annotations
 import logging
 from typing import Final
 
-from pinfold.agent import actions, audits, drift_repairs, events, guest_questions, history, options, repairs_on_demand, turn, work
+from pinfold.agent import actions, audits, drift_repairs, events, guest_questions, history, options, pace, repairs_on_demand, turn, work
 from pinfold.agent.actions import Action
 from pinfold.agent.draft import Draft
 from pinfold.agent.events import Event
@@ -30,7 +30,7 @@ from pinfold.agent.state import Phase, State
 from pinfold.host.loop_events import HungUp, Repaired, Stop, Tick
 
 BACKOFF_SECONDS: Final = 1.0
-"""The pause before a service is asked for orders again that failed, or that answered at once with nothing new."""
+"""The pause before a service is asked for orders again that answered at once with nothing new, or that takes other messages again."""
 STORIES_SECONDS: Final = 1.0
 """The shortest time between two writings of the stories."""
 
@@ -129,8 +129,9 @@ def _failed(draft: Draft, event: events.Failed) -> None:
     _note_busy(draft, event)
     match event.action:
         case actions.PollOrders():
-            poll_again = draft.now + max(BACKOFF_SECONDS, event.again)
-            draft.change(polling=False, poll_again=poll_again, lease=unproven(draft.state.lease))
+            pause = pace.next_pause(draft.state.poll_pause)
+            poll_again = draft.now + max(pace.spread(pause, draft.state.rules.owner), event.again)
+            draft.change(polling=False, poll_pause=pause, poll_again=poll_again, lease=unproven(draft.state.lease))
             draft.complain("orders", f"no orders: {event.why}")
         case actions.SendReport() | actions.SendHeartbeat():
             _unwelcome(draft, event.why)
@@ -180,7 +181,7 @@ def _take_orders(draft: Draft, parsed: ParsedOrders, *, waited: bool) -> None:
         news = before is None or parsed.orders.count != before.count
         if draft.state.alive:
             _prolong(draft, polled(draft.state.lease, draft.state.polled, parsed.orders.lease))
-        draft.change(polling=False, poll_again=draft.now if news or not hasty else draft.now + BACKOFF_SECONDS)
+        draft.change(polling=False, poll_pause=0.0, poll_again=draft.now if news or not hasty else draft.now + BACKOFF_SECONDS)
         draft.complain("orders", "")
         if not news:
             options.follow_order(draft)  # once more, if it failed
@@ -212,8 +213,9 @@ def _welcomed(draft: Draft, event: events.Welcomed) -> None:
     lease = answered(draft.state.lease, sent, event.welcome, draft.now)
     draft.change(lease=lease, stale=draft.state.stale or lease.reported is None)
     draft.complain("heartbeat", "")
-    if sent.report is not None:  # the service takes them again
-        draft.change(busy_until=min(draft.state.busy_until, draft.now), poll_again=min(draft.state.poll_again, draft.now + BACKOFF_SECONDS))
+    draft.change(poll_pause=0.0, poll_again=min(draft.state.poll_again, draft.now + BACKOFF_SECONDS))  # it is there again
+    if sent.report is not None:  # it takes reports again
+        draft.change(busy_until=min(draft.state.busy_until, draft.now))
         _announce(draft, reported=True)
     _after_message(draft, sent, "")
 

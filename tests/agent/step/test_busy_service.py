@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from tests.agent.script import LEASE, G, Script, kinds, order, up
+from msgspec.structs import replace
+from tests.agent.script import LEASE, RULES, G, Script, kinds, order, up
 
 from pinfold.agent.actions import Audit, PollOrders, ReadOrders, SendFindings, SendHeartbeat, SendReport
 from pinfold.agent.events import Audited, HostChanged
-from pinfold.agent.step import due_at
+from pinfold.agent.step import BACKOFF_SECONDS, due_at
 from pinfold.core.drift.written import findings_report
 from pinfold.drivers.port import Event, EventKind
 
@@ -61,3 +62,37 @@ def test_a_report_of_findings_that_was_refused_holds_up_no_heartbeat() -> None:
     found = [action for _ in range(10) for action in script.passes(LEASE * 0.1)]
     assert SendHeartbeat() in found
     assert not any(isinstance(action, SendFindings) for action in found)
+
+
+def pauses_of_polls(script: Script, count: int) -> list[float]:
+    """Let so many polls fail, one after another, and say after how many seconds each was sent again."""
+    poll, pauses = next(action for action in reversed(script.begun) if isinstance(action, PollOrders)), []
+    for _ in range(count):
+        script.fails(poll)
+        again = script.state.poll_again
+        pauses.append(again - script.at)
+        script.at = again
+        poll = next(action for action in script.passes(0.0) if isinstance(action, PollOrders))
+    return pauses
+
+
+def test_polls_that_fail_are_sent_ever_more_seldom_and_those_of_other_hosts_at_other_moments() -> None:
+    one, other = up(), up()
+    other.state = replace(other.state, rules=replace(RULES, owner="the agent of c2"))
+    ones, others = pauses_of_polls(one, 8), pauses_of_polls(other, 8)
+    bare = [1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0]
+    for pauses in (ones, others):
+        assert all(pause <= found < 1.5 * pause for pause, found in zip(bare, pauses, strict=True))
+    assert not set(ones) & set(others)
+
+
+def test_a_service_that_answers_again_is_polled_soon() -> None:
+    script = up()
+    script.sees()
+    pauses_of_polls(script, 6)
+    poll = next(action for action in reversed(script.begun) if isinstance(action, PollOrders))
+    script.fails(poll)
+    assert script.state.poll_again > script.at + 10.0
+    script.welcome()
+    assert script.state.poll_again == script.at + BACKOFF_SECONDS
+    assert pauses_of_polls(script, 1)[0] < 1.5, "it begins anew"

@@ -108,7 +108,7 @@ def test_a_poll_that_fails_is_tried_again_and_logged_once() -> None:
     script = up()
     for _ in range(3):
         script.fails(PollOrders(after=-1, wait=25.0))
-        assert PollOrders(after=1, wait=25.0) in script.passes(1.0)
+        assert PollOrders(after=1, wait=25.0) in script.passes(script.state.poll_again - script.at)
     script.orders(count=2, polled=True)
     assert script.logged == ["no orders: no answer", "over: no orders: no answer"]
 
