@@ -116,17 +116,30 @@ def serving(folder: Path, database: str, placement: str, processes: int, lease_s
 
 class Agents:
     """Simulated agents, in `processes` processes that take them and the API processes in turns. They begin spread over a lease at least, as
-    agents are that began on different days.
+    agents are that began on different days. Each connects from an address of its own, or all from one. With `anew`, they lose what
+    they know as soon as the service is away.
     """
 
-    def __init__(self, folder: Path, fleet: Fleet, apis: Sequence[Process], *, processes: int, lease: float, stack: ExitStack) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        fleet: Fleet,
+        apis: Sequence[Process],
+        *,
+        processes: int,
+        lease: float,
+        stack: ExitStack,
+        one_address: bool = False,
+        anew: bool = False,
+    ) -> None:
         seconds = max(lease, len(fleet.hosts) / _STARTS_PER_SECOND)
         addresses = [(parts.hostname, parts.port) for parts in (urlsplit(one.told["url"]) for one in apis)]
         self._running = []
         for number in range(processes):
             agents = [(name, token, shape) for _, name, token, shape in fleet.hosts[number::processes]]
             path = folder / f"agents-{number}.json"
-            path.write_text(json.dumps({"agents": agents, "addresses": addresses, "seconds": seconds, "lease": lease}))
+            how = {"seconds": seconds, "lease": lease, "one_address": one_address, "anew": anew}
+            path.write_text(json.dumps({"agents": agents, "addresses": addresses, **how}))
             command = [sys.executable, "-m", "benchmarks.agents.simulate", str(path)]
             process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
             stack.callback(process.wait)

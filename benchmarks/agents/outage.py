@@ -1,4 +1,4 @@
-"""How a fleet comes back after its only API process was away for longer than a lease, so that every agent has to report anew."""
+"""How a fleet comes back after its only API process was away for longer than a lease, so that every host is down."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from benchmarks.agents.fleet import Agents, api, register
 from benchmarks.process import cpu_seconds, started
 
 _LEASE: Final = 30.0
-_AWAY: Final = 2 * _LEASE
 _LOOKS: Final = 1.0
 _PATIENCE: Final = 600.0
 
@@ -29,6 +28,8 @@ class Outage:
     """
 
     agents: int
+    one_address: bool
+    anew: bool
     away: float
     down: int
     half: float | None
@@ -37,19 +38,21 @@ class Outage:
     asked: dict[str, int]
 
 
-def measure(folder: Path, count: int, seed: int) -> Outage:
-    """Kill the process of a fleet at rest on PostgreSQL, start it again after two leases, and watch the agents come back."""
+def measure(folder: Path, count: int, seed: int, *, one_address: bool, anew: bool, lease: float = _LEASE) -> Outage:
+    """Kill the process of a fleet at rest on PostgreSQL, start it again after two leases, and watch the agents come back, each from an
+    address of its own, or all from one; with `anew`, as agents that begin anew.
+    """
     with ExitStack() as stack:
         server = PostgreSQL.start()
         stack.callback(server.stop)
         database = server.create_database()
         fleet = register(database, count, seed)
-        process = api(folder, 0, database, "", _LEASE, port=free_port())
+        process = api(folder, 0, database, "", lease, port=free_port())
         stack.callback(process.kill)
-        agents = Agents(folder, fleet, [started(process)], processes=1, lease=_LEASE, stack=stack)
+        agents = Agents(folder, fleet, [started(process)], processes=1, lease=lease, stack=stack, one_address=one_address, anew=anew)
         agents.await_up(count)
         process.kill()
-        time.sleep(_AWAY)
+        time.sleep(2 * lease)
         up, before = agents.counts()
         began, half, whole = time.monotonic(), None, None
         started(process)
@@ -63,7 +66,9 @@ def measure(folder: Path, count: int, seed: int) -> Outage:
         asked.subtract(before)
         return Outage(
             agents=count,
-            away=_AWAY,
+            one_address=one_address,
+            anew=anew,
+            away=2 * lease,
             down=count - up,
             half=half,
             whole=whole,

@@ -1,8 +1,9 @@
 """`python -m benchmarks.agents.simulate FILE`: many simulated agents in one process.
 
 FILE is JSON: `agents`, each a name, a token and the number of its shape; `addresses` of API processes, which agents take in turns;
-`seconds`, over which they start; `lease`, how long one lasts. Each line on standard input is answered by one of JSON: how many hosts are
-up, and how often the agents asked for what. They end with standard input.
+`seconds`, over which they start; `lease`, how long one lasts; `one_address`, whether all connect from the same one; `anew`, whether they
+know nothing any more as soon as the service is away, as agents that begin anew. Each line on standard input is answered by one of JSON:
+how many hosts are up, and how often the agents asked for what. They end with standard input.
 """
 
 from __future__ import annotations
@@ -19,20 +20,22 @@ from benchmarks.agents.simulated import SimulatedAgent
 from benchmarks.schedule.fleet import SHAPES, empty
 
 
-async def _run(asked: dict[str, list[list[object]]], seconds: float, lease: float) -> None:
+async def _run(asked: dict[str, list[list[object]]], seconds: float, lease: float, *, one_address: bool, anew: bool) -> None:
     counts: Counter[str] = Counter()
     states = [empty(shape) for shape in SHAPES]
     addresses = [(str(host), int(str(port))) for host, port in asked["addresses"]]
+    # The API counts the connections of each address.
     agents = [
         SimulatedAgent(
             str(name),
             str(token),
             states[int(str(shape))],
             addresses[number % len(addresses)],
-            f"127.{1 + (number >> 16)}.{number >> 8 & 255}.{number & 255}",  # the API counts the connections of each address
+            "127.0.0.1" if one_address else f"127.{1 + (number >> 16)}.{number >> 8 & 255}.{number & 255}",
             lease,
             counts,
             Random(number),
+            anew=anew,
         )
         for number, (name, token, shape) in enumerate(asked["agents"])
     ]
@@ -57,12 +60,13 @@ def main(path: str) -> None:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     asked = json.loads(Path(path).read_text(encoding="utf-8"))
+    run = _run(asked, asked["seconds"], asked["lease"], one_address=asked["one_address"], anew=asked["anew"])
     try:
         import uvloop
     except ImportError:
-        asyncio.run(_run(asked, asked["seconds"], asked["lease"]))
+        asyncio.run(run)
     else:
-        uvloop.run(_run(asked, asked["seconds"], asked["lease"]))
+        uvloop.run(run)
 
 
 if __name__ == "__main__":

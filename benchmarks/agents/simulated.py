@@ -2,7 +2,7 @@
 
 It begins in the steady state: its host has reported, and nothing has changed since. Then an agent does nothing but poll, by the rules of
 `agent.lease`, and report its findings each hour. As soon as anything is not as it should be in the steady state, the real agent's decisions
-(`agent.step`) go on, which cost more CPU here.
+(`agent.step`) go on from there, which cost more CPU here. An agent that begins anew then knows nothing, as after its host lost power.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from pinfold.agent.actions import Action
 from pinfold.agent.audits import WHOLE_SECONDS
 from pinfold.agent.client import orders_query
 from pinfold.agent.events import Event, HostFacts
-from pinfold.agent.lease import SPEAKS, Lease, polled, renewed_early
+from pinfold.agent.lease import SPEAKS, Lease, Sight, polled, renewed_early
 from pinfold.agent.reconcile import Memory
 from pinfold.agent.report import host_report
 from pinfold.agent.responses import parse_orders, parse_renewal, parse_welcome
-from pinfold.agent.state import Rules, State, starting
+from pinfold.agent.state import Audits, Rules, State, starting
 from pinfold.agent.step import due_at, step
-from pinfold.agent.wire import Hello
-from pinfold.core.drift.written import findings_report
+from pinfold.agent.wire import Hello, Orders
+from pinfold.core.drift.written import findings_report, identity
 from pinfold.core.encoding import json_text
 from pinfold.core.fit.answer import Strategy
 from pinfold.core.host import HostState
@@ -67,12 +67,15 @@ class SimulatedAgent:
         lease_seconds: float,
         asked: Counter[str],
         rng: Random,
+        *,
+        anew: bool = False,
     ) -> None:
         self._name = name
         self._seen = seen(name, state)
         self._poll, self._other = (Connection(*address, token, source) for _ in range(2))
         self._asked = asked
         self._rng = rng
+        self._anew = anew
         self._lease = Lease(reported=reported(name, state), seconds=lease_seconds)
         self._polled = 0.0
         self._findings_at = now().at + rng.uniform(0.0, WHOLE_SECONDS)
@@ -93,15 +96,32 @@ class SimulatedAgent:
 
     async def _steady(self) -> None:
         """Poll until something is not as it should be."""
+        event: Event
         try:
             while await self._one_poll():
                 if now().at >= self._findings_at:
                     self._findings_at += WHOLE_SECONDS
                     self._soon(self._report_findings())
-        except Refused:
+            self._state, event = self._real(polling=False), Tick(when=now())
+        except Refused as error:
             self._asked["PollOrders failed"] += 1
-        self._state = starting(Memory(), Rules(owner=f"the agent of {self._name}"), now().at)
-        self.feed(Tick(when=now()))
+            poll = actions.PollOrders(after=FIRST_ORDERS, wait=0.0, alive=True, audited=None)
+            self._state, event = (
+                self._real(polling=True),
+                events.Failed(when=now(), action=poll, why=str(error), away=True, again=error.again),
+            )
+        self.feed(Tick(when=now()) if self._anew else event)
+
+    def _real(self, *, polling: bool) -> State:
+        """The state of the real agent at this moment: of one that has been at rest, or of one that begins."""
+        at = now().at
+        state = starting(Memory(), Rules(owner=f"the agent of {self._name}"), at)
+        if self._anew:
+            return state
+        audits = Audits(answered=identity(findings_report(())), answered_at=self._findings_at - WHOLE_SECONDS, repeated=at)
+        orders, sight = Orders(count=FIRST_ORDERS), Sight(clear=True)
+        state = replace(state, orders=orders, lease=self._lease, sight=sight, audits=audits, announce_at=None)
+        return replace(state, polling=polling, alive=polling, polled=self._polled)
 
     async def _one_poll(self) -> bool:
         """Whether a poll found nothing new, and renewed the lease."""
