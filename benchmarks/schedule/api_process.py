@@ -154,15 +154,14 @@ def register_host(database: Database, fleet: Fleet, name: str, *, disabled: bool
     return host
 
 
-def _images() -> Path:
-    """A directory with one image, "probe"."""
-    folder = Path(tempfile.mkdtemp(prefix="pinfold-images-"))
-    (folder / "probe.rom").touch()
-    return folder
-
-
 def main(database_url: str, placement_url: str, post_hosts: int = 0) -> None:
-    """Serve until standard input ends. So many hosts are registered for bare posts."""
+    """Serve until standard input ends. So many hosts are registered for bare posts. There is one image, "probe"."""
+    with tempfile.TemporaryDirectory(prefix="pinfold-images-") as images:
+        (Path(images) / "probe.rom").touch()
+        _serve(database_url, placement_url, post_hosts, Path(images))
+
+
+def _serve(database_url: str, placement_url: str, post_hosts: int, images: Path) -> None:
     database = Database(database_url)
     metered = Metered(load(EmbeddedPlacement(url=placement_url)).app)
     placement = Placement(InProcessClient(metered))
@@ -174,7 +173,7 @@ def main(database_url: str, placement_url: str, post_hosts: int = 0) -> None:
         database=database,
         fleet=fleet,
         placement=placement,
-        images=_images(),
+        images=images,
         placement_app=metered,
         checks=PasswordChecks(Doorkeeper(parse_accounts(f"admin:admin:{hash_password(PASSWORD)}", "accounts"))),
     )

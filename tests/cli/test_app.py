@@ -110,9 +110,13 @@ def test_ctrl_c_is_no_traceback(pinfold: Pinfold, monkeypatch: pytest.MonkeyPatc
 
 def test_a_command_does_not_import_what_others_need() -> None:
     heavy = ("oslo_config", "libvirt", "pinfold.host", "pinfold.lab")
-    probe = f"import sys; from pinfold.cli.app import run; run(['version'], None); print([n for n in {heavy} if n in sys.modules])"
+    probe = f"""import sys
+from pinfold.cli.app import run
+from pinfold.cli.session import Parts
+status = run(["version"], Parts(open_driver=None))
+print(status, [n for n in {heavy} if n in sys.modules])"""
     done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True, env={"PYTHONPATH": ":".join(sys.path)})
-    assert done.stdout.splitlines()[-1] == "[]"
+    assert done.stdout.splitlines()[-1] == "0 []", done.stderr
 
 
 def _command(*argv: str, stdout: object = subprocess.PIPE, **environment: str) -> subprocess.CompletedProcess[str]:

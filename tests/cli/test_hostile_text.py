@@ -293,7 +293,10 @@ def test_a_document_keeps_foreign_text_and_shows_it_as_escapes(
 
 @pytest.mark.parametrize("as_json", [False, True], ids=["a sentence", "a document"])
 @pytest.mark.parametrize("error", [Conflict(HOSTILE), PinfoldError(HOSTILE), ValueError(HOSTILE)], ids=lambda error: type(error).__name__)
-def test_an_error_is_one_line(error: Exception, as_json: bool, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_error_is_one_line(
+    error: Exception, as_json: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     report(error, as_json=as_json)
     warn(HOSTILE)
     told = capsys.readouterr().err
