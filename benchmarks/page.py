@@ -13,13 +13,17 @@ PAGES = Path(__file__).resolve().parents[1] / "docs" / "benchmarks"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
-    """One bound that a benchmark must keep, and what was measured; `least` says that more is better."""
+    """One bound that a benchmark must keep, and what was measured; `least` says that more is better.
+
+    It is judged at size `check` too if it is `exact`: true of each case, however few there are and however long they take.
+    """
 
     what: str
     measured: float
     bound: float
     unit: str = ""
     least: bool = False
+    exact: bool = False
 
     @property
     def kept(self) -> bool:

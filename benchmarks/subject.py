@@ -113,7 +113,12 @@ def write(subject: Subject, folder: Path = PAGES) -> list[str]:
         if isinstance(part, Plot):
             (folder / "plots" / f"{part.name}.svg").write_text(draw(part), encoding="utf-8")
     (folder / f"{subject.name}.md").write_text(text_of(subject, record), encoding="utf-8")
-    return [budget.sentence() for budget in page.budgets if not budget.kept]
+    return [budget.sentence() for budget in _judged(record, page) if not budget.kept]
+
+
+def _judged(record: Record, page: Page) -> Sequence[Budget]:
+    """The budgets of a page; at size `check`, which tries the code on a few cases, the exact ones."""
+    return [budget for budget in page.budgets if budget.exact or record.size != Size.CHECK.value]
 
 
 def text_of(subject: Subject, record: Record) -> str:
@@ -127,8 +132,9 @@ def text_of(subject: Subject, record: Record) -> str:
         f"Size `{record.size}`, seed {record.seed}, taken {record.taken} at commit {record.commit}.",
         "",
     ]
-    lines += [f"- {budget.sentence()}" for budget in page.budgets]
-    lines += [""] if page.budgets else []
+    budgets = _judged(record, page)
+    lines += [f"- {budget.sentence()}" for budget in budgets]
+    lines += [""] if budgets else []
     lines += [record.machine, f"{versions}.", ""]
     for part in page.body:
         lines += [f"![{part.title}](plots/{part.name}.svg)"] if isinstance(part, Plot) else [part]

@@ -21,11 +21,23 @@ Row = tuple[str, str, Callable[[Figures], str]]
 
 NAME: Final = "costs-and-benefits"
 _ABSENT: Final = "not measured yet"
+_POLICIES: Final = ("unset", "share")
+_PACKED: Final = {
+    "pinfold, least-loss": "the default, `least-loss`,",
+    "pinfold, least-loss, no flavors known": "without flavors to learn from",
+    "pinfold, spread": "`spread`, which keeps hosts evenly loaded,",
+}
 _WORDS: Final = """\
 Written by `make bench-figures` from the raw figures of the pages that it links to. Each page says on which machine they were taken, and
 what they do not show. `share` keeps the threads of QEMU that are no vCPUs on a few pCPUs of the host; `unset` lets them run on the guest's
-own pCPUs; `isolate` gives each guest one more pCPU for them. The figure is of one load or one mix of guests; beside it stands what the
-others gave."""
+own pCPUs; `isolate` gives each guest one more pCPU for them. The figure is of one load or one mix of guests; below stands what the others
+gave. What a fleet holds is counted when nothing fits any more, where nothing else is said."""
+_OTHER_LOADS: Final = """\
+A vCPU that has nothing to wait for notices each moment at once. How late it is at the 99th percentile, the least and the most of the runs,
+is on [the page of latency](latency.md) with all else that was measured. What is left with share is other work of the machine; it differs by
+chance between runs and loads."""
+_OTHER_FLEETS: Final = """\
+More or fewer vCPUs with share, with the pool of those tried that holds most. [The page of density](density.md) has the fleets."""
 _OWN: Final = """\
 Processor time is of one processor of the page's machine. With Nova or plain libvirt beside it, `pinfold watch` is the only part that runs
 all the time; the API and the agents are pinfold as a platform of its own."""
@@ -39,6 +51,10 @@ def write(folder: Path = PAGES) -> None:
 def text(folder: Path = PAGES) -> str:
     """The page, from the raw figures that are there."""
     lines = ["# What it costs and what it buys", "", *_WORDS.splitlines(), "", *_table("question", _ROWS, folder)]
+    for title, words, subject, rows in _BELOW:
+        record = read(subject, folder)
+        found = [] if record is None else rows(record.figures)
+        lines += ["", f"## {title}", "", *words.splitlines(), "", *found] if found else []
     lines += ["", "## What pinfold itself takes", "", *_OWN.splitlines(), "", *_table("what", _OWN_ROWS, folder)]
     return "\n".join(lines) + "\n"
 
@@ -53,10 +69,23 @@ def _table(first: str, asked: Sequence[Row], folder: Path) -> list[str]:
     return table((first, "figure", "page", "taken"), rows)
 
 
-def _late_us(figures: Figures, load: str, policy: str) -> float | None:
-    """How late a vCPU of a KVM guest is at p99 under a load, in us: the median of the runs; None where none was measured."""
-    found = [quantile(dict(map(tuple, one["late"])), 0.99) / 1000 for one in _samples(figures, load, policy)]
-    return statistics.median(found) if found else None
+def _latency(figures: Figures) -> str:
+    """Stalls of a vCPU of a KVM guest under a storm, as pinfold starts it."""
+    storm = [_samples(figures, "storm", f"pinfold, {policy}") for policy in _POLICIES]
+    if not all(storm):
+        return _ABSENT
+    unset, share = (_between([over(_pairs(one["gaps"]), 1_000_000) / one["seconds"] for one in runs]) for runs in storm)
+    return f"Under a management storm a vCPU stands still for more than 1 ms {unset} times a second with unset, {share} with share"
+
+
+def _loads(figures: Figures) -> list[str]:
+    """How late a vCPU is at p99 under each load."""
+    rows = []
+    for load in dict.fromkeys(one["load"] for one in figures["samples"]):
+        both = [_samples(figures, load, policy) for policy in ("float", "share")]
+        if all(both):
+            rows.append((load, *(_between([quantile(_pairs(one["late"]), 0.99) / 1000 for one in runs]) for runs in both)))
+    return table(("load", "late at p99 with unset, us", "with share, us"), rows) if rows else []
 
 
 def _samples(figures: Figures, load: str, policy: str) -> list[dict[str, Any]]:
@@ -64,34 +93,26 @@ def _samples(figures: Figures, load: str, policy: str) -> list[dict[str, Any]]:
     return [one for one in figures["samples"] if (one["accelerator"], one["load"], one["policy"]) == wanted and "refused" not in one]
 
 
-def _latency(figures: Figures) -> str:
-    p99 = [_late_us(figures, "storm", policy) for policy in ("float", "share")]
-    if p99[0] is None or p99[1] is None:
-        return _ABSENT
-    stalls = [
-        statistics.median(over(dict(map(tuple, one["gaps"])), 1_000_000) / one["seconds"] for one in _samples(figures, "storm", policy))
-        for policy in ("float", "share")
-    ]
-    others = []
-    for load in dict.fromkeys(one["load"] for one in figures["samples"]):
-        late = [_late_us(figures, load, policy) for policy in ("float", "share")]
-        if load != "storm" and late[0] is not None and late[1] is not None:
-            others.append(f"{load} {figure(late[0])} and {figure(late[1])} us")
-    return (
-        f"Under a management storm a vCPU is {figure(p99[0])} us late at p99 with unset, {figure(p99[1])} us with share; "
-        f"stalls over 1 ms: {stalls[0]:.1f} and {stalls[1]:.1f} a second. Late at p99 under other loads: {'; '.join(others)}"
-    )
+def _pairs(written: Sequence[Sequence[int]]) -> dict[int, int]:
+    return dict(map(tuple, written))
+
+
+def _between(values: Sequence[float]) -> str:
+    """The least and the most, as one figure where they read alike."""
+    least, most = (figure(round(value, 2)) for value in (min(values), max(values)))
+    return least if least == most else f"{least} to {most}"
 
 
 class _Gain(NamedTuple):
-    """What share holds of a mix of guests beside another policy, with the pool of those tried that holds most, and how many per cent of
-    vCPUs more that is.
+    """What share holds of a mix of guests beside another policy, with the pool of those tried that holds most; and how many per cent of
+    vCPUs more that is when nothing fits any more, and when the first request is refused.
     """
 
     mix: str
     share: dict[str, Any]
     other: dict[str, Any]
-    more: float
+    full: float
+    first: float
 
 
 def _gains(figures: Figures, beside: str) -> list[_Gain]:
@@ -99,9 +120,10 @@ def _gains(figures: Figures, beside: str) -> list[_Gain]:
     found = []
     named = [(one["mix"], one) for one in figures["mixes"]] + [(f"trace {one['mix']}", one) for one in figures["traces"]]
     for name, one in sorted(named, key=lambda pair: pair[0] != "mixed"):
-        sides = [_most(one["results"], policy) for policy in ("share", beside)]
-        if sides[0] and sides[1]:
-            found.append(_Gain(name, sides[0], sides[1], 100 * (sides[0]["full"]["vcpus"] / sides[1]["full"]["vcpus"] - 1)))
+        share, other = (_most(one["results"], policy) for policy in ("share", beside))
+        if share and other:
+            full, first = (100 * (share[moment]["vcpus"] / other[moment]["vcpus"] - 1) for moment in ("full", "first"))
+            found.append(_Gain(name, share, other, full, first))
     return found
 
 
@@ -110,37 +132,46 @@ def _most(results: Sequence[dict[str, Any]], policy: str) -> dict[str, Any] | No
     return max(mine, key=lambda one: int(one["full"]["vcpus"]), default=None)
 
 
-def _others(gains: Sequence[_Gain]) -> str:
-    return ", ".join(f"{gain.mix} {gain.more:+.1f} %" for gain in gains)
-
-
 def _against_isolate(figures: Figures) -> str:
-    (_, share, isolate, more), *others = _gains(figures, "isolate")
-    words = f"{share['full']['vcpus']:,} vCPUs of a mixed fleet fit with share, {isolate['full']['vcpus']:,} with isolate: {more:+.0f} %"
-    return f"{words}. Other fleets: {_others(others)}" if others else words
+    gain = _gains(figures, "isolate")[0]
+    share, isolate = (side["full"]["vcpus"] for side in (gain.share, gain.other))
+    return f"{share:,} vCPUs of a mixed fleet fit with share, {isolate:,} with isolate: {gain.full:+.0f} %"
 
 
 def _against_unset(figures: Figures) -> str:
-    (_, share, _, more), *others = _gains(figures, "unset")
-    pool = share["setting"]["pool_pcpus"]
-    words = f"An overhead pool of {pool} of a host's 96 pCPUs: {more:+.1f} % of the vCPUs that fit with unset"
-    return f"{words}. Other fleets, each with the pool that suits it best: {_others(others)}" if others else words
+    gain = _gains(figures, "unset")[0]
+    pool = gain.share["setting"]["pool_pcpus"]
+    words = f"An overhead pool of {pool} of a host's 96 pCPUs: {gain.full:+.1f} % of the vCPUs that fit with unset"
+    return f"{words}. Where floating vCPUs use these pCPUs too, as by default, the same guests need a pool twice as large"
+
+
+def _fleets(figures: Figures) -> list[str]:
+    """What share holds beside the other policies, of each mix and trace."""
+    rows = []
+    for isolate, unset in zip(_gains(figures, "isolate"), _gains(figures, "unset"), strict=True):
+        more = (f"{value:+.1f}" for value in (isolate.full, isolate.first, unset.full, unset.first))
+        rows.append((isolate.mix, isolate.share["setting"]["pool_pcpus"], *more))
+    beside = ("beside isolate, %", "beside isolate at the first refusal, %", "beside unset, %", "beside unset at the first refusal, %")
+    return table(("fleet", "pCPUs of the pool on a host", *beside), rows)
 
 
 def _knee(figures: Figures) -> str:
-    chatty = [row for row in figures["rows"] if row["mode"] == "chatty"]
-    return f"Guests with a busy disk, the knee of their wait: {knee(chatty)}" if chatty else _ABSENT
+    modes = dict.fromkeys(row["mode"] for row in figures["rows"])
+    knees = [f"{mode}: {knee([row for row in figures['rows'] if row['mode'] == mode])}" for mode in modes]
+    return f"The knee of the wait of overhead threads, by what the guests do: {'. '.join(knees)}"
 
 
 def _packing(figures: Figures) -> str:
-    def mean(rule: str) -> float:
-        return statistics.mean(row["first"] for row in figures["rows"] if row["rule"] == rule)
+    found = {rule: [row for row in figures["rows"] if row["rule"] == rule] for rule in ("first fit", *_PACKED)}
+    said = []
+    for rule, name in _PACKED.items():
+        full, first = (100 * (_mean(found[rule], moment) / _mean(found["first fit"], moment) - 1) for moment in ("vcpus", "first"))
+        said.append(f"{name} {full:+.1f} %, at the first refusal {first:+.1f} %")
+    return f"vCPUs beside first fit: {'; '.join(said)}"
 
-    best, spread, first = mean("pinfold, least-loss"), mean("pinfold, spread"), mean("first fit")
-    return (
-        f"{100 * (best / first - 1):+.1f} % vCPUs against first fit at the first refusal with the default, `least-loss`; "
-        f"`spread` {100 * (spread / first - 1):+.1f} %, because it keeps hosts evenly loaded"
-    )
+
+def _mean(rows: Sequence[dict[str, Any]], moment: str) -> float:
+    return statistics.mean(row[moment] for row in rows)
 
 
 def _api_memory(figures: Figures) -> str:
@@ -150,28 +181,30 @@ def _api_memory(figures: Figures) -> str:
 
 def _create(figures: Figures) -> str:
     rows = [row for row in figures["creates"] if row["processes"] == 1 and row["setting"] in ("SQLite", "PostgreSQL")]
-    said = [f"{figure(row['own_cpu_ms'])} ms on {row['setting']}" for row in rows]
+    said = [f"{figure(row['own_cpu_ms'])} ms on {row['setting']}, beside {figure(row['put_cpu_ms'])} of Placement" for row in rows]
     several = [f"{figure(own_ms(row))} ms on {row['setting']}" for row in figures.get("multi_creates", ())]
     if not said:
         return _ABSENT
-    words = f"{' and '.join(said)}, beside {figure(rows[-1]['put_cpu_ms'])} ms of Placement"
-    return f"{words}; each of many in one body: {' and '.join(several)}" if several else words
+    return f"{'; '.join(said)}. Each of many in one body: {' and '.join(several)}" if several else "; ".join(said)
 
 
 def _decision(figures: Figures) -> str:
     said = [f"{figure(1e6 / row['per_second'])} us with {row['hosts']:,} hosts" for row in figures["mixes"]]
-    rows = [row for row in figures.get("memory", ()) if row["alike"]]
     if not said:
         return _ABSENT
-    if len(rows) > 1:
-        said[-1] += f"; {figure(each_kib(rows[0], rows[-1]))} KiB of memory for each host beyond {rows[0]['hosts']:,}"
-    return ", ".join(said)
+    memory = figures.get("memory", ())
+    each = []
+    for alike, words in ((True, "where hosts are alike"), (False, "where each was filled by itself")):
+        rows = [row for row in memory if row["alike"] is alike]
+        if len(rows) > 1:
+            each.append(f"{figure(each_kib(rows[0], rows[-1]))} KiB a host {words}")
+    return f"{', '.join(said)}. Memory beyond 10,000 hosts: {', '.join(each)}" if each else ", ".join(said)
 
 
 def _lease(figures: Figures) -> str:
     rows = [row for row in figures["rows"] if row["agents"] == max(one["agents"] for one in figures["rows"])]
     each = [f"{figure(cost_ms(row))} ms ({row['database']}, API processes: {row['processes']})" for row in rows]
-    return f"API processor time, {rows[0]['agents']:,} agents, a lease of {rows[0]['lease']:.0f} s: {', '.join(each)}" if each else _ABSENT
+    return f"{', '.join(each)}; {rows[0]['agents']:,} agents, a lease of {rows[0]['lease']:.0f} s" if each else _ABSENT
 
 
 def _agent(figures: Figures) -> str:
@@ -194,11 +227,15 @@ _ROWS: Final[tuple[Row, ...]] = (
     ("How many guests does one shared pCPU carry?", "consolidation", _knee),
     ("How well is a real fleet filled?", "packing", _packing),
 )
+_BELOW: Final[tuple[tuple[str, str, str, Callable[[Figures], list[str]]], ...]] = (
+    ("Other loads", _OTHER_LOADS, "latency", _loads),
+    ("Other fleets", _OTHER_FLEETS, "density", _fleets),
+)
 _OWN_ROWS: Final[tuple[Row, ...]] = (
     ("`pinfold watch` on a host", "watch", _watch),
     ("the agent on a host", "agent", _agent),
     ("the API, memory of a process", "memory", _api_memory),
-    ("the API, each agent and lease", "agents", _lease),
+    ("the API, for each agent in the time of one lease", "agents", _lease),
     ("the API, each create over HTTP", "schedule", _create),
     ("of that, the choice of a host", "schedule", _decision),
 )

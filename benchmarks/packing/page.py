@@ -42,7 +42,7 @@ MOMENTS: Final = {"first": ("at the first refusal", 5.0), "vcpus": ("in the end"
 """When vCPUs are counted, and by how many per cent, on average of the traces, there must be more than with first fit."""
 _WORDS: Final = """\
 The fleet and the traces are production data of a public cloud; [their notice](../../benchmarks/packing/traces/README.md)
-says whose. Each trace is gone through {around} times, requests in their order; no guest ever ends. Every vCPU is pinned, a guest of two
+says whose. Each trace is gone through {times}, requests in their order; no guest ever ends. Every vCPU is pinned, a guest of two
 cells is two equal halves, and groups with their fault domains are left out. In the rows of pinfold `scheduler.decide` decides.
 One process claims; four replicas take the requests in turns, and each learns of the claims of the others after 16 requests, or when it
 was too late on a host. Host cells are chosen by their loss, which is the rule where the operator has set no preference, or by `pack`.
@@ -103,7 +103,13 @@ def page(figures: Figures) -> Page:
         bars=True,
         series=[Series(label=rule, x=list(bounds), y=[found[rule, name]["first"] for name in bounds]) for rule in rules],
     )
-    body = [_WORDS.format(around=figures["around"]), "", *table(("vCPUs placed", *bounds), placed), "", plot]
+    body = [
+        _WORDS.format(times="once" if figures["around"] == 1 else f"{figures['around']} times"),
+        "",
+        *table(("vCPUs placed", *bounds), placed),
+        "",
+        plot,
+    ]
     left = table(heads, [[row[name] for name in columns] for row in rows])
     return Page(budgets=_budgets(found, list(bounds)), body=[*body, "", "## What was left", "", *left])
 
@@ -126,6 +132,8 @@ PACKING: Final = Subject(
     measure=measure,
     page=page,
     limits="""\
-One fleet and three sequences of requests, without departures. Nothing is random, so the number of vCPUs
-has no spread; seconds of CPU are of one run.""",
+One fleet and three sequences of requests, without departures. A run places the same number of vCPUs each time; seconds of CPU are of one
+run. Between equally good hosts a hash of the guest's id decides, and ids of other programs differ: `pinfold simulate` of the same traces
+gives figures that differ by up to 2 %. It also goes on after three rounds until nothing fits, and leaves out hosts of four pCPUs or fewer.
+[0013](../design/0013-least-loss.md) says what the loss of a place is.""",
 )

@@ -130,6 +130,11 @@ def test_the_knee_is_the_last_step_before_the_wait_grows_steeply() -> None:
     assert knee(rows[:3]) == "not reached with 8 guests, 60 % busy"
 
 
+def test_one_step_that_happens_to_wait_little_makes_no_knee() -> None:
+    rows = [_step(1, 2, 1), _step(4, 8, 24), _step(8, 16, 24), _step(16, 37, 36)]
+    assert knee(rows) == "not reached with 16 guests, 37 % busy"
+
+
 def test_coefficients_come_from_what_a_disk_adds_to_an_idle_guest() -> None:
     rows = [_step(10, 1, 1, "idle"), _step(10, 11, 1), _step(10, 41, 1, "heavy")]
     body = CONSOLIDATION.page({"seconds": 1.0, "rows": rows}).body
@@ -140,6 +145,20 @@ def test_coefficients_come_from_what_a_disk_adds_to_an_idle_guest() -> None:
 def test_the_summary_has_five_figures_and_what_pinfold_takes_each_with_its_page() -> None:
     rows = [line for line in text().splitlines() if line.startswith("| ") and (".md)" in line or "`make bench-" in line)]
     assert len(rows) == 5 + 6
+
+
+def test_the_summary_says_what_other_loads_and_fleets_gave() -> None:
+    _, _, below = text().partition("## Other loads")
+    loads, _, fleets = below.partition("## Other fleets")
+    assert [line.split(" | ")[0] for line in loads.splitlines() if line.startswith("| ")] == [
+        "| load",
+        "| idle",
+        "| storm",
+        "| statistics",
+        "| writes",
+        "| migration",
+    ]
+    assert sum(line.startswith("| ") for line in fleets.partition("## What pinfold")[0].splitlines()) == 1 + 6
 
 
 def test_bucket_starts_ascend() -> None:

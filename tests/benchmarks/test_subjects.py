@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from benchmarks.page import PAGES
+from benchmarks.page import PAGES, Budget
 from benchmarks.plot import Heat, Plot, Series, draw
 from benchmarks.registry import SUBJECTS
 from benchmarks.run import main
-from benchmarks.subject import Subject, read, text_of
+from benchmarks.subject import Figures, Page, Size, Subject, read, run, text_of
 
 from benchmarks import summary
 
@@ -33,7 +33,7 @@ def _with_marks(subject: Subject) -> Any:
 def test_a_subject_writes_its_page_its_plots_and_its_raw_figures(subject: Subject, tmp_path: Path) -> None:
     if lacking := subject.lacks():
         pytest.skip("; ".join(lacking))
-    assert main([subject.name, "--size", "check", "--seed", "7", "--folder", str(tmp_path)]) in (0, 1)  # a missed budget says nothing here
+    assert main([subject.name, "--size", "check", "--seed", "7", "--folder", str(tmp_path)]) == 0
     raw = json.loads((tmp_path / "raw" / f"{subject.name}.json").read_text())
     assert (raw["subject"], raw["size"], raw["seed"]) == (subject.name, "check", 7)
     page = (tmp_path / f"{subject.name}.md").read_text()
@@ -67,6 +67,16 @@ def test_a_plot_is_the_same_text_each_time_and_takes_the_readers_ink() -> None:
         assert "prefers-color-scheme: dark" in text
         assert "#010203" not in text
         ET.fromstring(text)
+
+
+def test_a_few_cases_are_judged_by_the_exact_budgets_alone(tmp_path: Path) -> None:
+    def page(_: Figures) -> Page:
+        return Page(body=[], budgets=[Budget(what="slow", measured=2, bound=1), Budget(what="wrong", measured=2, bound=1, exact=True)])
+
+    subject = Subject(name="x", title="X", measure=lambda *_: {}, page=page, limits="None.")
+    assert run(subject, Size.CHECK, 1, tmp_path) == ["wrong: 2, at most 1: MISSED"]
+    assert "slow" not in (tmp_path / "x.md").read_text()
+    assert len(run(subject, Size.SMALL, 1, tmp_path)) == 2
 
 
 def test_an_unknown_subject_is_refused_with_the_known_ones(capsys: pytest.CaptureFixture[str]) -> None:
