@@ -59,7 +59,7 @@ def _simulated(mix: GuestMix, fleet: SimulatedFleet, seed: int, settings: tuple[
 
 
 def _trace(name: str, seed: int) -> dict[str, Any]:
-    topologies = tuple(one for one in fleet_of((FOLDER / "hosts.csv").read_text(), "hosts.csv") if len(one.online) > 4)
+    topologies = tuple(one for one in fleet_of((FOLDER / "hosts.csv").read_text(), "hosts.csv").topologies if len(one.online) > 4)
     fleet = SimulatedFleet(hosts=len(topologies), topologies=topologies, reserve=0)
     mix = requests_of((FOLDER / f"{name}.csv").read_text(), name)
     return _simulated(mix, fleet, seed, (SETTINGS[0], SETTINGS[2], SETTINGS[3], SETTINGS[-1]))

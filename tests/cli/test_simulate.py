@@ -58,7 +58,10 @@ def test_the_commands_of_the_how_to_answer(pinfold: Pinfold) -> None:
         (("--mix", "tiny"), "--mix 'tiny' is not allowed; small, mixed or large is"),
         (("--policy", "share,all"), "--policy 'all' is not allowed; unset, share or isolate is"),
         (("--pool", "1,0"), "--pool has '0', numbers of pCPUs from 1 to 1024 are allowed"),
-        (("--pool", "95"), "a host of 96 pCPUs cannot reserve 2 and have an overhead pool of 95: none is left for vCPUs"),
+        (
+            ("--policy", "share", "--pool", "95"),
+            "a host of 96 pCPUs cannot reserve 2 and have an overhead pool of 95: none is left for vCPUs",
+        ),
         (("--strategy", "best"), "--strategy 'best' is not allowed; least-loss, pack or spread is"),
         (("--requests", "/absent.csv"), "requests file /absent.csv cannot be read"),
         (("--fleet", "/absent.csv"), "fleet file /absent.csv cannot be read"),

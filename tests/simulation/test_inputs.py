@@ -13,14 +13,16 @@ TRACES = Path(__file__).parents[2] / "benchmarks" / "packing" / "traces"
 
 
 def test_the_production_traces_are_read_as_they_are() -> None:
-    assert len(fleet_of((TRACES / "hosts.csv").read_text(), "hosts.csv")) == 1710
+    fleet = fleet_of((TRACES / "hosts.csv").read_text(), "hosts.csv")
+    assert (fleet.hosts, len(fleet.topologies), fleet.sources[-1]) == (1710, 1710, "hosts.csv, line 1711")
     mix = requests_of((TRACES / "c2.csv").read_text(), "c2.csv")
+    assert mix.sources[1] == "c2.csv, line 3"
     assert (len(mix.shapes), mix.shapes[0].vcpus, mix.shapes[0].memory_mib, mix.shapes[0].cells) == (4998, 32, 65536, 2)
 
 
 def test_a_file_of_excel_is_read_with_its_byte_order_mark() -> None:
     assert [shape.vcpus for shape in requests_of("\ufeffvcpus,memory_gib\r\n2,4\r\n", "r.csv").shapes] == [2]
-    assert len(fleet_of("\ufeffcell0_pcpus,cell0_gib\r\n4,8\r\n", "hosts.csv")) == 1
+    assert fleet_of("\ufeffcell0_pcpus,cell0_gib\r\n4,8\r\n", "hosts.csv").hosts == 1
 
 
 @pytest.mark.parametrize(

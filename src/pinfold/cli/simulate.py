@@ -13,8 +13,7 @@ from pinfold.cli.output import respond
 from pinfold.core.errors import InvalidRequest
 
 if TYPE_CHECKING:
-    from pinfold.core.topology import Topology
-    from pinfold.simulation.model import GuestMix, Setting
+    from pinfold.simulation.model import GuestMix, Setting, SimulatedFleet
     from pinfold.simulation.run import Notice
 
 Hosts = Annotated[
@@ -72,12 +71,11 @@ def simulate(
     from pinfold.cli.views.simulation import simulation_view
     from pinfold.core.encoding import plain
     from pinfold.scheduler.model import HostStrategy
-    from pinfold.simulation.model import Plan, SimulatedFleet
+    from pinfold.simulation.model import Plan
     from pinfold.simulation.run import simulate as run
 
-    topologies = _topologies(host_text, fleet)
     plan = Plan(
-        fleet=SimulatedFleet(hosts=hosts or (len(topologies) if fleet else 100), topologies=topologies, reserve=reserve),
+        fleet=_fleet(host_text, fleet, hosts, reserve),
         mix=_mix(mix, requests),
         settings=_settings(policy, pool),
         strategy=opt.member_of(HostStrategy, strategy, "--strategy"),
@@ -87,19 +85,21 @@ def simulate(
     )
     with _progress() as notice:
         found = run(plan, notice)
-    respond(plain(found), simulation_view(found), as_json=as_json)
+    respond(plain(found), simulation_view(found), as_json=as_json, warnings=found.warnings)
 
 
-def _topologies(texts: list[str] | None, file: str | None) -> tuple[Topology, ...]:
+def _fleet(texts: list[str] | None, file: str | None, hosts: int | None, reserve: int) -> SimulatedFleet:
     from pinfold.config.parse import read_text
     from pinfold.core.hosttext import host
     from pinfold.simulation.inputs import DEFAULT_HOST, fleet_of
+    from pinfold.simulation.model import SimulatedFleet
 
     if file is None:
-        return tuple(host(text) for text in texts or (DEFAULT_HOST,))
+        topologies = tuple(host(text) for text in texts or (DEFAULT_HOST,))
+        return SimulatedFleet(hosts=hosts or 100, topologies=topologies, reserve=reserve)
     if texts:
         raise InvalidRequest("--fleet and --host-text both describe hosts; one of them is allowed", key="--host-text")
-    return fleet_of(read_text(file, "fleet file"), f"fleet file {file}")
+    return fleet_of(read_text(file, "fleet file"), f"fleet file {file}", hosts, reserve)
 
 
 def _mix(name: str, file: str | None) -> GuestMix:

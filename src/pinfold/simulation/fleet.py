@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 from pinfold.core.cpuset import CpuSet
-from pinfold.core.errors import InvalidRequest
 from pinfold.core.fit.answer import Strategy
 from pinfold.core.fit.demand import Demand, prepare
 from pinfold.core.host import HostState, Limits
@@ -20,28 +19,30 @@ from pinfold.simulation.model import GuestShape, SimulatedFleet
 
 
 def entries(fleet: SimulatedFleet, pool_pcpus: int) -> Iterator[Entry]:
-    """Every host, empty, with an overhead pool of so many pCPUs. Raises `InvalidRequest` if a host has too few.
+    """Every host, empty, with an overhead pool of so many pCPUs, without the hosts that have too few.
 
     No preference among host cells is set, as in a fresh configuration.
     """
     for number in range(fleet.hosts):
         topology = fleet.topologies[number % len(fleet.topologies)]
-        state = HostState(
-            topology=topology,
-            pools=_pools(topology, fleet.reserve, pool_pcpus),
-            limits=Limits(reserved_memory_mib=0),
-            name=f"c{number:06}",
-            revision=1,
-        )
-        yield Entry(
-            id=HostId(str(uuid.UUID(int=number + 1))), name=state.name, counts=counts_of(state), strategy=Strategy.SPREAD, any_cell=True
-        )
+        state = state_of(topology, fleet, pool_pcpus, f"c{number:06}")
+        if state is not None:
+            yield Entry(
+                id=HostId(str(uuid.UUID(int=number + 1))), name=state.name, counts=counts_of(state), strategy=Strategy.SPREAD, any_cell=True
+            )
 
 
-def check_pools(fleet: SimulatedFleet, pool_pcpus: int) -> None:
-    """Raises `InvalidRequest` if a host has too few pCPUs for such a pool."""
-    for topology in dict.fromkeys(fleet.topologies):
-        _pools(topology, fleet.reserve, pool_pcpus)
+def state_of(topology: Topology, fleet: SimulatedFleet, pool_pcpus: int, name: str = "") -> HostState | None:
+    """An empty host of this topology; None if it would have no pCPU for vCPUs."""
+    if not takes_part(topology, fleet.reserve, pool_pcpus):
+        return None
+    pools = _pools(topology, fleet.reserve, pool_pcpus)
+    return HostState(topology=topology, pools=pools, limits=Limits(reserved_memory_mib=0), name=name, revision=1)
+
+
+def takes_part(topology: Topology, reserve: int, pool_pcpus: int) -> bool:
+    """Whether a pCPU is left for vCPUs beside the reserved ones and such a pool."""
+    return len(topology.online) > reserve + pool_pcpus
 
 
 @lru_cache(maxsize=4096)
@@ -49,10 +50,6 @@ def _pools(topology: Topology, reserve: int, pool_pcpus: int) -> Pools:
     """The first pCPUs, core by core from each cell in turn, are for the host itself, the next ones for overhead, the others for vCPUs."""
     most = max((len(cell.cores) for cell in topology.cells), default=0)
     ordered = [pcpu for place in range(most) for cell in topology.cells if place < len(cell.cores) for pcpu in cell.cores[place]]
-    if len(ordered) <= reserve + pool_pcpus:
-        raise InvalidRequest(
-            f"a host of {len(ordered)} pCPUs cannot reserve {reserve} and have an overhead pool of {pool_pcpus}: none is left for vCPUs"
-        )
     overhead = CpuSet(ordered[reserve : reserve + pool_pcpus])
     return Pools(shared=CpuSet(), dedicated=CpuSet(ordered[reserve + pool_pcpus :]), overhead=overhead if pool_pcpus else None)
 

@@ -11,7 +11,7 @@ from pinfold.core.bounds import MAX_AMOUNT, MAX_CELLS, MAX_CPU
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.hosttext import host
 from pinfold.core.topology import Topology
-from pinfold.simulation.model import GuestMix, GuestShape
+from pinfold.simulation.model import GuestMix, GuestShape, SimulatedFleet
 
 DEFAULT_HOST: Final = "pack:2 core:24 pu:2 mem:196608"
 """Two cells of 48 pCPUs, 4 GiB for each pCPU."""
@@ -55,7 +55,7 @@ def requests_of(text: str, name: str) -> GuestMix:
     >>> requests_of("vcpus,memory_gib,guest_cells\\n8,16,2\\n", "requests.csv").shapes
     (GuestShape(vcpus=8, memory_mib=16384, cells=2, weight=1.0),)
     """
-    shapes = []
+    shapes, sources = [], []
     for where, row in _rows(text, name, needed=("vcpus",)):
         vcpus = _number(row, "vcpus", where, most=MAX_CPU)
         cells = _number(row, "guest_cells", where, most=MAX_CELLS) if row.get("guest_cells") else 1
@@ -66,17 +66,20 @@ def requests_of(text: str, name: str) -> GuestMix:
         if vcpus % cells or memory % cells:
             raise InvalidRequest(f"{where}: {vcpus} vCPUs and {memory} MiB cannot be divided among {cells} equal cells", key="guest_cells")
         shapes.append(GuestShape(vcpus=vcpus, memory_mib=memory, cells=cells))
-    return GuestMix(name=name, shapes=tuple(shapes), ordered=True)
+        sources.append(where)
+    return GuestMix(name=name, shapes=tuple(shapes), ordered=True, sources=tuple(sources))
 
 
-def fleet_of(text: str, name: str) -> tuple[Topology, ...]:
+def fleet_of(text: str, name: str, hosts: int | None = None, reserve: int = 2) -> SimulatedFleet:
     """The hosts of a CSV file with columns `cellN_pcpus` and `cellN_gib`, N from 0. Cores have no siblings. Raises `InvalidRequest`.
 
-    >>> [str(cell.cpus) for cell in fleet_of("cell0_pcpus,cell0_gib,cell1_pcpus,cell1_gib\\n4,8,2,8\\n", "hosts.csv")[0].cells]
+    They are as many as the file has lines, or as `hosts` says, which take the lines in turn.
+
+    >>> [str(cell.cpus) for cell in fleet_of("cell0_pcpus,cell0_gib,cell1_pcpus,cell1_gib\\n4,8,2,8\\n", "hosts.csv").topologies[0].cells]
     ['0-3', '4-5']
     """
     made: dict[str, Topology] = {}
-    found = []
+    found, sources = [], []
     for where, row in _rows(text, name, needed=("cell0_pcpus", "cell0_gib")):
         cells: list[str] = []
         while len(cells) < MAX_CELLS and row.get(f"cell{len(cells)}_pcpus"):
@@ -90,7 +93,8 @@ def fleet_of(text: str, name: str) -> tuple[Topology, ...]:
             except InvalidRequest as error:
                 raise InvalidRequest(f"{where}: {error}") from error
         found.append(made[shape])
-    return tuple(found)
+        sources.append(where)
+    return SimulatedFleet(hosts=hosts or len(found), topologies=tuple(found), reserve=reserve, sources=tuple(sources))
 
 
 def _rows(text: str, name: str, *, needed: tuple[str, ...]) -> Iterator[tuple[str, Mapping[str, str]]]:

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from pinfold.core.bounds import Count
 from pinfold.core.fit.capacity import StrandedPcpus
+from pinfold.core.fit.slots import Resource
 from pinfold.core.request.model import EmulatorPolicy
 from pinfold.core.topology import Topology
 from pinfold.scheduler.model import HostStrategy
@@ -30,19 +31,31 @@ class GuestShape(Struct, frozen=True, kw_only=True):
 
 
 class GuestMix(Struct, frozen=True, kw_only=True):
-    """What is asked for. With `ordered` the shapes come in their order, again and again; otherwise they are drawn by weight."""
+    """What is asked for. With `ordered` the shapes come in their order, again and again; otherwise they are drawn by weight.
+
+    `sources` says where each shape stands, such as `requests file r.csv, line 2`; empty for the mixes with a name.
+    """
 
     name: str
     shapes: tuple[GuestShape, ...]
     ordered: bool = False
+    sources: tuple[str, ...] = ()
 
 
 class SimulatedFleet(Struct, frozen=True, kw_only=True):
-    """The hosts, all empty. They take these topologies in turn. `reserve` pCPUs of each host are in no pool."""
+    """The hosts, all empty. They take these topologies in turn. `reserve` pCPUs of each host are in no pool.
+
+    `sources` says where each topology stands, such as `fleet file f.csv, line 2`; it may be empty.
+    """
 
     hosts: int
     topologies: tuple[Topology, ...]
     reserve: int = 2
+    sources: tuple[str, ...] = ()
+
+    def used(self) -> tuple[Topology, ...]:
+        """The topologies that some host has."""
+        return self.topologies[: self.hosts]
 
 
 class Setting(Struct, frozen=True, kw_only=True):
@@ -71,6 +84,18 @@ class Filled(Struct, frozen=True, kw_only=True):
     vcpus: Count = 0
 
 
+class LeftOutShape(Struct, frozen=True, kw_only=True):
+    """A shape that no empty host of the fleet takes, and the resource of which all of them have too little.
+
+    So many `requests` have it. `first` says where the first of them stands; None in a mix with a name.
+    """
+
+    shape: GuestShape
+    lacks: Resource
+    requests: Count
+    first: str | None = None
+
+
 class FragmentationSample(Struct, frozen=True, kw_only=True):
     """The fleet after so many arrivals and departures.
 
@@ -89,21 +114,24 @@ class SettingResult(Struct, frozen=True, kw_only=True):
     """What one setting holds. `first` is the state when the first request is refused, `full` that when no shape fits any more.
 
     `emulator_pcpus` are those that isolated emulators own. `free_pcpus` of the full fleet are all of no use for its mix, and
-    `stranded` says why.
+    `stranded` says why. `hosts` are those that take part: the others have no pCPU left for vCPUs. Requests of the shapes in `left_out`
+    fit on no empty host and are never asked for.
     """
 
     setting: Setting
+    hosts: Count
     dedicated_pcpus: Count
     first: Filled
     full: Filled
     emulator_pcpus: Count
     free_pcpus: Count
     stranded: tuple[StrandedPcpus, ...] = ()
+    left_out: tuple[LeftOutShape, ...] = ()
     churn: tuple[FragmentationSample, ...] = ()
 
 
 class SimulationResult(Struct, frozen=True, kw_only=True):
-    """The results of all settings, and what repeats them: the same options and this seed."""
+    """The results of all settings, and what repeats them: the same options and this seed. `warnings` say what was left out, and why."""
 
     hosts: Count
     mix: str
@@ -112,3 +140,4 @@ class SimulationResult(Struct, frozen=True, kw_only=True):
     seed: int
     results: tuple[SettingResult, ...]
     sentences: tuple[str, ...]
+    warnings: tuple[str, ...] = ()

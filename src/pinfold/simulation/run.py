@@ -16,8 +16,9 @@ from pinfold.scheduler.decide import Conditions, decide
 from pinfold.scheduler.index import Entry, Index
 from pinfold.scheduler.loss import shapes_of
 from pinfold.scheduler.model import HostStrategy, SchedulerSettings
-from pinfold.simulation.fleet import check_pools, demand, entries
-from pinfold.simulation.model import Filled, FragmentationSample, GuestMix, GuestShape, Plan, Setting, SettingResult, SimulationResult
+from pinfold.simulation.exclusions import Exclusions, exclusions, warnings
+from pinfold.simulation.fleet import demand, entries
+from pinfold.simulation.model import Filled, FragmentationSample, GuestMix, GuestShape, Plan, SettingResult, SimulationResult
 from pinfold.simulation.sentences import sentences, setting_text
 
 _ANYWHERE: Final = Conditions()
@@ -32,9 +33,8 @@ Notice = Callable[[str, int, int], None]
 
 def simulate(plan: Plan, notice: Notice | None = None) -> SimulationResult:
     """Every setting on a fresh fleet with the same requests. The same plan gives the same result. Raises `InvalidRequest`."""
-    for setting in plan.settings:
-        check_pools(plan.fleet, setting.pool_pcpus)
-    results = tuple(_Run(plan, setting, notice).result() for setting in plan.settings)
+    left_out = exclusions(plan)
+    results = tuple(_Run(plan, one, notice).result() for one in left_out)
     distinct = tuple(dict.fromkeys(plan.mix.shapes))
     return SimulationResult(
         hosts=plan.fleet.hosts,
@@ -44,6 +44,7 @@ def simulate(plan: Plan, notice: Notice | None = None) -> SimulationResult:
         seed=plan.seed,
         results=results,
         sentences=sentences(results, distinct),
+        warnings=warnings(plan, left_out),
     )
 
 
@@ -59,13 +60,14 @@ class _Guest:
 class _Run:
     """One setting. Requests, names and departures have random numbers apart, so that all settings see the same requests."""
 
-    def __init__(self, plan: Plan, setting: Setting, notice: Notice | None) -> None:
-        self._plan, self._setting, self._notice = plan, setting, notice
+    def __init__(self, plan: Plan, left_out: Exclusions, notice: Notice | None) -> None:
+        self._plan, self._setting, self._notice, self._left_out = plan, left_out.setting, notice, left_out
+        setting = self._setting
         self._names, self._random = Random(f"{plan.seed} names"), Random(f"{plan.seed} departures")
         self._scheduler = SchedulerSettings(strategy=plan.strategy)
         self._index = Index()
         self._index.put(entries(plan.fleet, setting.pool_pcpus))
-        self._shapes = tuple(dict.fromkeys(plan.mix.shapes))
+        self._shapes = tuple(shape for shape in dict.fromkeys(plan.mix.shapes) if not left_out.leaves_out(shape))
         if plan.strategy is HostStrategy.LEAST_LOSS:
             often = {shape: sum(one.weight for one in plan.mix.shapes if one == shape) for shape in self._shapes}
             self._index.weigh(shapes_of([(demand(one, setting.policy), max(1, round(times))) for one, times in often.items()], 1))
@@ -80,13 +82,15 @@ class _Run:
         free, causes = self._stranded()
         return SettingResult(
             setting=self._setting,
+            hosts=self._plan.fleet.hosts - len(self._left_out.hosts),
             dedicated_pcpus=self._dedicated,
             first=first,
             full=full,
             emulator_pcpus=own,
             free_pcpus=free,
             stranded=causes,
-            churn=tuple(self._churn()) if self._plan.churn else (),
+            left_out=self._left_out.shapes,
+            churn=tuple(self._churn()) if self._plan.churn and self._guests else (),
         )
 
     def _entries(self) -> list[Entry]:
@@ -98,7 +102,7 @@ class _Run:
     def _fill(self) -> Filled:
         """Place guests until no shape fits; returns the state at the first refusal. Nothing ends, so a refused shape is not asked again."""
         first: Filled | None = None
-        full: set[GuestShape] = set()
+        full = self._never()
         part = setting_text(self._setting)
         self._tell(part, 0, self._dedicated)
         for number, shape in enumerate(drawn(self._plan.mix, Random(f"{self._plan.seed} requests"), full), start=1):
@@ -109,6 +113,10 @@ class _Run:
                 self._tell(part, self._vcpus + self._own, self._dedicated)
         self._tell(part, self._dedicated, self._dedicated)
         return first or self._now()
+
+    def _never(self) -> set[GuestShape]:
+        """The shapes that are never asked for."""
+        return {one.shape for one in self._left_out.shapes}
 
     def _place(self, shape: GuestShape) -> bool:
         guest = GuestId(str(uuid.UUID(int=self._names.getrandbits(128))))
@@ -140,7 +148,7 @@ class _Run:
 
     def _stranded(self) -> tuple[int, tuple[StrandedPcpus, ...]]:
         """The free pCPUs of all hosts, and why the mix cannot use them."""
-        demands = [demand(shape, self._setting.policy) for shape in self._shapes]
+        demands = [demand(shape, self._setting.policy) for shape in self._shapes or dict.fromkeys(self._plan.mix.shapes)]
         free, causes = 0, dict.fromkeys(Resource, 0)
         for entry in self._entries():
             free += entry.counts.free.bit_count()
@@ -153,7 +161,7 @@ class _Run:
         target, refused = int(self._vcpus * self._plan.load), 0
         while self._guests and self._vcpus > target:
             self._end_one()
-        requests = drawn(self._plan.mix, Random(f"{self._plan.seed} arrivals"), set())
+        requests = drawn(self._plan.mix, Random(f"{self._plan.seed} arrivals"), self._never())
         yield self._sample(0, refused)
         every, part = max(1, self._plan.churn // _SAMPLES), f"{setting_text(self._setting)}, arrivals and departures"
         for event in range(1, self._plan.churn + 1):

@@ -24,7 +24,8 @@ def sentences(results: Sequence[SettingResult], shapes: Sequence[GuestShape]) ->
     for policy in (EmulatorPolicy.ISOLATE, EmulatorPolicy.UNSET):
         others = [one for one in results if one.setting.policy is policy]
         if others:
-            found.append(_comparison(best, max(others, key=lambda one: (one.first.vcpus, one.full.vcpus)), shapes))
+            other = max(others, key=lambda one: (one.first.vcpus, one.full.vcpus))
+            found.append(_comparison(best, other, shapes) + _difference(best, other))
     return tuple(found)
 
 
@@ -45,6 +46,15 @@ def _comparison(share: SettingResult, other: SettingResult, shapes: Sequence[Gue
         return f"{holds} as many {guests} as {setting_text(other.setting)} {refused}, and as many {end}."
     first, full = map(_than, mine, theirs)
     return f"{holds} {first} {guests} than {setting_text(other.setting)} {refused}, and {full} {end}."
+
+
+def _difference(share: SettingResult, other: SettingResult) -> str:
+    """That the two are not asked for the same requests, where it is so."""
+    mine, theirs = ([shape.shape for shape in one.left_out] for one in (share, other))
+    if mine == theirs:
+        return ""
+    numbers = [f"{setting_text(one.setting)} leaves out {sum(shape.requests for shape in one.left_out):,}" for one in (share, other)]
+    return f" They do not hold the same requests: {numbers[0]} of them and {numbers[1]}, which fit on no empty host."
 
 
 def _than(one: int, other: int) -> str:
