@@ -19,7 +19,9 @@ SPEAKS: Final = 0.25
 _OVERDUE: Final = 0.4
 """After this share of the lease, a heartbeat is sent although the agent's turn has not come to it."""
 _POLL: Final = 1 / 3
-"""A poll that is a sign of life waits for this share of the lease. Its answer proves a lease that began when it was sent."""
+"""A poll waits for this share of the lease. If it is a sign of life, its answer proves a lease that began when it was sent. If it is none,
+as before the first report and after a silence, the next one soon is, and heartbeats are needed no longer.
+"""
 _LONG_POLL: Final = 2 / 3
 """It waits for this share if the service has told the renewal of the poll before it early, while that one still waited."""
 _POLL_LATE: Final = 0.75
@@ -85,8 +87,7 @@ class Lease(Struct, frozen=True, kw_only=True):
 
     def poll_seconds(self, before: float, *, alive: bool) -> float:
         """For how long a poll waits for news; `before` is when the one before it was sent."""
-        share = _LONG_POLL if self.early == before else _POLL
-        return min(_LONGEST_POLL, self.seconds * share) if alive else _LONGEST_POLL
+        return min(_LONGEST_POLL, self.seconds * (_LONG_POLL if alive and self.early == before else _POLL))
 
 
 def send(lease: Lease, message: Message) -> Lease:

@@ -140,14 +140,14 @@ def test_a_poll_is_no_sign_of_life_while_the_host_cannot_be_looked_at() -> None:
     script = polling()
     script.passes(LEASE * 0.25)
     script.fails(Look(), "libvirt is away", away=False)
-    assert PollOrders(after=1, wait=25.0, alive=False) in script.poll_ends()
+    assert PollOrders(after=1, wait=LEASE / 3, alive=False) in script.poll_ends()
 
 
 def test_a_poll_is_no_sign_of_life_after_a_silence() -> None:
     script = polling()
     script.at += 2 * LEASE
     script.fails(PollOrders(after=1, wait=LEASE / 3, alive=True))
-    assert PollOrders(after=1, wait=25.0, alive=False) in script.passes(1.5)
+    assert PollOrders(after=1, wait=LEASE / 3, alive=False) in script.passes(1.5)
 
 
 def test_a_poll_that_finds_another_report_at_the_service_makes_the_next_turn_send_it_again() -> None:

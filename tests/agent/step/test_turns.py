@@ -99,16 +99,16 @@ def test_a_service_that_answers_at_once_with_nothing_new_is_asked_again_after_a_
     script = up()
     assert kinds(script.orders(count=1, polled=True)) == []
     assert "PollOrders" not in kinds(script.passes(0.5))
-    assert PollOrders(after=1, wait=25.0) in script.passes(0.5)
+    assert PollOrders(after=1, wait=LEASE / 3) in script.passes(0.5)
     script.at += 20
-    assert PollOrders(after=1, wait=25.0) in script.orders(count=1, polled=True)
+    assert PollOrders(after=1, wait=LEASE / 3) in script.orders(count=1, polled=True)
 
 
 def test_a_poll_that_fails_is_tried_again_and_logged_once() -> None:
     script = up()
     for _ in range(3):
         script.fails(PollOrders(after=-1, wait=25.0))
-        assert PollOrders(after=1, wait=25.0) in script.passes(script.state.poll_again - script.at)
+        assert PollOrders(after=1, wait=LEASE / 3) in script.passes(script.state.poll_again - script.at)
     script.orders(count=2, polled=True)
     assert script.logged == ["no orders: no answer", "over: no orders: no answer"]
 
