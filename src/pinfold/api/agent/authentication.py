@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import re
 from typing import Final
@@ -19,6 +20,10 @@ from pinfold.api.errors import send_error
 from pinfold.core.errors import Unavailable
 from pinfold.core.identity import HostId
 
+_AT_ONCE: Final = 16
+"""How many reports and readings of all orders are answered at a time; the others of the backlog wait for their turn. So a fleet that comes
+back leaves threads to heartbeats and users, and needs no more connections to the database than are kept open (`pool_size`).
+"""
 _MOST_KNOWN: Final = 65536
 _CHALLENGE: Final = (b"www-authenticate", b'Bearer realm="pinfold"')
 _FORM: Final = re.compile(r"([0-9a-f-]{36})\.([A-Za-z0-9_-]{43})")
@@ -36,6 +41,7 @@ class AgentAuthentication:
         self._reads_of_agents = JointReads(presence.read_all, "pinfold-agent-token")
         self._reads_of_strangers = JointReads(presence.read_all, "pinfold-token")
         self._backlog = Backlog()
+        self._turns = asyncio.Semaphore(_AT_ONCE)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if not scope.get("path", "").startswith(AGENTS):
@@ -70,7 +76,8 @@ class AgentAuthentication:
             await self._app(scope, receive, send)
         else:
             with self._backlog.entered(host):
-                await self._app(scope, receive, send)
+                async with self._turns:
+                    await self._app(scope, receive, send)
 
     async def _host(self, scope: Scope, header: str) -> str | None:
         """The id of the host whose token the header carries, None for a missing or wrong one.
