@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 from benchmarks.consolidation.page import CONSOLIDATION, knee
 from benchmarks.consolidation.trials import lines
 from benchmarks.latency.page import LATENCY
@@ -9,7 +10,9 @@ from benchmarks.plot import Plot
 from benchmarks.summary import text
 
 from pinfold.core.usage import Times
+from pinfold.latency.figures import COMPARED, LEAST, asleep_percent, others_percent, ratio, who_ran
 from pinfold.latency.guest import tsc_khz
+from pinfold.latency.model import OF_THE_GUEST, Sample, ThreadShares
 from pinfold.latency.serial import added, bucket_start_ns, over, parse, quantile
 from pinfold.latency.threads import changed, instead, shares
 from pinfold.linux.schedstat import MachineThread
@@ -82,6 +85,7 @@ def _sample(policy: str, run: int, late: int) -> dict[str, object]:
         "vcpu": shares,
         "overhead": shares,
         "instead": [["cc1", 3.0]],
+        "watched_seconds": 2.0,
         "operations": 4,
         "kick_us": None,
     }
@@ -92,8 +96,9 @@ def test_the_page_has_ratios_plots_and_says_what_did_not_start() -> None:
     refused = {"accelerator": "kvm", "load": "storm", "policy": "float, FIFO", "run": 0, "refused": "Operation not permitted"}
     body = LATENCY.page({"seconds": 2.0, "runs": 2, "samples": [*samples, refused]}).body
     lines = [part for part in body if isinstance(part, str)]
-    assert "| storm | p99 | 4.0 | 45x |" in lines
+    assert "| storm | lateness p99 | 4 | 45x |" in lines
     assert "- storm, float, FIFO: did not start: Operation not permitted" in lines
+    assert "| storm | share | cc1 0.15 |" in lines
     assert [part.name for part in body if isinstance(part, Plot)] == [
         "latency-kvm-storm",
         "latency-kvm-heat-float",
@@ -104,7 +109,7 @@ def test_the_page_has_ratios_plots_and_says_what_did_not_start() -> None:
 def test_guests_that_pinfold_started_have_ratios_of_their_own() -> None:
     samples = [_sample(policy, 0, late) for policy, late in (("pinfold, unset", 8_000_000), ("pinfold, share", 2_000_000))]
     body = LATENCY.page({"seconds": 2.0, "runs": 1, "samples": samples}).body
-    assert "| storm, started by pinfold | vCPU waits | 4.0 | 11.6x |" in body
+    assert "| storm, started by pinfold | vCPU waits | 4 | 11.6x |" in body
 
 
 def test_a_trial_is_told_with_both_of_its_settings_and_one_that_was_not_made_with_its_reason() -> None:
@@ -159,6 +164,37 @@ def test_the_summary_says_what_other_loads_and_fleets_gave() -> None:
         "| migration",
     ]
     assert sum(line.startswith("| ") for line in fleets.partition("## What pinfold")[0].splitlines()) == 1 + 6
+
+
+def _measured(policy: str, wait: float, instead: tuple[tuple[str, float], ...] = ()) -> Sample:
+    shares = ThreadShares(run_percent=60.0, wait_percent=wait, slices=5)
+    return msgspec.convert(
+        {**_sample(policy, 0, 100), "vcpu": msgspec.to_builtins(shares), "instead": instead, "watched_seconds": 2.0}, Sample
+    )
+
+
+def test_others_are_what_the_vcpu_waits_for_with_share_and_what_was_seen_there_with_float() -> None:
+    ran = ((f"qemu-system-x86{OF_THE_GUEST}", 900.0), ("cc1", 60.0), ("make", 40.0))
+    assert others_percent(_measured("share", 3.0)) == others_percent(_measured("pinfold, share", 3.0)) == 3.0
+    assert others_percent(_measured("float", 45.0, ran)) == others_percent(_measured("pinfold, unset", 45.0, ran)) == 5.0
+    assert others_percent(_measured("float", 1.0, ran)) == 1.0
+    assert others_percent(_measured("share, FIFO", 5.0)) is None
+
+
+def test_who_ran_adds_up_all_runs_and_leaves_out_what_hardly_ran() -> None:
+    group = [_measured("float", 1.0, (("cc1", 60.0), ("ksoftirqd/1", 1.0))), _measured("float", 1.0, (("make", 90.0), ("cc1", 20.0)))]
+    assert who_ran(group) == [("make", 2.25), ("cc1", 2.0)]
+
+
+def test_a_vcpu_that_neither_runs_nor_waits_is_asleep() -> None:
+    assert asleep_percent(_measured("share", 5.0)) == 35.0
+
+
+def test_no_ratio_has_a_denominator_that_is_below_what_the_measure_can_tell() -> None:
+    for name, (least, _) in LEAST.items():
+        said = ratio(1000 * least, least / 1000, *LEAST[name])
+        assert said.startswith("> 1,000 (share below "), name
+    assert set(LEAST) < set(COMPARED)
 
 
 def test_bucket_starts_ascend() -> None:

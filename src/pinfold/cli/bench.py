@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -17,8 +18,11 @@ from pinfold.core.plural import count
 from pinfold.latency.model import LOADS
 
 if TYPE_CHECKING:
-    from pinfold.latency.model import Pcpus, Trial
+    from pinfold.latency.model import LatencyResult, Pcpus, Trial
     from pinfold.latency.run import Notice
+
+MOST_OTHERS_PERCENT: Final = 2.0
+"""From where on other programs spoil the figures. On a machine that did nothing else they ran for 0.01 to 0.7 % of the time."""
 
 app = typer.Typer(help="Measure this machine.", no_args_is_help=True)
 
@@ -57,7 +61,8 @@ def latency(
 
     Guests of one vCPU and no operating system run one after another in a lab of their own, which is gone afterwards; no guest or setting
     of this machine is touched. Needs root, and two pCPUs that do nothing else meanwhile: what else runs there is in the figures, and is
-    named. A pCPU to which a guest's vCPU is pinned is refused, unless --beside-guests is given.
+    named; a warning follows if it ran for 2 % of the time or more. A pCPU to which a guest's vCPU is pinned is refused, unless
+    --beside-guests is given.
     """
     from pinfold.cli.views.latency import latency_view
     from pinfold.core.encoding import plain
@@ -65,14 +70,15 @@ def latency(
     from pinfold.latency.model import FIFO, FLOAT, SHARE, LatencyResult, NotStarted, Sample, Trial
     from pinfold.latency.run import check_pcpus, run
 
+    loads = _loads(load)
     pcpus = _pcpus(vcpu_on, overhead_on)
     check_pcpus(pcpus, beside_guests=beside_guests)
     accelerator = _accelerator(virt_type)
     policies = (FLOAT, SHARE, *(FIFO if fifo else ()))
+    trials = [[Trial(accelerator=accelerator, load=one, policy=policy, seconds=seconds) for policy in policies] for one in loads]
     load_average = os.getloadavg()[0]
     warn_of(load_average)
-    trials = [[Trial(accelerator=accelerator, load=one, policy=policy, seconds=seconds) for policy in policies] for one in _loads(load)]
-    with _progress(sum(map(len, trials)) * runs) as notice:
+    with progress(sum(map(len, trials)) * runs) as notice:
         found = tuple(run(pcpus, trials, runs, notice))
     samples = tuple(one for one in found if isinstance(one, Sample))
     result = LatencyResult(
@@ -86,6 +92,7 @@ def latency(
         samples=samples,
     )
     respond(plain(result), latency_view(result), as_json=as_json)
+    warn_of_others(result)
 
 
 def warn_of(load_average: float) -> None:
@@ -93,6 +100,20 @@ def warn_of(load_average: float) -> None:
     processors = os.cpu_count() or 1
     if load_average > processors:
         warn(f"the load average is {load_average:.1f} on {count(processors, 'processor')}, so the vCPU waits for other programs too")
+
+
+def warn_of_others(found: LatencyResult) -> None:
+    """Say so if other programs ran on the vCPU's pCPU for `MOST_OTHERS_PERCENT` of a round or more: the most, and in which round."""
+    from pinfold.latency.figures import others_percent, significant
+
+    rounds = [(percent, one) for one in found.samples if (percent := others_percent(one)) is not None]
+    percent, worst = max(rounds, key=lambda pair: pair[0], default=(0.0, None))
+    if worst is not None and percent >= MOST_OTHERS_PERCENT:
+        pcpu = found.pcpus.vcpu
+        warn(
+            f"other programs ran up to {significant(percent, 2)} % of the time on pCPU {pcpu} ({worst.load}, {worst.policy}, "
+            f"run {worst.run + 1}), so these figures are not of overhead threads alone; take a quieter pCPU by --vcpu-on, or a quieter time"
+        )
 
 
 def _pcpus(vcpu: int | None, overhead: int | None) -> Pcpus:
@@ -119,15 +140,18 @@ def _loads(text: str) -> list[str]:
 
 
 @contextmanager
-def _progress(rounds: int) -> Iterator[Notice | None]:
-    """A bar on standard error that names the round; None if that is no terminal."""
+def progress(rounds: int) -> Iterator[Notice]:
+    """A bar on standard error that names the round; if that is no terminal, a line for each round."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     from pinfold.cli.screen import Screen
 
     target = Screen(stderr=True)
     if not target.is_terminal:
-        yield None
+        numbers = iter(range(1, rounds + 1))
+        yield lambda trial, number: print(
+            f"round {next(numbers)} of {rounds}: {trial.load}, {trial.policy}, run {number + 1}", file=sys.stderr, flush=True
+        )
         return
     with Progress(
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=target, transient=True

@@ -122,8 +122,8 @@ class Rig:
                 loads.monitor(domain, "query-status")
                 answers.append(1000 * (time.monotonic() - asked))
                 time.sleep(_PAUSE_SECONDS)
-            passed = time.monotonic() - began
             change = changed(before, machine_threads())
+            passed = time.monotonic() - began  # the guest is the newest process, so its threads are read last
         finally:
             stop.set()
             loader.join(_PATIENCE_SECONDS)

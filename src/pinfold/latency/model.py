@@ -19,6 +19,10 @@ PINFOLD: Final[dict[str, tuple[str, ...]]] = {
 """Policies whose guest is placed and started by `pinfold guest start`, with the options that it gets."""
 
 
+OF_THE_GUEST: Final = " of the guest"
+"""How the names of the guest's own threads end in `Sample.instead`."""
+
+
 class Pcpus(Struct, frozen=True, kw_only=True):
     """The pCPU of the vCPU, and the one to which `share` takes the overhead threads. Whatever makes the load runs there as well."""
 
@@ -49,8 +53,9 @@ class Sample(Struct, frozen=True, kw_only=True):
     `late` and `gaps` are histograms: pairs of the least nanoseconds of a bucket and how often. `late` has how late the guest noticed each
     tenth of a millisecond, `gaps` how long it did not run. `worst_us` has the worst gap of each 20 ms. `stolen_us` is the sum of all gaps.
     `vcpu` and `overhead` are the two kinds of threads of its process, by the kernel's sums. `instead` names who else ran on the vCPU's
-    pCPU, and for how many milliseconds. `monitor_ms` are the times of the monitor's answers, ascending. `kick_us` is the vCPU's time for
-    each disk request, None without any.
+    pCPU, and for how many milliseconds of the `watched_seconds`. These may be more than the round, because they end when the monitor has
+    answered. `monitor_ms` are the times of the monitor's answers, ascending. `kick_us` is the vCPU's time for each disk request, None
+    without any.
     """
 
     accelerator: str
@@ -84,7 +89,11 @@ class NotStarted(Struct, frozen=True, kw_only=True):
 
 
 class Medians(Struct, frozen=True, kw_only=True):
-    """The medians over the runs of one load and policy. `None` where no run has the figure."""
+    """The medians over the runs of one load and policy. `None` where no run has the figure.
+
+    `others_percent` is for how much of the time other programs ran on the vCPU's pCPU. A vCPU that is asleep neither runs nor waits for a
+    pCPU: it is stopped, or waits for a lock of QEMU.
+    """
 
     load: str
     policy: str
@@ -96,6 +105,8 @@ class Medians(Struct, frozen=True, kw_only=True):
     stalls_over_1ms_per_s: float | None
     stolen_percent: float | None
     vcpu_waits_percent: float | None
+    vcpu_asleep_percent: float | None
+    others_percent: float | None
     overhead_runs_percent: float | None
     overhead_waits_percent: float | None
     monitor_p50_ms: float | None

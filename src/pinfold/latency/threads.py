@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 
 from pinfold.core.usage import Times
-from pinfold.latency.model import ThreadShares
+from pinfold.latency.model import OF_THE_GUEST, ThreadShares
 from pinfold.linux.schedstat import MachineThread
 
 
@@ -42,7 +42,7 @@ def instead(change: Mapping[int, MachineThread], pcpu: int, pid: int, most: int 
     sums: dict[str, float] = {}
     for one in change.values():
         if one.pcpu == pcpu and one.times.run_ns and not (one.pid == pid and _is_vcpu(one)):
-            name = f"{one.name} of the guest" if one.pid == pid else one.name
+            name = f"{one.name}{OF_THE_GUEST}" if one.pid == pid else one.name
             sums[name] = sums.get(name, 0) + one.times.run_ns / 1e6
     return sorted(sums.items(), key=lambda item: -item[1])[:most]
 

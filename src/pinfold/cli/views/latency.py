@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from rich.console import RenderableType
 from rich.text import Text
 
 from pinfold.cli.views.columns import Columns
 from pinfold.core.plural import count
-from pinfold.latency.figures import COMPARED, compared, groups
+from pinfold.latency.figures import compared, groups, significant, who_ran
 from pinfold.latency.model import FLOAT, SHARE
 
 if TYPE_CHECKING:
@@ -17,53 +17,57 @@ if TYPE_CHECKING:
 
     from pinfold.latency.model import LatencyResult, Medians
 
+_HEADS: Final = (">1ms/s", ">100us/s", "waits %", "others %", "p99 us", "worst ms", "monitor ms")
+_MEANING: Final = (
+    ">1ms/s, >100us/s: stalls in a second that last so long; a stall is a gap in which the vCPU did not run",
+    "waits: the vCPU was ready and had no pCPU; others: other programs ran on its pCPU; both of the time",
+    "p99: how late the guest noticed a moment; worst: its longest stall; monitor: median of QEMU's answers",
+)
+
 
 def latency_view(found: LatencyResult) -> list[RenderableType]:
     """The medians, float divided by share, and who else ran on the vCPU's pCPU. Pure."""
     kind = "KVM" if found.accelerator == "kvm" else "TCG"
     head = f"{kind}, the vCPU on pCPU {found.pcpus.vcpu}, overhead threads of share on pCPU {found.pcpus.overhead}"
     rounds = f"{count(found.runs, 'run')} of {found.seconds:g} s each, medians"
-    lines: list[RenderableType] = [Text(head, style="bold"), Text(rounds), Text(), _medians(found)]
-    rows = list(_divided(found))
-    if rows:
-        table = Columns("float / share", *COMPARED, right=tuple(COMPARED))
-        for row in rows:
-            table.add_row(*row)
-        lines += [Text(), table]
-    lines += [Text(), Text(f"Who else ran most on pCPU {found.pcpus.vcpu}, in ms of one run:"), *map(Text, _instead(found))]
+    lines: list[RenderableType] = [Text(head, style="bold"), Text(rounds), Text(), _medians(found), Text()]
+    lines += [Text(line, style="dim") for line in _MEANING]
+    for load, divided in _divided(found):
+        said = "; ".join(f"{name} {ratio}" for name, ratio in divided.items())
+        lines += [Text(), Text(f"{load}, float / share: {said}")]
+    lines += [Text(), Text(f"Who else ran on pCPU {found.pcpus.vcpu}, of the time of all runs, with what the same threads ran elsewhere:")]
+    lines += map(Text, _instead(found))
     refused = dict.fromkeys(f"{one.load}, {one.policy}: did not start: {one.refused}" for one in found.not_started)
     return [*lines, *([Text()] if refused else []), *(Text(sentence, style="red") for sentence in refused)]
 
 
 def _medians(found: LatencyResult) -> Columns:
-    right = ("late p50 us", "p99 us", "p99.9 us", "worst gap ms", "stalls over 100 us /s", "over 1 ms /s", "vCPU waits %", "monitor p50 ms")
-    table = Columns("load", "policy", *right, right=right)
+    table = Columns("load", "policy", *_HEADS, whole=_HEADS, right=_HEADS)
     for one in found.medians:
         table.add_row(one.load, one.policy, *_numbers(one))
     return table
 
 
 def _numbers(one: Medians) -> Iterator[str]:
-    for value, digits in (
-        (one.late_p50_us, 1),
-        (one.late_p99_us, 1),
-        (one.late_p999_us, 1),
-        (one.worst_gap_ms, 2),
-        (one.stalls_over_100us_per_s, 1),
-        (one.stalls_over_1ms_per_s, 1),
-        (one.vcpu_waits_percent, 2),
-        (one.monitor_p50_ms, 2),
+    for value in (
+        one.stalls_over_1ms_per_s,
+        one.stalls_over_100us_per_s,
+        one.vcpu_waits_percent,
+        one.others_percent,
+        one.late_p99_us,
+        one.worst_gap_ms,
+        one.monitor_p50_ms,
     ):
-        yield "-" if value is None else f"{value:,.{digits}f}"
+        yield "-" if value is None else significant(value)
 
 
-def _divided(found: LatencyResult) -> Iterator[tuple[str, ...]]:
+def _divided(found: LatencyResult) -> Iterator[tuple[str, dict[str, str]]]:
     known = groups(found.samples)
     for load in dict.fromkeys(load for load, _ in known):
         if divided := compared(known, load, FLOAT, SHARE):
-            yield load, *divided.values()
+            yield load, divided
 
 
 def _instead(found: LatencyResult) -> Iterator[str]:
     for (load, policy), group in groups(found.samples).items():
-        yield f"{load}, {policy}: " + (", ".join(f"{name} {ms:,.0f}" for name, ms in group[0].instead) or "nobody")
+        yield f"{load}, {policy}: " + (", ".join(f"{name} {significant(percent, 2)} %" for name, percent in who_ran(group)) or "nobody")
