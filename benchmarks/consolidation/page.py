@@ -179,7 +179,7 @@ spread is that of the neighbouring steps. The rates that `pinfold advise` assume
 here. A knee is where the wait begins to grow beside that of the first steps, not where it begins to hurt: `advise` takes the wait that the
 operator allows and the configured rates, so it names another number of guests. By default these are above what an idle guest ran here, and
 below what a busy disk added. On a pCPU that is nearly full a guest runs less than it wants, so that its millicpu fall. pinfold leaves the
-weight of the pool's cgroup as it is. A 0.1 ms EEVDF slice for the pool's threads (`sched_setattr`) was tried before this benchmark, with 3 to 12
-guests and a pool from idle to 89 % busy: it changed neither delay nor slices nor the monitor's response, because bursts are shorter than
-the default slice.""",
+weight of the pool's cgroup as it is. A 0.1 ms EEVDF slice for the pool's threads (`sched_setattr`) was tried before this benchmark, with 3
+to 12 guests and a pool from idle to 89 % busy: it changed neither delay nor slices nor the monitor's response, because bursts are shorter
+than the default slice.""",
 )

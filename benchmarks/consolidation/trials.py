@@ -211,7 +211,11 @@ def _outcome(medians: Mapping[tuple[str, str, str], Mapping[str, float]], trial:
         better |= any(second[name] < first[name] for name, _, _ in _SAID)
         worse |= any(second[name] > first[name] for name, _, _ in _SAID)
     verdict = (
-        "It pays here" if better and not worse else "It does not pay here: one figure is better, another worse" if better else "It does not pay here"
+        "It pays here"
+        if better and not worse
+        else "It does not pay here: one figure is better, another worse"
+        if better
+        else "It does not pay here"
     )
     return f"{'; '.join(said)}. {verdict}."
 

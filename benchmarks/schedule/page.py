@@ -266,7 +266,16 @@ _JUDGED_HERE: Final = "The budgets of the p99 of one decision and of one refusal
 _JUDGED_THERE: Final = (
     "This run did not time single decisions of the mix; the budgets of p99 are judged by the slowest kind in the table above."
 )
-_MIX_COLUMNS: Final = ("hosts", "decisions/s", "budget", "one: p50 us", "p99 us", "a refusal: p50 us", "p99 us", "index loaded in s")
+_MIX_COLUMNS: Final = (
+    "hosts",
+    "decisions/s",
+    "budget",
+    "a decision, p50 us",
+    "a decision, p99 us",
+    "a refusal, p50 us",
+    "a refusal, p99 us",
+    "index loaded in s",
+)
 _TIMED: Final = ("p50_us", "p99_us", "refused_p50_us", "refused_p99_us")
 
 
@@ -275,22 +284,25 @@ _CREATES: Final = """\
 another. Our own CPU is all that the process spends (HTTP server, API, scheduler, store, our client for Placement) less Placement's
 application; the bare `PUT /allocations` is that application alone. Without HTTP, the same create is called in the same process.
 {turns}
-Creates per second add up over the processes, and leave out the other two. The last columns are how many creates in 100 write to Placement a
-second time, because another process was faster, and the SQL statements of a create.
+Creates per second add up over the processes, and leave out what takes turns with them. The last columns are how many creates in 100 write
+to Placement a second time, because another process was faster, and the SQL statements of a create.
 {meter}
 
 More processes than processors take turns, and find the caches full of what others left. A setting apart shows what that costs: as many
-processes, each with a fleet, databases and Placement of its own. What a create costs beyond it is what one fleet costs them."""
+processes, each with a fleet, databases and Placement of its own. What a create costs beyond it is what one fleet costs them: each process
+reads what the others claim, counts the hosts that this changes, and where several meet on one host, all but one are fitted again.
+[0064](../design/0064-what-a-create-pays-for-others.md) has the parts."""
 
 _BY_DRIVER: Final = "The meter counts statements where the driver is called: one Python call for each, which is in our figures."
 _BY_EVENT: Final = """\
 The meter counted statements by an event of SQLAlchemy, some twenty Python calls for each. They are in our figures, as the service's own."""
 _ONE_EACH: Final = """\
-The three take turns, one of each; figures of CPU are medians. A process looks at the hosts at most twice a second. What the other two take
-lets nearly every create of several processes pay for such a look, but few of those of one process."""
+Creates over HTTP, creates without it and bare PUTs take turns, one of each; figures of CPU are medians. A process looks at the hosts at
+most twice a second. The time of the others lets nearly every create of several processes pay for such a look, but few of those of one."""
 _SOME_EACH: Final = """\
-The three take turns, {turn} of each, and all processes are at the same of them. Figures of CPU are medians of the means of {turn}: a
-process looks at the hosts at most twice a second, so the longer creates take, the more of them pay for a look."""
+Creates over HTTP, creates without it and bare PUTs take turns, {turn} of each, and all processes are at the same of them. Figures of CPU
+are medians of the means of {turn}: a process looks at the hosts at most twice a second, so the longer creates take, the more of them pay
+for a look."""
 
 _COLUMNS: Final = (
     *("database", "API processes", "creates", "creates/s", "p50 ms", "p99 ms"),
