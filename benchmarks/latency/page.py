@@ -289,5 +289,6 @@ LATENCY: Final = Subject(
 One guest of one vCPU on two pCPUs, without an operating system: no timer ticks, no interrupts to the guest. p99.9 and the longest gap are
 noise where other programs use the same pCPUs; the columns and the tables of who else ran say how much. Threads are sampled by the kernel's
 sums, not by its events: a thread that left the pCPU before the second look is counted where it went, and one that ended is not counted,
-such as those of a migration. The vCPU's own time to hand over a disk request is no gap and has its own column.""",
+such as those of a migration. With FIFO and float the vCPU keeps QEMU from telling that a round has begun, so what its threads ran and
+waited is in part of up to a second after the round. The vCPU's own time to hand over a disk request is no gap and has its own column.""",
 )

@@ -8,6 +8,7 @@ from benchmarks.consolidation.trials import lines
 from benchmarks.latency.page import LATENCY
 from benchmarks.plot import Plot
 from benchmarks.summary import text
+from msgspec.structs import replace
 
 from pinfold.core.usage import Times
 from pinfold.latency.figures import COMPARED, LEAST, asleep_percent, others_percent, ratio, who_ran
@@ -188,6 +189,7 @@ def test_who_ran_adds_up_all_runs_and_leaves_out_what_hardly_ran() -> None:
 
 def test_a_vcpu_that_neither_runs_nor_waits_is_asleep() -> None:
     assert asleep_percent(_measured("share", 5.0)) == 35.0
+    assert asleep_percent(replace(_measured("share", 5.0), outlasted=True)) is None
 
 
 def test_no_ratio_has_a_denominator_that_is_below_what_the_measure_can_tell() -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 
 import pytest
+from msgspec.structs import replace
 from rich.console import Console
 from tests.cli.conftest import Pinfold
 
-from pinfold.cli.bench import progress, warn_of, warn_of_others
+from pinfold.cli.bench import progress, warn_of, warn_of_others, warn_of_short_rounds
 from pinfold.cli.views.latency import latency_view
 from pinfold.core.usage import Times
 from pinfold.latency.figures import medians
@@ -100,6 +101,14 @@ def test_other_programs_on_the_pcpu_are_warned_of(late: int, warned: bool, capsy
     )
     err = capsys.readouterr().err
     assert err.startswith(said) if warned else err == ""
+
+
+def test_rounds_that_ended_too_soon_are_warned_of(capsys: pytest.CaptureFixture[str]) -> None:
+    ended = replace(_sample("float", 1_000_000), outlasted=True)
+    warn_of_short_rounds(_result(ended, _sample("share", 1_000_000)))
+    assert "1 round of 2 ended before the threads were looked at" in capsys.readouterr().err
+    warn_of_short_rounds(_result(_sample("share", 1_000_000)))
+    assert capsys.readouterr().err == ""
 
 
 def test_a_wrong_load_is_named_before_the_load_of_the_machine(pinfold: Pinfold, monkeypatch: pytest.MonkeyPatch) -> None:

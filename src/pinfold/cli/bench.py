@@ -93,6 +93,7 @@ def latency(
     )
     respond(plain(result), latency_view(result), as_json=as_json)
     warn_of_others(result)
+    warn_of_short_rounds(result)
 
 
 def warn_of(load_average: float) -> None:
@@ -114,6 +115,19 @@ def warn_of_others(found: LatencyResult) -> None:
             f"other programs ran up to {significant(percent, 2)} % of the time on pCPU {pcpu} ({worst.load}, {worst.policy}, "
             f"run {worst.run + 1}), so these figures are not of overhead threads alone; take a quieter pCPU by --vcpu-on, or a quieter time"
         )
+
+
+def warn_of_short_rounds(found: LatencyResult) -> None:
+    """Say so if rounds were over before their threads were looked at, as happens to short ones on a busy machine.
+
+    With FIFO it happens to long ones as well: the vCPU keeps QEMU from telling that the round has begun.
+    """
+    from pinfold.latency.model import FIFO
+
+    late = sum(one.outlasted for one in found.samples if one.policy not in FIFO)
+    if late:
+        said = f"{count(late, 'round')} of {len(found.samples)} ended before the threads were looked at"
+        warn(f"{said}, so waits are too low there, and what ran is in part of afterwards; take longer rounds by --seconds")
 
 
 def _pcpus(vcpu: int | None, overhead: int | None) -> Pcpus:

@@ -50,12 +50,12 @@ def others_percent(one: Sample) -> float | None:
 
 
 def asleep_percent(one: Sample) -> float | None:
-    """For how much of the time the vCPU neither ran nor waited for a pCPU; None with FIFO.
+    """For how much of the time the vCPU neither ran nor waited for a pCPU; None with FIFO, and where it slept after the end of its round.
 
-    With FIFO and float the load may outlast the round, after which the vCPU sleeps. The kernel adds up at its ticks, so up to half a per
-    cent, also below 0, may be nothing.
+    With FIFO and float the start of a round is noticed late, because QEMU's other threads hardly run. The kernel adds up at its ticks, so
+    up to half a per cent, also below 0, may be nothing.
     """
-    return None if one.policy in FIFO else 100 - one.vcpu.run_percent - one.vcpu.wait_percent
+    return None if one.policy in FIFO or one.outlasted else 100 - one.vcpu.run_percent - one.vcpu.wait_percent
 
 
 COMPARED: Final[dict[str, Value]] = {

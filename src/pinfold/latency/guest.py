@@ -8,6 +8,8 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
@@ -50,6 +52,7 @@ class _Load(Struct, frozen=True, kw_only=True):
     overhead: ThreadShares
     instead: tuple[tuple[str, float], ...]
     watched_seconds: float
+    outlasted: bool
 
 
 class Rig:
@@ -77,7 +80,7 @@ class Rig:
         try:
             pid = int((self._run / "qemu" / f"{name}.pid").read_text())
             until(lambda: "PROBE-UP" in read(serial))
-            found = self._loaded(domain, pid, trial)
+            found = self._loaded(domain, pid, trial, lambda: parse(read(serial)) is not None)
             until(lambda: parse(read(serial)) is not None, seconds=trial.seconds * 4 + _PATIENCE_SECONDS)
         finally:
             defined = domain.isPersistent()
@@ -110,23 +113,26 @@ class Rig:
             raise StartError(f"pinfold guest start: {done.stdout}{done.stderr}")
         return self._connection.lookupByName(name)
 
-    def _loaded(self, domain: Any, pid: int, trial: Trial) -> _Load:
-        """Run the load for most of the round, ask the monitor meanwhile, and see who ran."""
-        stop, done, answers = threading.Event(), list[int](), list[float]()
+    def _loaded(self, domain: Any, pid: int, trial: Trial, ended: Callable[[], bool]) -> _Load:
+        """Run the load for most of the round, ask the monitor meanwhile, and see who ran.
+
+        The monitor may take long to answer, so it is asked in a thread of its own, and the second look at the threads waits for no answer.
+        """
+        end, stop, done = time.monotonic() + trial.seconds * 0.9, threading.Event(), list[int]()
         loader = threading.Thread(target=lambda: done.append(loads.RUN[trial.load](self._connection, domain, stop)))
         before, began = machine_threads(), time.monotonic()
-        loader.start()
-        try:
-            while time.monotonic() - began < trial.seconds * 0.9:
-                asked = time.monotonic()
-                loads.monitor(domain, "query-status")
-                answers.append(1000 * (time.monotonic() - asked))
-                time.sleep(_PAUSE_SECONDS)
-            change = changed(before, machine_threads())
-            passed = time.monotonic() - began  # the guest is the newest process, so its threads are read last
-        finally:
-            stop.set()
-            loader.join(_PATIENCE_SECONDS)
+        with ThreadPoolExecutor(1) as asker:
+            loader.start()
+            try:
+                asked = asker.submit(_answers, domain, stop)
+                time.sleep(max(0.1 * trial.seconds, end - time.monotonic()))
+                change = changed(before, machine_threads())
+                passed = time.monotonic() - began  # the guest is the newest process, so its threads are read last
+                outlasted = ended()
+            finally:
+                stop.set()
+                loader.join(_PATIENCE_SECONDS)
+            answers = asked.result(_PATIENCE_SECONDS)
         return _Load(
             operations=sum(done),
             monitor_ms=tuple(sorted(round(answer, 3) for answer in answers)),
@@ -134,6 +140,7 @@ class Rig:
             overhead=shares(change, pid, passed, vcpus=False),
             instead=tuple((who, round(ms, 1)) for who, ms in instead(change, self._pcpus.vcpu, pid)),
             watched_seconds=round(passed, 2),
+            outlasted=outlasted,
         )
 
     def _xml(self, name: str, trial: Trial, serial: Path) -> str:
@@ -166,6 +173,17 @@ class Rig:
             disk=_DISK.format(file=disk) if writes else "",
             serial=serial,
         )
+
+
+def _answers(domain: Any, stop: threading.Event) -> list[float]:
+    """How many milliseconds each answer of the monitor took, until the event is set."""
+    found = []
+    while not stop.is_set():
+        asked = time.monotonic()
+        loads.monitor(domain, "query-status")
+        found.append(1000 * (time.monotonic() - asked))
+        stop.wait(_PAUSE_SECONDS)
+    return found
 
 
 def _mib(trial: Trial) -> int:
@@ -216,4 +234,4 @@ def until(true: Any, seconds: float = _PATIENCE_SECONDS) -> None:
     while not true():
         if time.monotonic() >= end:
             raise Unavailable(f"the guest did not answer within {seconds:.0f} s")
-        time.sleep(0.05)
+        time.sleep(0.01)

@@ -53,9 +53,9 @@ class Sample(Struct, frozen=True, kw_only=True):
     `late` and `gaps` are histograms: pairs of the least nanoseconds of a bucket and how often. `late` has how late the guest noticed each
     tenth of a millisecond, `gaps` how long it did not run. `worst_us` has the worst gap of each 20 ms. `stolen_us` is the sum of all gaps.
     `vcpu` and `overhead` are the two kinds of threads of its process, by the kernel's sums. `instead` names who else ran on the vCPU's
-    pCPU, and for how many milliseconds of the `watched_seconds`. These may be more than the round, because they end when the monitor has
-    answered. `monitor_ms` are the times of the monitor's answers, ascending. `kick_us` is the vCPU's time for each disk request, None
-    without any.
+    pCPU, and for how many milliseconds of the `watched_seconds`. `outlasted`: the round was over before the threads were looked at again,
+    so the sums have time in which the guest only slept. `monitor_ms` are the times of the monitor's answers, ascending. `kick_us` is the
+    vCPU's time for each disk request, None without any.
     """
 
     accelerator: str
@@ -69,6 +69,7 @@ class Sample(Struct, frozen=True, kw_only=True):
     overhead: ThreadShares
     instead: tuple[tuple[str, float], ...] = ()
     watched_seconds: float = 0.0
+    outlasted: bool = False
     stolen_us: int
     gap_max_ns: int
     late_max_ns: int
