@@ -52,6 +52,20 @@ def test_the_commands_of_the_how_to_answer(pinfold: Pinfold) -> None:
             assert (answer.status, answer.err) == (0, "")
 
 
+def test_what_is_ignored_and_left_out_is_said_on_standard_error_and_in_the_document(pinfold: Pinfold, tmp_path: Path) -> None:
+    file = tmp_path / "r.csv"
+    file.write_text("vcpus,memory_gib,guest_cell\n2,4,1\n200,4,1\n")
+    options = (*SMALL[:5], "--requests", str(file), "--pool", "1")
+    answer = pinfold(*options)
+    assert answer.status == 0
+    first, second = answer.err.splitlines()
+    assert first == f"pinfold: warning: requests file {file}: the column 'guest_cell' is ignored; perhaps guest_cells is meant"
+    assert f"{file}, line 3: a guest of 200 vCPUs, 4 GiB, 1 cell fits on no host of this fleet" in second
+    told = pinfold(*options, "--json")
+    assert told.err == ""
+    assert [f"pinfold: warning: {sentence}" for sentence in json.loads(told.out)["warnings"]] == [first, second]
+
+
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
@@ -67,6 +81,8 @@ def test_the_commands_of_the_how_to_answer(pinfold: Pinfold) -> None:
         (("--fleet", "/absent.csv"), "fleet file /absent.csv cannot be read"),
         (("--fleet", "/absent.csv", "--host-text", "core:4"), "--fleet and --host-text both describe hosts; one of them is allowed"),
         (("--host-text", "core:x"), "host text"),
+        (("--host-text", "pack:2 core:24 pu:2"), "host text 'pack:2 core:24 pu:2' names no memory; add mem: with the MiB of each cell"),
+        (("--mix", "small", "--requests", "/absent.csv"), "--mix and --requests both describe guests; one of them is allowed"),
         (("--hosts", "0"), "--hosts '0' is not allowed; a whole number from 1 to 100000 is"),
     ],
 )

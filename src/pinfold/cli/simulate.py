@@ -22,13 +22,17 @@ Hosts = Annotated[
 HostText = Annotated[
     list[str] | None,
     typer.Option(
-        "--host-text", metavar="TEXT", help='The shape of a host, such as "pack:2 core:24 pu:2"; with several, hosts take them in turn.'
+        "--host-text",
+        metavar="TEXT",
+        help='A host, such as "pack:2 core:24 pu:2 mem:196608", mem: the MiB of each cell; with several, hosts take them in turn.',
     ),
 ]
 FleetFile = Annotated[
     str | None, typer.Option("--fleet", metavar="FILE", help="Hosts from a CSV file with columns cell0_pcpus, cell0_gib, cell1_pcpus, ...")
 ]
-Mix = Annotated[str, typer.Option("--mix", metavar="NAME", help="The guests: small, mixed or large.")]
+Mix = Annotated[
+    str | None, typer.Option("--mix", metavar="NAME", help="The guests: small, mixed or large; default mixed, or those of --requests.")
+]
 Requests = Annotated[
     str | None,
     typer.Option(
@@ -45,7 +49,7 @@ def simulate(
     hosts: Hosts = None,
     host_text: HostText = None,
     fleet: FleetFile = None,
-    mix: Mix = "mixed",
+    mix: Mix = None,
     requests: Requests = None,
     policy: Policies = "unset,share,isolate",
     pool: Pools = "1,2,4,8,16",
@@ -90,25 +94,26 @@ def simulate(
 
 def _fleet(texts: list[str] | None, file: str | None, hosts: int | None, reserve: int) -> SimulatedFleet:
     from pinfold.config.parse import read_text
-    from pinfold.core.hosttext import host
-    from pinfold.simulation.inputs import DEFAULT_HOST, fleet_of
+    from pinfold.simulation.inputs import DEFAULT_HOST, fleet_of, host_of
     from pinfold.simulation.model import SimulatedFleet
 
     if file is None:
-        topologies = tuple(host(text) for text in texts or (DEFAULT_HOST,))
+        topologies = tuple(host_of(text) for text in texts or (DEFAULT_HOST,))
         return SimulatedFleet(hosts=hosts or 100, topologies=topologies, reserve=reserve)
     if texts:
         raise InvalidRequest("--fleet and --host-text both describe hosts; one of them is allowed", key="--host-text")
     return fleet_of(read_text(file, "fleet file"), f"fleet file {file}", hosts, reserve)
 
 
-def _mix(name: str, file: str | None) -> GuestMix:
+def _mix(name: str | None, file: str | None) -> GuestMix:
     from pinfold.config.parse import read_text
     from pinfold.simulation.inputs import MIXES, requests_of
 
     if file is not None:
+        if name is not None:
+            raise InvalidRequest("--mix and --requests both describe guests; one of them is allowed", key="--mix")
         return requests_of(read_text(file, "requests file"), f"requests file {file}")
-    return MIXES[opt.one_of(name, list(MIXES), "--mix")]
+    return MIXES[opt.one_of(name or "mixed", list(MIXES), "--mix")]
 
 
 def _settings(policies: str, pools: str) -> tuple[Setting, ...]:

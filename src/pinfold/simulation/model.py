@@ -33,25 +33,28 @@ class GuestShape(Struct, frozen=True, kw_only=True):
 class GuestMix(Struct, frozen=True, kw_only=True):
     """What is asked for. With `ordered` the shapes come in their order, again and again; otherwise they are drawn by weight.
 
-    `sources` says where each shape stands, such as `requests file r.csv, line 2`; empty for the mixes with a name.
+    `sources` says where each shape stands, such as `requests file r.csv, line 2`; empty for the mixes with a name. `warnings` are of the
+    file.
     """
 
     name: str
     shapes: tuple[GuestShape, ...]
     ordered: bool = False
     sources: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 class SimulatedFleet(Struct, frozen=True, kw_only=True):
     """The hosts, all empty. They take these topologies in turn. `reserve` pCPUs of each host are in no pool.
 
-    `sources` says where each topology stands, such as `fleet file f.csv, line 2`; it may be empty.
+    `sources` says where each topology stands, such as `fleet file f.csv, line 2`; it may be empty. `warnings` are of the file.
     """
 
     hosts: int
     topologies: tuple[Topology, ...]
     reserve: int = 2
     sources: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     def used(self) -> tuple[Topology, ...]:
         """The topologies that some host has."""
@@ -131,7 +134,7 @@ class SettingResult(Struct, frozen=True, kw_only=True):
 
 
 class SimulationResult(Struct, frozen=True, kw_only=True):
-    """The results of all settings, and what repeats them: the same options and this seed. `warnings` say what was left out, and why."""
+    """The results of all settings, and what repeats them: the same options and this seed. `warnings` say what was ignored or left out."""
 
     hosts: Count
     mix: str

@@ -44,7 +44,7 @@ def simulate(plan: Plan, notice: Notice | None = None) -> SimulationResult:
         seed=plan.seed,
         results=results,
         sentences=sentences(results, distinct),
-        warnings=warnings(plan, left_out),
+        warnings=(*plan.fleet.warnings, *plan.mix.warnings, *warnings(plan, left_out)),
     )
 
 
