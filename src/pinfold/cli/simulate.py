@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import sys
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -15,6 +17,8 @@ from pinfold.core.errors import InvalidRequest
 if TYPE_CHECKING:
     from pinfold.simulation.model import GuestMix, Setting, SimulatedFleet
     from pinfold.simulation.run import Notice
+
+_SECONDS_BETWEEN_LINES: Final = 5.0
 
 Hosts = Annotated[
     int | None, typer.Option("--hosts", metavar="N", min=1, max=100_000, help="How many hosts; default 100, or those of --fleet.")
@@ -87,7 +91,7 @@ def simulate(
         churn=churn,
         load=load,
     )
-    with _progress() as notice:
+    with _progress(quiet=as_json) as notice:
         found = run(plan, notice)
     respond(plain(found), simulation_view(found), as_json=as_json, warnings=found.warnings)
 
@@ -133,15 +137,15 @@ def _settings(policies: str, pools: str) -> tuple[Setting, ...]:
 
 
 @contextmanager
-def _progress() -> Iterator[Notice | None]:
-    """A bar for each setting, and one for its churn, on standard error; None if that is no terminal."""
+def _progress(*, quiet: bool) -> Iterator[Notice | None]:
+    """A bar for each setting, and one for its churn, on standard error; if that is no terminal, a line now and then, or None if `quiet`."""
     from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
     from pinfold.cli.screen import Screen
 
     target = Screen(stderr=True)
     if not target.is_terminal:
-        yield None
+        yield None if quiet else lines_of_progress(time.monotonic)
         return
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
     with Progress(*columns, console=target, transient=True) as bars:
@@ -153,3 +157,16 @@ def _progress() -> Iterator[Notice | None]:
             bars.update(tasks[part], completed=done)
 
         yield notice
+
+
+def lines_of_progress(clock: Callable[[], float]) -> Notice:
+    """A notice that prints a line on standard error when the last one is some seconds old, such as `pinfold: isolate: 40 %`."""
+    last = clock()
+
+    def notice(part: str, done: int, of: int) -> None:
+        nonlocal last
+        if clock() - last >= _SECONDS_BETWEEN_LINES:
+            last = clock()
+            print(f"pinfold: {part}: {100 * done // max(of, 1)} %", file=sys.stderr, flush=True)
+
+    return notice

@@ -42,10 +42,8 @@ def _comparison(share: SettingResult, other: SettingResult, shapes: Sequence[Gue
     if not all((*mine, *theirs)):
         numbers = f"{mine[0]:,} {guests} {refused}, and {mine[1]:,} {end}"
         return f"{holds} {numbers}; {setting_text(other.setting)} holds {theirs[0]:,} and {theirs[1]:,}."
-    if mine == theirs:
-        return f"{holds} as many {guests} as {setting_text(other.setting)} {refused}, and as many {end}."
-    first, full = map(_than, mine, theirs)
-    return f"{holds} {first} {guests} than {setting_text(other.setting)} {refused}, and {full} {end}."
+    first, (more, _) = _than(mine[0], theirs[0]), _than(mine[1], theirs[1])
+    return f"{holds} {first[0]} {guests} {first[1]} {setting_text(other.setting)} {refused}, and {more} {end}."
 
 
 def _difference(share: SettingResult, other: SettingResult) -> str:
@@ -57,11 +55,13 @@ def _difference(share: SettingResult, other: SettingResult) -> str:
     return f" They do not hold the same requests: {numbers[0]} of them and {numbers[1]}, which fit on no empty host."
 
 
-def _than(one: int, other: int) -> str:
-    """Such as `41 % more`.
+def _than(one: int, other: int) -> tuple[str, str]:
+    """How many more than the other, and how the other is joined to it.
 
-    >>> _than(141, 100), _than(95, 100)
-    ('41 % more', '5 % fewer')
+    >>> _than(141, 100), _than(95, 100), _than(1004, 1000), _than(7, 7)
+    (('41 % more', 'than'), ('5 % fewer', 'than'), ('less than 1 % more', 'than'), ('as many', 'as'))
     """
-    share = round(100 * (one / other - 1))
-    return f"{abs(share)} % {'fewer' if share < 0 else 'more'}"
+    if one == other:
+        return "as many", "as"
+    share = round(100 * abs(one / other - 1))
+    return f"{f'{share} %' if share else 'less than 1 %'} {'fewer' if one < other else 'more'}", "than"

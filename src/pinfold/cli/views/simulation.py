@@ -9,6 +9,7 @@ from rich.text import Text
 
 from pinfold.cli.views.columns import Columns
 from pinfold.core.plural import count
+from pinfold.simulation.inputs import MIXES
 from pinfold.simulation.sentences import setting_text
 
 if TYPE_CHECKING:
@@ -16,26 +17,50 @@ if TYPE_CHECKING:
 
 
 def simulation_view(found: SimulationResult) -> list[RenderableType]:
-    """A line for each setting, the churn where there was one, and the comparison in sentences. Pure."""
-    head = f"{count(found.hosts, 'host')}, mix {found.mix}, strategy {found.strategy.value}, seed {found.seed}"
-    right = ("dedicated pCPUs", "guests / vCPUs at the first refusal", "in the end", "emulator pCPUs", "stranded")
-    table = Columns("policy", *right, "for lack of", whole=("policy",), right=right)
-    for one in found.results:
-        causes = ", ".join(f"{lost.cause.value} {lost.pcpus:,}" for lost in one.stranded)
-        table.add_row(
-            setting_text(one.setting),
-            f"{one.dedicated_pcpus:,}",
-            _filled(one.first),
-            _filled(one.full),
-            f"{one.emulator_pcpus:,}",
-            f"{one.free_pcpus:,}",
-            causes or "-",
-        )
-    lines: list[RenderableType] = [Text(head, style="bold"), table]
+    """What fits under each setting, what becomes of the pCPUs, the churn where there was one, and the comparison in sentences. Pure.
+
+    Two tables, so that each is readable on 80 columns.
+    """
+    guests = f"mix {found.mix}" if found.mix in MIXES else found.mix
+    head = f"{count(found.hosts, 'host')}, {guests}, strategy {found.strategy.value}, seed {found.seed}"
+    lines: list[RenderableType] = [
+        Text(head, style="bold"),
+        Text(),
+        Text("Guests / vCPUs that run at the first refusal, and in the end:"),
+        _guests(found),
+        Text(),
+        Text("What the dedicated pCPUs are used for in the end:"),
+        _pcpus(found),
+    ]
     for one in found.results:
         if one.churn:
             lines += [Text(), *_churn(one)]
     return [*lines, *([Text()] if found.sentences else []), *(Text(sentence) for sentence in found.sentences)]
+
+
+def _guests(found: SimulationResult) -> Columns:
+    """How many guests fit; the hosts that take part and the requests that are left out, where a setting leaves some out."""
+    fewer = any(one.hosts < found.hosts for one in found.results)
+    misfits = any(one.left_out for one in found.results)
+    sizes = ("hosts",) * fewer + ("dedicated pCPUs",)
+    filled = ("first refusal", "in the end")
+    right = (*sizes, *filled, *("left out",) * misfits)
+    table = Columns("policy", *right, whole=("policy", *filled), right=right)
+    for one in found.results:
+        hosts = (f"{one.hosts:,}",) * fewer
+        left_out = (f"{sum(shape.requests for shape in one.left_out):,}",) * misfits
+        table.add_row(setting_text(one.setting), *hosts, f"{one.dedicated_pcpus:,}", _filled(one.first), _filled(one.full), *left_out)
+    return table
+
+
+def _pcpus(found: SimulationResult) -> Columns:
+    """What the dedicated pCPUs are used for in the end."""
+    right = ("vCPUs", "emulators", "stranded")
+    table = Columns("policy", *right, "for lack of", whole=("policy", "for lack of"), right=right)
+    for one in found.results:
+        causes = ", ".join(f"{lost.cause.value} {lost.pcpus:,}" for lost in one.stranded)
+        table.add_row(setting_text(one.setting), f"{one.full.vcpus:,}", f"{one.emulator_pcpus:,}", f"{one.free_pcpus:,}", causes or "-")
+    return table
 
 
 def _filled(filled: Filled) -> str:
