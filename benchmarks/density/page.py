@@ -171,7 +171,7 @@ def _churn(found: dict[str, Any]) -> list[str | Plot]:
     series, rows = [], []
     for one in found["results"]:
         samples = one["churn"]
-        shares = [100 * (1 - one["usable_pcpus"] / one["free_pcpus"]) if one["free_pcpus"] else 0.0 for one in samples]
+        shares = [100 * one["usable_pcpus"] / one["free_pcpus"] if one["free_pcpus"] else 100.0 for one in samples]
         series.append(Series(label=_name(one["setting"]), x=[sample["events"] for sample in samples], y=shares))
         rows.append(
             (
@@ -180,22 +180,22 @@ def _churn(found: dict[str, Any]) -> list[str | Plot]:
                 samples[-1]["refused"],
                 round(shares[0], 1),
                 round(shares[-1], 1),
-                round(max(shares), 1),
+                round(min(shares), 1),
             )
         )
     plot = Plot(
         name="density-churn",
-        title="Free pCPUs that the largest guests of the mix cannot take",
+        title="Free pCPUs that the largest guests of the mix can take",
         x_label="arrivals and departures",
         y_label="% of the free pCPUs",
         series=series,
     )
-    heads = ("policy", "vCPUs that run", "arrivals refused", "fragmented at first, %", "in the end, %", "at most, %")
+    heads = ("policy", "vCPUs that run", "arrivals refused", "usable at first, %", "in the end, %", "at least, %")
     words = """\
 ## Guests that come and go
 
 Mix mixed. From the full fleet random guests end until 90 % of the vCPUs are left; then a guest arrives whenever fewer run, and otherwise
-a random one ends. Fragmented are free pCPUs that the mix's largest guests (16 vCPUs on two cells) could not take."""
+a random one ends. Usable are free pCPUs that the mix's largest guests (16 vCPUs on two cells) can take."""
     return [*words.splitlines(), "", *table(heads, rows), "", plot]
 
 

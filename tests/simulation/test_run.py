@@ -75,7 +75,7 @@ def test_requests_with_an_order_are_asked_in_it_again_and_again() -> None:
     assert found.full.vcpus == 19
 
 
-def test_with_churn_the_fleet_stays_at_its_load_and_fragmentation_is_sampled() -> None:
+def test_with_churn_the_fleet_stays_at_its_load_and_the_usable_pcpus_are_sampled() -> None:
     made = plan(MIXES["mixed"], hosts=6, settings=(setting(EmulatorPolicy.UNSET),), text="cell:2 core:16 mem:131072", churn=100, load=0.7)
     found = simulate(made).results[0]
     assert [sample.events for sample in found.churn] == list(range(0, 101, 5))

@@ -99,7 +99,7 @@ class LeftOutShape(Struct, frozen=True, kw_only=True):
     first: str | None = None
 
 
-class FragmentationSample(Struct, frozen=True, kw_only=True):
+class ChurnSample(Struct, frozen=True, kw_only=True):
     """The fleet after so many arrivals and departures.
 
     `usable_pcpus` are the free pCPUs that the mix's largest guests could take. Both counts are of at most 500 hosts, always the same ones.
@@ -130,7 +130,7 @@ class SettingResult(Struct, frozen=True, kw_only=True):
     free_pcpus: Count
     stranded: tuple[StrandedPcpus, ...] = ()
     left_out: tuple[LeftOutShape, ...] = ()
-    churn: tuple[FragmentationSample, ...] = ()
+    churn: tuple[ChurnSample, ...] = ()
 
 
 class SimulationResult(Struct, frozen=True, kw_only=True):

@@ -18,7 +18,7 @@ from pinfold.scheduler.loss import shapes_of
 from pinfold.scheduler.model import HostStrategy, SchedulerSettings
 from pinfold.simulation.exclusions import Exclusions, exclusions, warnings
 from pinfold.simulation.fleet import demand, entries
-from pinfold.simulation.model import Filled, FragmentationSample, GuestMix, GuestShape, Plan, SettingResult, SimulationResult
+from pinfold.simulation.model import ChurnSample, Filled, GuestMix, GuestShape, Plan, SettingResult, SimulationResult
 from pinfold.simulation.sentences import sentences, setting_text
 
 _ANYWHERE: Final = Conditions()
@@ -156,7 +156,7 @@ class _Run:
                 causes[lost.cause] += lost.pcpus
         return free, tuple(StrandedPcpus(cause=cause, pcpus=pcpus) for cause, pcpus in causes.items() if pcpus)
 
-    def _churn(self) -> Iterator[FragmentationSample]:
+    def _churn(self) -> Iterator[ChurnSample]:
         """Random guests end until `load` is left; then one arrives whenever there is room below it, else one ends."""
         target, refused = int(self._vcpus * self._plan.load), 0
         while self._guests and self._vcpus > target:
@@ -176,7 +176,7 @@ class _Run:
             if event % every == 0:
                 yield self._sample(event, refused)
 
-    def _sample(self, events: int, refused: int) -> FragmentationSample:
+    def _sample(self, events: int, refused: int) -> ChurnSample:
         largest = max(self._shapes, key=lambda shape: (shape.vcpus, shape.memory_mib))
         wanted = demand(largest, self._setting.policy)
         free = usable = 0
@@ -184,7 +184,7 @@ class _Run:
         for entry in known[:: max(1, len(known) // _SAMPLED_HOSTS)][:_SAMPLED_HOSTS]:
             free += entry.counts.free.bit_count()
             usable += free_slots(wanted, entry.counts) * (wanted.pins + wanted.own_pcpus)
-        return FragmentationSample(events=events, vcpus=self._vcpus, refused=refused, free_pcpus=free, usable_pcpus=usable)
+        return ChurnSample(events=events, vcpus=self._vcpus, refused=refused, free_pcpus=free, usable_pcpus=usable)
 
 
 def drawn(mix: GuestMix, random: Random, full: set[GuestShape]) -> Iterator[GuestShape]:
