@@ -79,6 +79,26 @@ def test_where_standard_error_is_no_terminal_there_is_a_line_of_progress_now_and
     assert capsys.readouterr().err.splitlines() == ["pinfold: isolate: 40 %", "pinfold: isolate: 70 %"]
 
 
+def test_the_rates_and_the_shared_fraction_of_a_configuration_decide_how_many_guests_share_a_pool(pinfold: Pinfold, tmp_path: Path) -> None:
+    options = ("simulate", "--hosts", "1", "--host-text", "core:100 mem:262144", "--mix", "small", "--policy", "share", "--pool", "1")
+
+    def guests(text: str) -> int:
+        file = tmp_path / "pinfold.conf"
+        file.write_text(text)
+        answer = pinfold(*options, "--rates", str(file), "--json")
+        assert answer.status == 0, answer.err
+        return int(json.loads(answer.out)["results"][0]["full"]["guests"])
+
+    usual = json.loads(pinfold(*options, "--json").out)["results"][0]["full"]["guests"]
+    assert usual == 22, "44 of 1,000 millicpu for each"
+    assert guests("") == usual
+    assert guests("[overhead]\nguest_millicpu = 76\n") == 10
+    assert guests("[compute]\ncpu_shared_set = 0-3\n") == 11, "half of each pCPU counts"
+    assert guests("[compute]\ncpu_shared_set = 0-3\n[overhead]\nshared_fraction = 0.2\n") == 4
+    assert guests("[compute]\ncpu_shared_set = 0-3\ncpu_overhead_set = 4\n[overhead]\nshared_fraction = 0.2\n") == 22
+    assert guests("[overhead]\nbooking = report\n") == 48
+
+
 def test_what_is_ignored_and_left_out_is_said_on_standard_error_and_in_the_document(pinfold: Pinfold, tmp_path: Path) -> None:
     file = tmp_path / "r.csv"
     file.write_text("vcpus,memory_gib,guest_cell\n2,4,1\n200,4,1\n")

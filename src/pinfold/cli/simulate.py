@@ -43,6 +43,15 @@ Requests = Annotated[
         "--requests", metavar="FILE", help="Guests in order from a CSV file with columns vcpus, memory_mib or memory_gib, guest_cells."
     ),
 ]
+Rates = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--rates",
+        metavar="FILE",
+        help="Book by the \\[overhead] of a pinfold.conf: rates, booking and, without cpu_overhead_set, shared_fraction. May be repeated. "
+        "Default: pinfold's default rates.",
+    ),
+]
 Policies = Annotated[str, typer.Option("--policy", metavar="LIST", help="The emulator policies to compare: of unset, share, isolate.")]
 Pools = Annotated[
     str, typer.Option("--pool", metavar="LIST", help="The pCPUs of each host's overhead pool to try for share, such as 1,2,4.")
@@ -69,6 +78,7 @@ def simulate(
         ),
     ] = 0.9,
     seed: Annotated[int, typer.Option("--seed", metavar="N", min=0, help="The same options and seed give the same answer.")] = 1,
+    rates: Rates = None,
     as_json: opt.Json = False,
 ) -> None:
     """Fill a fleet of empty hosts with pinned guests until the first is refused, and until nothing fits; compare emulator policies.
@@ -83,7 +93,7 @@ def simulate(
     from pinfold.simulation.run import simulate as run
 
     plan = Plan(
-        fleet=_fleet(host_text, fleet, hosts, reserve),
+        fleet=_booking(_fleet(host_text, fleet, hosts, reserve), rates, quiet=as_json),
         mix=_mix(mix, requests),
         settings=_settings(policy, pool),
         strategy=opt.member_of(HostStrategy, strategy, "--strategy"),
@@ -107,6 +117,23 @@ def _fleet(texts: list[str] | None, file: str | None, hosts: int | None, reserve
     if texts:
         raise InvalidRequest("--fleet and --host-text both describe hosts; one of them is allowed", key="--host-text")
     return fleet_of(read_text(file, "fleet file"), f"fleet file {file}", hosts, reserve)
+
+
+def _booking(fleet: SimulatedFleet, files: list[str] | None, *, quiet: bool) -> SimulatedFleet:
+    """The fleet with what the files say about overhead. Files that the command line does not name are not read."""
+    from msgspec import structs
+
+    from pinfold.cli.session import read_configuration
+    from pinfold.core.host import Limits
+
+    if not files:
+        return fleet
+    settings = read_configuration(files, None, only_looks=True, quiet=quiet, audits=True).settings
+    known = settings.limits
+    limits = Limits(
+        reserved_memory_mib=0, rates=known.rates, booking=known.booking, locality=known.locality, shared_fraction=known.shared_fraction
+    )
+    return structs.replace(fleet, limits=limits, pool_is_shared=settings.pools.shared is not None and settings.pools.overhead is None)
 
 
 def _mix(name: str | None, file: str | None) -> GuestMix:

@@ -9,7 +9,7 @@ from functools import lru_cache
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.fit.answer import Strategy
 from pinfold.core.fit.demand import Demand, prepare
-from pinfold.core.host import HostState, Limits
+from pinfold.core.host import HostState
 from pinfold.core.identity import HostId
 from pinfold.core.pools import Pools
 from pinfold.core.request.model import CpuPolicy, EmulatorPolicy, GuestCell, GuestRequest
@@ -36,8 +36,8 @@ def state_of(topology: Topology, fleet: SimulatedFleet, pool_pcpus: int, name: s
     """An empty host of this topology; None if it would have no pCPU for vCPUs."""
     if not takes_part(topology, fleet.reserve, pool_pcpus):
         return None
-    pools = _pools(topology, fleet.reserve, pool_pcpus)
-    return HostState(topology=topology, pools=pools, limits=Limits(reserved_memory_mib=0), name=name, revision=1)
+    pools = _pools(topology, fleet.reserve, pool_pcpus, fleet.pool_is_shared)
+    return HostState(topology=topology, pools=pools, limits=fleet.limits, name=name, revision=1)
 
 
 def takes_part(topology: Topology, reserve: int, pool_pcpus: int) -> bool:
@@ -46,12 +46,16 @@ def takes_part(topology: Topology, reserve: int, pool_pcpus: int) -> bool:
 
 
 @lru_cache(maxsize=4096)
-def _pools(topology: Topology, reserve: int, pool_pcpus: int) -> Pools:
+def _pools(topology: Topology, reserve: int, pool_pcpus: int, shared: bool) -> Pools:
     """The first pCPUs, core by core from each cell in turn, are for the host itself, the next ones for overhead, the others for vCPUs."""
     most = max((len(cell.cores) for cell in topology.cells), default=0)
     ordered = [pcpu for place in range(most) for cell in topology.cells if place < len(cell.cores) for pcpu in cell.cores[place]]
     overhead = CpuSet(ordered[reserve : reserve + pool_pcpus])
-    return Pools(shared=CpuSet(), dedicated=CpuSet(ordered[reserve + pool_pcpus :]), overhead=overhead if pool_pcpus else None)
+    return Pools(
+        shared=overhead if shared else CpuSet(),
+        dedicated=CpuSet(ordered[reserve + pool_pcpus :]),
+        overhead=overhead if pool_pcpus else None,
+    )
 
 
 @lru_cache(maxsize=4096)

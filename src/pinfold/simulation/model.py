@@ -9,6 +9,7 @@ from msgspec import Struct
 from pinfold.core.bounds import Count
 from pinfold.core.fit.capacity import StrandedPcpus
 from pinfold.core.fit.slots import Resource
+from pinfold.core.host import Limits
 from pinfold.core.request.model import EmulatorPolicy
 from pinfold.core.topology import Topology
 from pinfold.scheduler.model import HostStrategy
@@ -48,6 +49,7 @@ class SimulatedFleet(Struct, frozen=True, kw_only=True):
     """The hosts, all empty. They take these topologies in turn. `reserve` pCPUs of each host are in no pool.
 
     `sources` says where each topology stands, such as `fleet file f.csv, line 2`; it may be empty. `warnings` are of the file.
+    `limits` say how overhead is booked. With `pool_is_shared`, floating vCPUs may use the overhead pool too, so a part of it counts.
     """
 
     hosts: int
@@ -55,6 +57,8 @@ class SimulatedFleet(Struct, frozen=True, kw_only=True):
     reserve: int = 2
     sources: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    limits: Limits = Limits(reserved_memory_mib=0)
+    pool_is_shared: bool = False
 
     def used(self) -> tuple[Topology, ...]:
         """The topologies that some host has."""
