@@ -295,3 +295,8 @@ def test_no_bound_is_ever_exceeded(steps: list[tuple[str, int, str]]) -> None:
 @pytest.mark.parametrize("limits", [ConnectionLimits()])
 def test_what_strangers_may_fill_is_less_than_everything(limits: ConnectionLimits) -> None:
     assert limits.strangers < limits.total
+
+
+@pytest.mark.parametrize(("per_address", "at_once"), [(4, 1), (8, 1), (128, 12), (100_000, 16)])
+def test_fewer_than_half_of_the_places_of_an_address_are_taken_while_a_newcomer_shows_who_it_is(per_address: int, at_once: int) -> None:
+    assert Connections(ConnectionLimits(per_address=per_address)).at_once == at_once

@@ -50,6 +50,9 @@ Group = tuple[Kind, str]
 _Line = dict[Group, OrderedDict["Member", None]]
 """The members of each group, in the order in which they are dropped."""
 _PROXY: Final[Group] = (Kind.PROXY, "")
+_TURNS: Final = 5
+"""In about so many turns of the loop, a new client shows who it is."""
+_MOST_AT_ONCE: Final = 16
 
 
 @dataclass(eq=False, slots=True)
@@ -89,6 +92,14 @@ class Connections:
         self._waiting_others: _Line = {}
         self._checks: _Line = {}
         self.gave_way = self.refused = 0
+
+    @property
+    def at_once(self) -> int:
+        """How many connections may be accepted before other work has its turn.
+
+        Fewer than half of `per_address` come in the turns that a new client needs: it would be dropped before its credentials are checked.
+        """
+        return max(1, min(_MOST_AT_ONCE, self._limits.per_address // (2 * _TURNS)))
 
     @property
     def count(self) -> int:

@@ -26,10 +26,6 @@ from pinfold.core.settings import TimeLimits
 
 _log = logging.getLogger(__name__)
 
-_AT_ONCE: Final = 12
-"""How many connections are accepted before other work has its turn. A new client needs about five turns to show who it is. Fewer than half
-of `connections_per_address` must arrive in that time, or the client would be dropped before its credentials are checked.
-"""
 _LOOK_SECONDS: Final = 0.5
 _LOOK_AT_ALL_SECONDS: Final = 5.0
 """How often all connections are looked at. Those in between are only the ones for which a time runs; of agents, few are."""
@@ -90,7 +86,7 @@ class Listener:
 
     def _accept(self) -> None:
         gave_way = self._connections.gave_way
-        for _ in range(_AT_ONCE):
+        for _ in range(self._connections.at_once):
             try:
                 made, peer = self._listening.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
