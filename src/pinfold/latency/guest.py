@@ -80,7 +80,7 @@ class Rig:
         try:
             pid = int((self._run / "qemu" / f"{name}.pid").read_text())
             until(lambda: "PROBE-UP" in read(serial))
-            found = self._loaded(domain, pid, trial, lambda: parse(read(serial)) is not None)
+            found = self._loaded(domain, pid, trial, lambda: "\nROUND " in read(serial))
             until(lambda: parse(read(serial)) is not None, seconds=trial.seconds * 4 + _PATIENCE_SECONDS)
         finally:
             defined = domain.isPersistent()
