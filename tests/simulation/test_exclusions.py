@@ -123,6 +123,8 @@ def test_a_setting_that_no_host_can_have_is_left_out() -> None:
 def test_settings_that_no_host_can_have_are_refused_where_no_other_is_asked_for() -> None:
     with pytest.raises(InvalidRequest, match="a host of 4 pCPUs cannot reserve 1 and have an overhead pool of 3: none is left for vCPUs"):
         simulate(plan(settings=(setting(EmulatorPolicy.SHARE, 3),), text="core:4"))
+    with pytest.raises(InvalidRequest, match="a host of 1 pCPU cannot reserve 1: none is left for vCPUs"):
+        simulate(plan(text="core:1"))
 
 
 SHAPES = st.builds(

@@ -112,7 +112,8 @@ def _of_hosts(fleet: SimulatedFleet, hosts: Sequence[int], settings: Sequence[Se
 
 
 def _too_few_pcpus(pcpus: int, fleet: SimulatedFleet, setting: Setting) -> str:
-    return f"a host of {count(pcpus, 'pCPU')} cannot reserve {fleet.reserve} and have an overhead pool of {setting.pool_pcpus}"
+    pool = f" and have an overhead pool of {setting.pool_pcpus}" if setting.pool_pcpus else ""
+    return f"a host of {count(pcpus, 'pCPU')} cannot reserve {fleet.reserve}{pool}"
 
 
 def _of_shapes(mix: GuestMix, shapes: Sequence[LeftOutShape], under: str) -> str:
