@@ -19,10 +19,11 @@ from pinfold.core.host import Claim, HostState
 from pinfold.core.identity import GuestId
 from pinfold.core.request.model import EmulatorPolicy, GuestRequest, ThreadPolicy
 from pinfold.scheduler.decide import Conditions, decide, preview
+from pinfold.scheduler.host_losses import Guest, best_places_on
 from pinfold.scheduler.index import Entry, Index, View
 from pinfold.scheduler.loss import LossTable, Shapes, shape_key, shapes_of
 from pinfold.scheduler.model import HostStrategy, SchedulerSettings
-from pinfold.scheduler.place_losses import NOWHERE
+from pinfold.scheduler.place_losses import NOWHERE, Guests, best_places
 from pinfold.store.records import NOTHING
 
 SHARE, ISOLATE = EmulatorPolicy.SHARE, EmulatorPolicy.ISOLATE
@@ -102,6 +103,23 @@ def test_without_a_preference_the_cell_that_loses_least_is_chosen(seed: int) -> 
             else:
                 assert (int(keys[row]) >> 32) / 1e6 == pytest.approx(least, abs=1e-4)
                 assert losses[int(cells[row])] == pytest.approx(least, abs=1e-4)
+
+
+@pytest.mark.parametrize("any_cell", [False, True], ids=["by preference", "any cell"])
+@pytest.mark.parametrize("strategy", Strategy)
+@pytest.mark.parametrize("seed", range(12))
+def test_one_host_by_plain_numbers_has_the_places_that_arrays_say(seed: int, strategy: Strategy, any_cell: bool) -> None:
+    rng = Random(seed)
+    demands, shapes = (*DEMANDS, prepare(pinned(60)), prepare(pinned(80, 5))), SHAPES.shapes[: rng.choice((0, 1, 4, 7))]
+    weighed = Guests.of([one.demand for one in shapes], [one.weight for one in shapes])
+    plain = [Guest.of(one, 0.0) for one in demands], [Guest.of(one.demand, one.weight) for one in shapes]
+    for _ in range(12):
+        bare = empty(rng.choice(((2, 16, 2), (1, 32, 2), (4, 12, 2), (8, 8, 1))))
+        bare = replace(bare, limits=replace(bare.limits, shared_fraction=rng.choice((0.0, 0.05, 1.0))))
+        state = filled(bare, rng.choice((0.0, 0.5, 0.8, 0.9, 0.95, 1.0)), rng)
+        host = replace_strategy(entry(0, state), strategy, any_cell=any_cell)
+        keys, places = best_places([host], Guests.of(demands, [0.0] * len(demands)), weighed)
+        assert best_places_on(host, *plain) == (keys[0].tolist(), places[0].tolist())
 
 
 def test_guests_that_the_table_does_not_describe_have_no_shape() -> None:

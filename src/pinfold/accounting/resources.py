@@ -100,14 +100,14 @@ def amounts(fit: Fit, host: HostState) -> Amounts:
     >>> amounts(Fit(vcpus=2, memory_mib=512, disk_gib=1, float_vcpus=CpuSet.of(0, 1), float_set=CpuSet.of(0)), host)
     (('MEMORY_MB', 512), ('VCPU', 2))
     """
-    consumed = {
-        PCPU: len(fit.taken),
-        VCPU: fit.floating_count,
-        MEMORY_MB: fit.memory_mib,
-        DISK_GB: 0 if host.disk_gib is None else fit.disk_gib,
-        OVERHEAD: fit.overhead_millicpu,
-    }
-    return tuple(sorted((name, amount) for name, amount in consumed.items() if amount))
+    consumed = (
+        (OVERHEAD, fit.overhead_millicpu),
+        (DISK_GB, 0 if host.disk_gib is None else fit.disk_gib),
+        (MEMORY_MB, fit.memory_mib),
+        (PCPU, fit.taken_mask.bit_count()),
+        (VCPU, fit.floating_count),
+    )
+    return tuple([one for one in consumed if one[1]])
 
 
 def _dedicated(host: HostState) -> Inventory | None:

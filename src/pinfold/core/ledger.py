@@ -81,6 +81,19 @@ def add_claim(state: HostState, new: Claim, free: int = 0, taken: int | None = N
     return _with_claims(state, (*claims[:at], new, *claims[at:]))
 
 
+def add_claims(state: HostState, new: Sequence[Claim]) -> HostState:
+    """The same for several claims, one after another. The caller has found that their pCPUs belong to nobody, and that none books a part of
+    the overhead pool.
+    """
+    claims = [*state.ledger.claims]
+    for one in new:
+        at = _position(claims, one.guest, one.id)
+        if at < len(claims) and claims[at].guest == one.guest and claims[at].id == one.id:
+            raise Conflict(f"guest {one.guest} has a claim on host {state.name or '(unnamed)'} already")
+        claims.insert(at, one)
+    return _with_claims(state, tuple(claims), len(new))
+
+
 def _check_owners(ledger: Ledger, taken: CpuSet) -> None:
     for other in ledger.claims:
         if not taken.isdisjoint(other.fit.taken):
@@ -122,8 +135,8 @@ def _position(claims: Sequence[Claim], guest: GuestId, id: ClaimId | None) -> in
     return at
 
 
-def _with_claims(state: HostState, claims: tuple[Claim, ...]) -> HostState:
-    return replace(state, ledger=Ledger(claims=claims, foreign=state.ledger.foreign), revision=state.revision + 1)
+def _with_claims(state: HostState, claims: tuple[Claim, ...], changes: int = 1) -> HostState:
+    return replace(state, ledger=Ledger(claims=claims, foreign=state.ledger.foreign), revision=state.revision + changes)
 
 
 def retiring(state: HostState) -> CpuSet:

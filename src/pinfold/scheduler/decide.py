@@ -12,7 +12,6 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from pinfold.core.errors import Conflict
 from pinfold.core.fit import explain as why
 from pinfold.core.fit.answer import Fit, NoFit, Strategy
 from pinfold.core.fit.demand import Demand
@@ -171,9 +170,9 @@ def _many_by_loss(
     losses, hosts = index.look(see)
     revisions = [entry.state.revision for *_, entry in hosts]
     chosen: list[Candidate] = []
-    for guest in guests:
+    for _ in guests:
         # The hosts are a heap. Only the one that takes a guest has another key afterwards.
-        while hosts and (taken := _taken(kind, guest, *hosts[0][2:])) is None:
+        while hosts and (taken := _taken(kind, *hosts[0][2:])) is None:
             heappop(hosts)
         if not hosts or taken is None:
             break
@@ -184,16 +183,10 @@ def _many_by_loss(
     return chosen
 
 
-def _taken(kind: GuestKind, guest: GuestId, cell: int, entry: Entry) -> tuple[Fit, Entry] | None:
-    """The guest's fit on the host, and the host with it; None where it does not fit."""
-    fit = kind.search(entry.counts, entry.strategy, cell)
-    if fit is None:
-        return None
-    try:
-        counts = entry.counts.claimed(Claim(guest=guest, fit=fit))
-    except Conflict:
-        return None
-    return fit, replace(entry, counts=counts)
+def _taken(kind: GuestKind, cell: int, entry: Entry) -> tuple[Fit, Entry] | None:
+    """The fit of such a guest on the host, and the host with it; None where it does not fit."""
+    step = kind.step(entry.counts, entry.strategy, cell)
+    return None if step is None else (step[0], replace(entry, counts=step[1]))
 
 
 def _key_of(index: Index, losses: LossTable, demand: Demand, entry: Entry) -> tuple[int, int]:

@@ -14,10 +14,11 @@ from typing import Final, TypeVar
 from pinfold.core.errors import Conflict
 from pinfold.core.fit.answer import Fit, Strategy
 from pinfold.core.fit.count import Counts
-from pinfold.core.fit.demand import Demand
+from pinfold.core.fit.demand import Demand, prepare
 from pinfold.core.fit.engine import search
 from pinfold.core.host import Claim
 from pinfold.core.identity import GuestId
+from pinfold.core.request.model import GuestRequest
 from pinfold.scheduler.filter import need
 from pinfold.scheduler.loss import shape_key
 from pinfold.scheduler.rank import score
@@ -104,6 +105,16 @@ class GuestKinds:
 
     def __init__(self) -> None:
         self._known: dict[Demand, GuestKind] = {}
+        self._demands: dict[GuestRequest, Demand] = {}
+
+    def demand(self, request: GuestRequest) -> Demand:
+        """The request's demand. Raises `InvalidRequest` as `prepare`."""
+        found = self._demands.get(request)
+        if found is None:
+            if len(self._demands) >= MOST_KINDS:
+                self._demands.clear()
+            found = self._demands[request] = prepare(request)
+        return found
 
     def of(self, demand: Demand) -> GuestKind:
         """The kind of guests with this demand."""

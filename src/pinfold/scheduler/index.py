@@ -135,15 +135,22 @@ class Index:
         """Add a held claim that made the host's revision `revision`. If the index missed other changes, it learns this one by `refresh`."""
         self._change(host, revision, lambda counts: counts.claimed(claim))
 
-    def claimed_all(self, host: HostId, claims: Iterable[Claim], revision: int) -> None:
+    def claimed_all(self, host: HostId, claims: Sequence[Claim], revision: int) -> None:
         """The same for several claims that were made at once."""
+        self._change(host, revision, lambda counts: counts.claimed_all(claims).at(revision))
 
-        def step(counts: Counts) -> Counts:
-            for claim in claims:
-                counts = counts.claimed(claim)
-            return counts.at(revision)
-
-        self._change(host, revision, step)
+    def followed(self, host: HostId, held: Sequence[tuple[int, Claim]], revision: int) -> None:
+        """The same for claims that others made before it: `held` are claims with the revisions that they made, one each, the last of them
+        `revision`. Those that the index has already are left out.
+        """
+        with self._lock:
+            row = self._rows.get(host)
+            if row is None:
+                return
+            now = self._entries[row].state.revision
+            missed = [claim for made, claim in held if made > now]
+            if missed and now + len(missed) == revision:
+                self._step(row, lambda counts: counts.claimed_all(missed))
 
     def catch_up(self, host: HostId, news: HostNews) -> Entry | None:
         """Take over the claims that made the host's newest revisions. Returns the host at the revision of the news, or later; None if
@@ -224,16 +231,16 @@ class Index:
     def _change(self, host: HostId, revision: int, step: Callable[[Counts], Counts]) -> None:
         with self._lock:
             row = self._rows.get(host)
-            if row is None:
-                return
-            entry = self._entries[row]
-            if entry.state.revision != revision - 1:
-                return
-            try:
-                counts = step(entry.counts)
-            except Conflict:
-                return
-            self._put(structs.replace(entry, counts=counts))
+            if row is not None and self._entries[row].state.revision == revision - 1:
+                self._step(row, step)
+
+    def _step(self, row: int, step: Callable[[Counts], Counts]) -> None:
+        entry = self._entries[row]
+        try:
+            counts = step(entry.counts)
+        except Conflict:  # the index has missed something else, and learns it by `refresh`
+            return
+        self._put(structs.replace(entry, counts=counts))
 
     def _put(self, entry: Entry) -> None:
         row = self._rows.get(entry.id)
@@ -270,8 +277,12 @@ def beside(entry: Entry, intended: Iterable[ClaimRecord]) -> tuple[Entry, tuple[
     """The host at the same revision as if the claims that others intend there were held, and these claims. One that fits there no more is
     left out.
     """
+    wanted = tuple(intended)
+    together = _with(entry.counts, wanted)
+    if together is not None:
+        return structs.replace(entry, counts=together.at(entry.state.revision)), wanted
     counts, kept = entry.counts, []
-    for one in intended:
+    for one in wanted:
         counts_with = _with(counts, (one,))
         if counts_with is not None:
             counts = counts_with
@@ -282,11 +293,9 @@ def beside(entry: Entry, intended: Iterable[ClaimRecord]) -> tuple[Entry, tuple[
 def _with(counts: Counts, claims: Iterable[ClaimRecord]) -> Counts | None:
     """The counts with these claims; None if one of them cannot be there."""
     try:
-        for one in claims:
-            counts = counts.claimed(Claim(guest=one.guest, fit=one.fit, id=one.id))
+        return counts.claimed_all([Claim(guest=one.guest, fit=one.fit, id=one.id) for one in claims])
     except Conflict:
         return None
-    return counts
 
 
 def entry(found: HostLedger) -> Entry:

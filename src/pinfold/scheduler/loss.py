@@ -15,6 +15,7 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from pinfold.core.fit.demand import Demand
+from pinfold.scheduler.host_losses import FEW, Guest, best_places_on
 from pinfold.scheduler.place_losses import NOWHERE, Guests, Left, Numbers, best_places, left_of
 
 if TYPE_CHECKING:
@@ -99,9 +100,11 @@ class LossTable:
         self.common = shapes
         kept = [shape for shape in shapes.shapes if shape.weight]
         self._shapes = Guests.of([shape.demand for shape in kept], [shape.weight for shape in kept])
+        self._plain_shapes = [Guest.of(shape.demand, shape.weight) for shape in kept]
         self._entries: Sequence[Entry] = ()
         self._columns: dict[ShapeKey, int] = {}
         self._demands: list[Demand] = []
+        self._guests: list[Guest] = []
         self._keys: list[Numbers] = []
         self._places: list[Places] = []
         self._known: dict[Left, tuple[list[int], list[int]]] = {}
@@ -129,10 +132,11 @@ class LossTable:
         column = self._columns.get(key)
         if column is None:
             if len(self._demands) >= MOST_KINDS:
-                for kept in (self._columns, self._demands, self._keys, self._places):
+                for kept in (self._columns, self._demands, self._guests, self._keys, self._places):
                     kept.clear()
             column = self._columns[key] = len(self._demands)
             self._demands.append(demand)
+            self._guests.append(Guest.of(demand, 0.0))
             self._keys.append(np.full(len(self._entries), NOWHERE, dtype=np.int64))
             self._places.append(np.full(len(self._entries), -1, dtype=np.int16))
             self._known.clear()
@@ -145,8 +149,7 @@ class LossTable:
         if left not in self._known:
             if len(self._known) >= MOST_LEFTS:
                 self._known.clear()
-            keys, places = self._best([entry], self._demands)
-            self._known[left] = keys[0].tolist(), places[0].tolist()
+            self._known[left] = self._best([entry], slice(None))[0]
         found = self._known[left]
         wanted = shape_key(demand)
         assert wanted is not None
@@ -158,23 +161,28 @@ class LossTable:
         alike: dict[Left, list[int]] = {}
         for row in rows:
             alike.setdefault(left_of(self._entries[row]), []).append(row)
-        keys, places = self._best([self._entries[same[0]] for same in alike.values()], self._demands[column : column + 1])
-        for number, same in enumerate(alike.values()):
-            self._keys[column][same], self._places[column][same] = keys[number][0], places[number][0]
+        found = self._best([self._entries[same[0]] for same in alike.values()], slice(column, column + 1))
+        for same, (keys, places) in zip(alike.values(), found, strict=True):
+            self._keys[column][same], self._places[column][same] = keys[0], places[0]
 
     def _compute(self, rows: Sequence[int]) -> None:
         """Compute every column of these rows."""
         lefts = [left_of(self._entries[row]) for row in rows]
         unknown = {left: self._entries[row] for left, row in zip(lefts, rows, strict=True) if left not in self._known}
         if unknown:
-            keys, places = self._best(list(unknown.values()), self._demands)
+            best = self._best(list(unknown.values()), slice(None))
             if len(self._known) + len(unknown) > MOST_LEFTS:
                 self._known = {left: self._known[left] for left in lefts if left in self._known}
-            self._known |= dict(zip(unknown, zip(keys.tolist(), places.tolist(), strict=True), strict=True))
+            self._known |= dict(zip(unknown, best, strict=True))
         for left, row in zip(lefts, rows, strict=True):
             found = self._known[left]
             for column, (key, place) in enumerate(zip(*found, strict=True)):
                 self._keys[column][row], self._places[column][row] = key, place
 
-    def _best(self, entries: Sequence[Entry], demands: Sequence[Demand]) -> tuple[Numbers, Numbers]:
-        return best_places(entries, Guests.of(demands, [0.0] * len(demands)), self._shapes)
+    def _best(self, entries: Sequence[Entry], columns: slice) -> list[tuple[list[int], list[int]]]:
+        """The keys and the host cells of each host, for the guests of these columns."""
+        guests, demands = self._guests[columns], self._demands[columns]
+        if len(entries) <= FEW and sum([len(one.counts.cells) for one in entries]) * len(guests) * len(self._plain_shapes) <= FEW:
+            return [best_places_on(entry, guests, self._plain_shapes) for entry in entries]
+        keys, places = best_places(entries, Guests.of(demands, [0.0] * len(demands)), self._shapes)
+        return list(zip(keys.tolist(), places.tolist(), strict=True))

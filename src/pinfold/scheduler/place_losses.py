@@ -27,9 +27,9 @@ STEPS: Final = 1_000_000
 MEMORY_BITS: Final = 32
 """The low bits of a key, which hold the memory left in the guest's cells in MiB; the loss is above them."""
 
-_MOST_MEMORY: Final = (1 << MEMORY_BITS) - 1
-_MOST_LOSS: Final = (1 << (63 - MEMORY_BITS)) - 2
-_AMPLE: Final = 1 << 40
+MOST_MEMORY: Final = (1 << MEMORY_BITS) - 1
+MOST_LOSS: Final = (1 << (63 - MEMORY_BITS)) - 2
+AMPLE: Final = 1 << 40
 _CHUNK: Final = 2_000_000
 """The most numbers in one array of a computation, so that a large fleet is computed in parts."""
 
@@ -85,11 +85,12 @@ class Guests(Struct, frozen=True, eq=False):
 
     def booked(self, pools: Sequence[OverheadPool]) -> Numbers:
         """What each guest books of each pool in millicpu, pools x guests; 0 where a booking refuses nobody."""
-        found = [[_booked(one, pool) for one in self.demands] for pool in pools]
+        found = [[booking(one, pool) for one in self.demands] for pool in pools]
         return np.array(found, dtype=np.int64).reshape(len(pools), len(self.demands))
 
 
-def _booked(demand: Demand, pool: OverheadPool) -> int:
+def booking(demand: Demand, pool: OverheadPool) -> int:
+    """What a guest books of a pool in millicpu; 0 where a booking refuses nobody."""
     if not demand.asks_pool or not (pool.books and pool.enforces and demand.rules[pool.state].books):
         return 0
     return booked_millicpu(demand.request, pool.rates)
@@ -184,7 +185,7 @@ class _Hosts:
         left = rooms.memory[:, None, :] - kinds.memory_mib[:, None]
         taking = (rooms.free[:, None, :] >= kinds.pins[:, None]) & (left >= 0) & self._allowed(kinds, booked)[:, :, None]
         liked = np.where(rooms.packs[:, None], rooms.free, -rooms.free)[:, None, :]
-        least = np.where(taking, liked, _AMPLE).min(axis=2, keepdims=True)
+        least = np.where(taking, liked, AMPLE).min(axis=2, keepdims=True)
         taking &= rooms.any_cell[:, None, None] | (liked == least)
         holds = self._holds_after(kinds)
         total = self.total[:, None, None, :] - self.holds[:, None, :, :] + holds
@@ -205,7 +206,7 @@ class _Hosts:
         left = rooms.memory[:, None, :] - kinds.memory_mib[:, None]
         taking = (rooms.free[:, None, :] >= kinds.pins[:, None]) & (left >= 0)
         liked = np.where(rooms.packs[:, None], rooms.free, -rooms.free)[:, None, :]
-        order = np.where(taking, liked, _AMPLE).argsort(axis=2, kind="stable")[:, :, :cells]
+        order = np.where(taking, liked, AMPLE).argsort(axis=2, kind="stable")[:, :, :cells]
         taken = np.zeros_like(taking)
         np.put_along_axis(taken, order, values=True, axis=2)
         allowed = self._allowed(kinds, booked) & (taking.sum(axis=2) >= cells)
@@ -240,7 +241,7 @@ class _Hosts:
     def _lines(self, strict: Numbers, overhead: Numbers, booked: Numbers) -> Numbers:
         """How many guests of each shape (last axis) the host's memory and its overhead pool allow."""
         memory = np.maximum(strict, 0) // (self.shapes.cells * self.shapes.memory_mib)
-        lines: Numbers = np.minimum(memory, np.where(booked > 0, np.maximum(overhead, 0) // np.maximum(booked, 1), _AMPLE))
+        lines: Numbers = np.minimum(memory, np.where(booked > 0, np.maximum(overhead, 0) // np.maximum(booked, 1), AMPLE))
         return lines
 
     def _together(self, holds: Numbers, total: Numbers, axis: int = 1) -> Numbers:
@@ -265,4 +266,4 @@ def _holds(free: Numbers, memory: Numbers, shapes: Guests) -> Numbers:
 
 
 def _key(lost: Numbers, left_mib: Numbers) -> Numbers:
-    return (np.minimum(lost, _MOST_LOSS) << MEMORY_BITS) + np.minimum(left_mib, _MOST_MEMORY)
+    return (np.minimum(lost, MOST_LOSS) << MEMORY_BITS) + np.minimum(left_mib, MOST_MEMORY)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import structs
@@ -12,6 +13,7 @@ from tests.build.hosts import states
 from tests.build.requests import guests
 
 from pinfold.core.cpuset import CpuSet
+from pinfold.core.errors import Conflict
 from pinfold.core.fit.answer import Fit, NoFit, Strategy
 from pinfold.core.fit.check import violations
 from pinfold.core.fit.count import CellCounts, Counts, count_host
@@ -106,6 +108,37 @@ def test_counts_carried_through_any_history_are_the_counts_of_the_state(
         assert counts.content == anew.content
     for request in (one for one in history if isinstance(one, GuestRequest)):
         assert search(prepare(request), counts, strategy) == search(prepare(request), count_host(counts.state), strategy)
+
+
+@SMALL_RUN
+@given(HISTORIES, st.lists(st.tuples(guests(), st.booleans(), st.sampled_from("abc")), max_size=5), STRATEGIES)
+def test_claims_that_are_made_together_are_those_made_one_after_another(
+    where: HostState, wanted: list[tuple[GuestRequest, bool, str]], strategy: Strategy
+) -> None:
+    """Some guests are placed beside those before them, others as if these were not there: those may be refused, as may a guest's second
+    claim.
+    """
+    before = after = count_host(where)
+    claims: list[Claim] = []
+    refused = False
+    for request, beside, name in wanted:
+        found = search(prepare(request), after if beside else before, strategy)
+        if found is None:
+            continue
+        claims.append(Claim(guest=name, fit=found))
+        try:
+            after = after.claimed(claims[-1])
+        except Conflict:
+            refused = True
+            break
+    if refused:
+        with pytest.raises(Conflict):
+            before.claimed_all(claims)
+        return
+    together = before.claimed_all(claims)
+    assert together.state == after.state
+    assert told(together) == told(after)
+    assert together.content == after.content
 
 
 @SMALL_RUN

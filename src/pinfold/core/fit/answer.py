@@ -46,7 +46,7 @@ class FitCell(Struct, frozen=True):  # not kw_only: see Fit
     page_kib: PageKib = 4
 
 
-class Fit(Struct, frozen=True, dict=True):
+class Fit(Struct, frozen=True, dict=True, cache_hash=True):
     """A valid placement of one guest on one host: everything that a ledger charges and a domain needs.
 
     `cells` is ordered by guest cell. It is empty for a guest without cells; then `float_vcpus` float over `float_set`, the shared pool.

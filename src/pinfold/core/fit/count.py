@@ -7,7 +7,7 @@ many counts share. Apart from caches, neither changes.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Sequence
 from fractions import Fraction
 from functools import cached_property
 from itertools import chain
@@ -333,6 +333,22 @@ class Counts:
         taken = claim.fit.compute_taken_mask()
         return self._after(claim.fit, taken, ledger.add_claim(self.state, claim, self.free, taken), 1)
 
+    def claimed_all(self, claims: Sequence[Claim]) -> Counts:
+        """The counts after several claims, as by `claimed` of one after another. Raises as `claimed`."""
+        together = 0
+        for one in claims:
+            taken = one.fit.taken_mask
+            if taken & (together | ~self.free) or one.fit.overhead_cells:  # each is compared with those before it
+                break
+            together |= taken
+        else:
+            if len(claims) > 1:
+                return self._after_all(claims, together)
+        counts = self
+        for one in claims:
+            counts = counts.claimed(one)
+        return counts
+
     def released(self, guest: GuestId, claim: ClaimId | None = None) -> Counts:
         """The counts without that claim of `guest`. Raises `Conflict` as `ledger.release`."""
         gone, state = ledger.remove_claim(self.state, guest, claim)
@@ -357,12 +373,28 @@ class Counts:
         for part in fit.cells:
             position = position_of.get(part.host_cell)
             if position is not None:
-                cells[position] = _recount(cells[position], free, part, sign)
+                cells[position] = _recount(cells[position], free, (part,), sign)
                 changed &= ~cells[position].frame.mask
         if changed:  # pCPUs outside of the guest's cells: only a record has such a fit
-            cells = [_recount(cell, free, None, sign) if changed & cell.frame.mask else cell for cell in cells]
+            cells = [_recount(cell, free, (), sign) if changed & cell.frame.mask else cell for cell in cells]
         usage = self.usage.plus((fit,), frame, sign)
         return Counts(state, frame, (*cells,), (free, twice, self.foreign), self.foreign_kib, usage)
+
+    def _after_all(self, claims: Sequence[Claim], taken: int) -> Counts:
+        """The counts after claims on free pCPUs, which are `taken`."""
+        state, frame, free = ledger.add_claims(self.state, claims), self.frame, self.free ^ taken
+        fits = [one.fit for one in claims]
+        parts: dict[int, list[FitCell]] = {}
+        for fit in fits:
+            for part in fit.cells:
+                parts.setdefault(part.host_cell, []).append(part)
+        cells = tuple(
+            [
+                _recount(cell, free, parts.get(cell.frame.id, ()), 1) if cell.frame.id in parts or taken & cell.frame.mask else cell
+                for cell in self.cells
+            ]
+        )
+        return Counts(state, frame, cells, (free, self.twice, self.foreign), self.foreign_kib, self.usage.plus(fits, frame))
 
     def cell(self, id: int) -> CellCounts:  # noqa: A002
         """What the host cell with that id has left. Raises `KeyError`."""
@@ -445,11 +477,11 @@ def _count_cell(cell: CellFrame, free: int, parts: Iterable[FitCell], foreign_pa
     return cell.counts(free & cell.mask, floats, used[cell.small_kib] * cell.small_kib, huge)
 
 
-def _recount(cell: CellCounts, free: int, part: FitCell | None, sign: int) -> CellCounts:
-    """The cell's counts with these pCPUs free, and `part` of a claim added (`sign` 1) or removed (-1)."""
+def _recount(cell: CellCounts, free: int, parts: Sequence[FitCell], sign: int) -> CellCounts:
+    """The cell's counts with these pCPUs free, and `parts` of claims added (`sign` 1) or removed (-1)."""
     frame = cell.frame
     floats, small, huge = cell.floats, cell.small_used_kib, cell.huge
-    if part is not None:
+    for part in parts:
         floats += sign * part.float_vcpus.mask.bit_count()
         if part.page_kib == frame.small_kib:
             small += sign * part.memory_mib * 1024

@@ -94,7 +94,7 @@ class GuestCell(Struct, frozen=True, kw_only=True):
         return self.vcpus - self.dedicated
 
 
-class GuestRequest(Struct, frozen=True, kw_only=True):
+class GuestRequest(Struct, frozen=True, kw_only=True, cache_hash=True):
     """A guest as the engine reads it: every default filled in, every combination checked.
 
     All CPU sets hold vCPU indexes, 0 to `vcpus - 1`. `cells` is empty for a guest that floats over the shared pool; otherwise the
