@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections import Counter
+from functools import partial
 from typing import Any, Final
 
 import pytest
@@ -13,6 +14,7 @@ from tests.build.hosts import report
 from tests.build.requests import floating, pinned
 from tests.build.rows import add_host, wanted
 from tests.rig.promises import at_rest
+from tests.rig.turns import PlacementInTurns, Turns
 from tests.service.test_beside import Between
 from tests.service.test_together import counted, written
 
@@ -35,6 +37,8 @@ STATEMENTS: Final = {"postgresql": 2, "sqlite": 8}
 """The guest with its event and its intended claim, then its arrival. SQLite reads the quota and writes row by row."""
 TRANSACTIONS: Final = {"postgresql": 0, "sqlite": 2}
 """Those that are begun and ended. On PostgreSQL each of the two statements commits by itself."""
+SETTINGS: Final = SchedulerSettings(refresh_seconds=3600, late_seconds=-1)
+"""With an index that is read once: what is read from time to time is no cost of a create."""
 
 
 @pytest.fixture
@@ -43,8 +47,8 @@ def placement(embedded: Embedded) -> Placement:
 
 
 def fleet_of(database: Database, placement: Placement, *names: str, strategy: HostStrategy = HostStrategy.LEAST_LOSS) -> Fleet:
-    """A fleet that reads the index once: what it reads from time to time is no cost of a create."""
-    fleet = assemble(database, placement, SchedulerSettings(refresh_seconds=3600, late_seconds=-1, strategy=strategy))
+    """A fleet with hosts of these names, by `SETTINGS`."""
+    fleet = assemble(database, placement, replace(SETTINGS, strategy=strategy))
     for name in names:
         fleet.providers.sync(add_host(database, name))
     return fleet
@@ -308,3 +312,74 @@ def test_a_claim_whose_pcpus_a_guest_like_it_has_got_meanwhile_keeps_its_room(da
     assert [host_of(database, new.id) for new in made] == [one, one, two]
     assert between.writes == 1
     at_rest(database, placement)
+
+
+def creates_in_turns(database: Database, embedded: Embedded, processes: int, each: int) -> tuple[Turns, list[str]]:
+    """So many processes that create at the same moment, `each` so many guests after some for practice: what these called, and the
+    statements that they sent.
+    """
+    turns = Turns()
+    host = report(cores=24, threads=1)
+    fleet = assemble(database, embedded.client, SETTINGS)
+    for _ in range(2 * processes):
+        fleet.providers.sync(add_host(database, str(uuid.uuid4()), host))
+    fleets = [assemble(database, PlacementInTurns(embedded.app, turns), SETTINGS) for _ in range(processes)]
+    for one in fleets:
+        one.scheduler.freshness.now()
+        one.scheduler.shapes.look()
+
+    def run(count: int) -> None:
+        def create(one: Fleet) -> None:
+            for _ in range(count):
+                one.guests.create(new_guest(pinned(2)))
+
+        turns.run([partial(create, one) for one in fleets])
+
+    run(8)
+    turns.calls.clear()
+    with counted(database) as seen:
+        run(each)
+    return turns, seen
+
+
+CALLS: Final = (300, 430)
+"""So many of our functions does a create call at most, without HTTP and Placement: alone, and where each is overtaken by three others on
+hosts that are full after eleven guests.
+"""
+
+
+def own_calls(turns: Turns) -> int:
+    return sum(count for module, count in turns.calls.items() if module.partition(".")[0] == "pinfold")
+
+
+def test_creates_of_four_processes_call_hardly_more_than_those_of_one(database: Database, embedded: Embedded) -> None:
+    if not database.postgresql:
+        pytest.skip("SQLite has one writer")
+    each = 24
+    alone, by_one = creates_in_turns(database, embedded, 1, each)
+    with database.read() as connection:
+        full = [ledger.record.id for ledger in hosts.ledgers(connection)]
+    for host in full:
+        with database.write() as connection:
+            hosts.disable(connection, HostId(host))
+    together, by_four = creates_in_turns(database, embedded, 4, each)
+    assert own_calls(alone) <= CALLS[0] * each
+    assert own_calls(together) <= CALLS[1] * 4 * each
+    assert len(by_one) == 2 * each
+    assert len(by_four) <= 2.5 * 4 * each
+    at_rest(database, embedded.client)
+
+
+def test_the_guest_of_a_create_is_what_is_stored(database: Database, placement: Placement) -> None:
+    fleet = fleet_of(database, placement, "c01")
+    plain = new_guest(pinned(1))
+    named = replace(
+        plain, id=GuestId(str(uuid.uuid4())), owner="o", description="d", image="i", metadata=(("a", "b"),), details=(("c", "d"),)
+    )
+    for new in (plain, replace(named, only_on=fleet.scheduler.preview(wanted(plain.id, plain.request)).candidates[0].host)):
+        attempt = fleet.claimer.begin(wanted(new.id, new.request))
+        stored = fleet.claimer.store(attempt, new)
+        with database.write() as connection:
+            made = stored or guests.create(connection, new)
+        with database.read() as connection:
+            assert guests.get(connection, new.id) == made

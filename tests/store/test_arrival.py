@@ -12,6 +12,7 @@ from tests.build.rows import add_guest, add_host
 
 from pinfold.core.errors import Conflict
 from pinfold.core.fit.answer import Fit
+from pinfold.core.host import Claim
 from pinfold.core.identity import ClaimId, GuestId, HostId
 from pinfold.store import arrival, claims, guests, hosts
 from pinfold.store.arrival import Arrival, Arrived
@@ -191,12 +192,11 @@ def test_a_guest_gets_the_fit_that_was_foreseen_for_as_many_others_as_came_befor
     assert arrive(database, second, foreseen=FORESEEN) == Arrived(made=2, news=None)
     assert (pcpus(database, second), on_host(database, second)) == ([1], True)
     found = arrive(database, first, foreseen=FORESEEN)
-    assert found.made == 3
-    assert found.news is not None and (found.news.revision, found.news.intended) == (2, ())
-    assert [(one.id, one.held) for one in found.news.held] == [(second.claim, 2)]
+    assert found == Arrived(made=3, news=None, came=((2, Claim(guest=second.guest, fit=FORESEEN[0], id=second.claim)),))
     assert pcpus(database, first) == [2]
     # Who knows of one of the two already foresees less.
-    assert arrive(database, third, decided_on=2, foreseen=FORESEEN[1:]).made == 4
+    found = arrive(database, third, decided_on=2, foreseen=FORESEEN[1:])
+    assert found == Arrived(made=4, news=None, came=((3, Claim(guest=first.guest, fit=FORESEEN[1], id=first.claim)),))
     assert pcpus(database, third) == [3]
     late = arrive(database, last, foreseen=FORESEEN)
     assert late.made is None

@@ -18,6 +18,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 from pinfold.core.errors import Conflict
 from pinfold.core.fit.answer import Fit
+from pinfold.core.host import Claim
 from pinfold.core.identity import ClaimId, GuestId, HostId
 from pinfold.core.ledger import holds
 from pinfold.store import claims, guests, hosts
@@ -100,6 +101,18 @@ _FORESEEN_STEPS: Final = (
 """How many revisions were made since the decision by new claims, if these have the first so many of the fits that were foreseen, and there
 is one more; else 0.
 """
+_CAME: Final = (
+    sa.select(sa.cast(sa.func.json_agg(sa.func.json_build_array(_SINCE.c.revision, _SINCE.c.guest, _SINCE.c.id, _PLACES.c.place)), sa.Text))
+    .select_from(_SINCE.join(_PLACES, _text(_PLACES.c.value, "'fit'") == _SINCE.c.fit))
+    .where(
+        _SINCE.c.host == sa.bindparam("host_id"),
+        _SINCE.c.state == ClaimState.HELD.value,
+        _SINCE.c.revision > sa.bindparam("decided_on"),
+    )
+    .scalar_subquery()
+)
+"""These claims, if they were foreseen: the revision that each made, its guest and id, and which of the fits it has, counted from 1."""
+_read_came: Final = json.Decoder(list[tuple[int, GuestId, ClaimId, int]]).decode
 
 
 class Arrival(Struct, frozen=True, kw_only=True):
@@ -144,13 +157,18 @@ class _Beside(Enum):
     FORESEEN = "claims that were foreseen"
 
 
+Came = tuple[tuple[int, Claim], ...]
+"""Claims that others have held, with the host's revision that each made."""
+
+
 class Arrived(Struct, frozen=True, kw_only=True):
     """What came of `arrive_at_once`: the host's revision that the guest's arrival made, None if nothing was written; and what has come to
-    the host since the decision, None if nothing has.
+    the host since the decision, None if nothing has. What was foreseen is no news: those claims `came`.
     """
 
     made: int | None
     news: HostNews | None
+    came: Came = ()
 
 
 def arrive_at_once(
@@ -163,7 +181,7 @@ def arrive_at_once(
 
     The new guest fits beside all `known` claims, so it fits beside some of them. With `foreseen` fits, which are different ones, it takes
     effect also after so many claims that have the first ones of them, one revision for each. The guest then has the next one, which the
-    engine has found beside those before; the claims that are intended are not among the news. Raises `Conflict` when a pCPU has an owner.
+    engine has found beside those before. Raises `Conflict` when a pCPU has an owner.
     """
     beside = _Beside.FORESEEN if foreseen else _Beside.KNOWN if known else _Beside.NOTHING
     values: dict[str, Any] = {
@@ -190,9 +208,15 @@ def arrive_at_once(
         row = None
     if row is None:
         return Arrived(made=None, news=None)
-    if row.made is None:
-        return Arrived(made=None, news=None if row.revision == decided_on else claims.news(row.revision, row.news))
-    return Arrived(made=row.made, news=None if row.made == decided_on + 1 else claims.news(row.made - 1, row.news))
+    made, revision, news, *_ = row
+    if made is None:
+        return Arrived(made=None, news=None if revision == decided_on else claims.news(revision, news))
+    if made == decided_on + 1:
+        return Arrived(made=made, news=None)
+    if foreseen:
+        came = [(each, Claim(guest=who, fit=foreseen[place - 1], id=which)) for each, who, which, place in _read_came(news)]
+        return Arrived(made=made, news=None, came=tuple(came))
+    return Arrived(made=made, news=claims.news(made - 1, news))
 
 
 @lru_cache(maxsize=1024)
@@ -238,13 +262,13 @@ def _statement(runs: bool, beside: _Beside) -> sa.Select[Any]:
     done = advanced.c.revision.is_not(None)
     news: list[tuple[Any, Any]] = [(advanced.c.revision == decided_on + 1, sa.null())]
     if beside is _Beside.FORESEEN:
-        news.append((done, claims.HELD_NEWS))
+        news.append((done, _CAME))
     return (
         sa.select(
             advanced.c.revision.label("made"),
             host.c.revision,
-            sa.case((done, 1 / last)).label("parts"),
             sa.case(*news, else_=claims.NEWS).label("news"),
+            sa.case((done, 1 / last)).label("parts"),
             sa.select(notify(sa.bindparam("topic"))).select_from(advanced).scalar_subquery().label("told"),
         )
         .select_from(host.outerjoin(advanced, advanced.c.id == host.c.id))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache, lru_cache
+from operator import attrgetter
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -56,17 +57,24 @@ NEWER: Final = sa.select(sa.func.count()).select_from(_OTHER).where(_NEW).scalar
 """How many claims that is."""
 UNLIKE: Final = sa.select(_OTHER.c.id).where(_NEW, _OTHER.c.amounts != sa.bindparam("claim_amounts", type_=sa.Text())).exists()
 """Whether one of them has other amounts than those that are bound."""
-HELD_NEWS: Final = _CLAIMS.where(_THERE, _HELD_SINCE).scalar_subquery()
-"""The same as `NEWS` of the claims that are held."""
+_LAST_FIT: Final = sa.bindparam("last_fit", type_=sa.BigInteger())
+FIT_BY_NUMBER: Final = sa.cast(sa.bindparam("fits", type_=sa.Text()), sa.JSON).op("->>", return_type=sa.Text())(
+    sa.cast(sa.func.least(NEWER, _LAST_FIT), sa.Integer)
+)
+"""Of several fits the one for the number of claims that are new; the last one for more. `foreseeing` binds them."""
+FORESEEN_NEWS: Final = (sa.case((sa.and_(_LAST_FIT >= NEWER, ~UNLIKE), sa.null()), else_=NEWS), NEWER)
+"""`NEWS` for a claim that is stored with `FIT_BY_NUMBER`, and how many claims are new: it is null if there is a fit for that number, and
+each of them takes what the new one takes.
+"""
 _SEEN: Final = {"sqlite": (_REVISION, _OTHERS), "postgresql": (_REVISION, NEWS)}
 _INTEND_SEEING: Final = {dialect: _INTEND.returning(*found) for dialect, found in _SEEN.items()}
-_REDIRECT: Final = {
-    dialect: claim.update()
+_REDIRECTED: Final = (
+    claim.update()
     .where(claim.c.id == sa.bindparam("claim_id"), claim.c.state == ClaimState.INTENDED.value)
     .values(updated=EpochNow(), deadline=EpochNow() + _SECONDS)
-    .returning(*found)
-    for dialect, found in _SEEN.items()
-}
+)
+_REDIRECT: Final = {dialect: _REDIRECTED.returning(*found) for dialect, found in _SEEN.items()}
+_REDIRECT_FORESEEN: Final = _REDIRECTED.values(fit=FIT_BY_NUMBER).returning(_REVISION, *FORESEEN_NEWS)
 _SINCE: Final = (
     sa.select(host_table.c.revision.label("host_revision"), *claim.c)
     .select_from(
@@ -136,7 +144,8 @@ class HostNews(Struct, frozen=True, kw_only=True):
 
 class Seen(Struct, frozen=True, kw_only=True):
     """What the host was at when a claim was intended on it: its revision, and how many other claims were intended there. `news` has the
-    claims since the decision, if the statement has read them, and `newer` says how many claims these and the intended ones are.
+    claims since the decision, if the statement has read them, and `newer` says how many claims these and the intended ones are. Those that
+    were foreseen are not read, and `others` is 0.
     """
 
     revision: int
@@ -176,14 +185,22 @@ def intend_all(connection: sa.Connection, new: Sequence[IntendedClaim], *, secon
         raise Conflict("one of the guests has a claim already, or is not stored") from error
 
 
-def redirect(connection: sa.Connection, changed: IntendedClaim, *, seconds: float, decided_on: int | None = None) -> Seen:
-    """Point an intended claim to another host or fit, with a new deadline. `decided_on` as in `intend`. Raises `Conflict` when it is no
-    longer intended.
+def redirect(
+    connection: sa.Connection, changed: IntendedClaim, *, seconds: float, decided_on: int | None = None, later: Sequence[Fit] = ()
+) -> Seen:
+    """Point an intended claim to another host or fit, with a new deadline. `decided_on` as in `intend`; `later` as in
+    `new_guest.create_intended`, only on PostgreSQL. Raises `Conflict` when it is no longer intended.
     """
-    row = connection.execute(_REDIRECT[connection.dialect.name], {**_place(changed, seconds), **seeing(changed, decided_on)}).first()
+    values = {**_place(changed, seconds), **seeing(changed, decided_on)}
+    statement = _REDIRECT[connection.dialect.name]
+    if later:
+        del values["fit"]
+        values |= foreseeing(changed, later)
+        statement = _REDIRECT_FORESEEN
+    row = connection.execute(statement, values).first()
     if row is None:
         raise Conflict(f"claim {changed.id} is not intended any more")
-    return seen(row[0], row[1])
+    return seen(*row)
 
 
 def since_each(connection: sa.Connection, revisions: Mapping[HostId, int]) -> dict[HostId, HostNews]:
@@ -204,18 +221,28 @@ def seeing(one: IntendedClaim, decided_on: int | None) -> dict[str, Any]:
     return {"claim_id": one.id, "on_host": one.host, "decided_on": decided_on}
 
 
-def seen(revision: int, others: int | str | None) -> Seen:
-    """What such a statement returned: the host's revision, and how many other claims are intended there or the text of `NEWS`."""
+def foreseeing(one: IntendedClaim, later: Sequence[Fit]) -> dict[str, Any]:
+    """What binds `FIT_BY_NUMBER` and `FORESEEN_NEWS`: the claim's own fit, and the `later` ones."""
+    fits = json.encode([fit_text(one.fit), *map(fit_text, later)]).decode()
+    return {"fits": fits, "last_fit": len(later), "claim_amounts": _amounts_text(one.amounts)}
+
+
+def seen(revision: int, others: int | str | None, newer: int | None = None) -> Seen:
+    """What such a statement returned: the host's revision, and how many other claims are intended there or the text of `NEWS`; for
+    `FORESEEN_NEWS` also how many claims are new.
+    """
     if isinstance(others, int):
         return Seen(revision=revision, others=others)
+    if others is None and newer is not None:
+        return Seen(revision=revision, others=0, newer=newer)
     found = news(revision, others)
     return Seen(revision=revision, others=len(found.intended), news=found, newer=len(found.held) + len(found.intended))
 
 
 def news(revision: int, text: str | None) -> HostNews:
     """What `NEWS` returned, for a host that was at that revision at the same instant."""
-    rows = [] if text is None else json.decode(text, type=list[dict[str, Any]])
-    return _news(revision, sorted(map(_record, rows), key=lambda one: (one.revision, one.guest, one.id)))
+    found = [] if text is None else [one.record() for one in _read_rows(text)]
+    return _news(revision, sorted(found, key=_in_order))
 
 
 def _news(revision: int, found: Sequence[ClaimRecord]) -> HostNews:
@@ -233,7 +260,7 @@ def columns(one: IntendedClaim, seconds: float) -> dict[str, Any]:
 
 def _place(one: IntendedClaim, seconds: float) -> dict[str, Any]:
     """The columns of a claim that change when it is redirected."""
-    return {"host": one.host, "amounts": encode(one.amounts), "fit": fit_text(one.fit), "shapes": one.shapes, "seconds": seconds}
+    return {"host": one.host, "amounts": _amounts_text(one.amounts), "fit": fit_text(one.fit), "shapes": one.shapes, "seconds": seconds}
 
 
 def since(connection: sa.Connection, host: HostId, revision: int) -> HostNews | None:
@@ -442,6 +469,11 @@ def fit_text(fit: Fit) -> str:
 
 
 @lru_cache(maxsize=1024)
+def _amounts_text(amounts: Amounts) -> str:
+    return encode(amounts)
+
+
+@lru_cache(maxsize=1024)
 def _amounts(text: str) -> Amounts:
     return _read_amounts(text, "claim.amounts")
 
@@ -450,6 +482,45 @@ def _amounts(text: str) -> Amounts:
 @lru_cache(maxsize=16384)
 def _fit(text: str) -> Fit:
     return _made.get(text) or _read_fit(text, "claim.fit")
+
+
+class _Row(Struct, frozen=True):
+    """A claim's columns as PostgreSQL writes them in JSON."""
+
+    id: ClaimId
+    guest: GuestId
+    host: HostId
+    state: ClaimState
+    deadline: float
+    amounts: str
+    fit: str
+    revision: int
+    role: ClaimRole
+    held: int
+    created: float
+    updated: float
+    shapes: int
+
+    def record(self) -> ClaimRecord:
+        return ClaimRecord(
+            id=self.id,
+            guest=self.guest,
+            host=self.host,
+            state=self.state,
+            deadline=self.deadline,
+            amounts=_amounts(self.amounts),
+            fit=_fit(self.fit),
+            revision=self.revision,
+            role=self.role,
+            held=self.held,
+            shapes=self.shapes,
+            created=self.created,
+            updated=self.updated,
+        )
+
+
+_read_rows: Final = json.Decoder(list[_Row]).decode
+_in_order: Final = attrgetter("revision", "guest", "id")
 
 
 def _record(row: Mapping[str, Any] | sa.RowMapping) -> ClaimRecord:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 
 from pinfold.core.encoding import decoder, encode
 from pinfold.core.fit.written import Refusal
 from pinfold.core.request.model import Flavor, GuestRequest
+from pinfold.store.database import EpochNow
 from pinfold.store.records import Desired, FailedStart, Fault, GuestRecord, Move, NewGuest, Observed, Pairs, Pause
 
 _read_pairs = decoder(Pairs)
@@ -21,6 +22,21 @@ _read_move = decoder(Move)
 _read_fault = decoder(Fault)
 _read_flavor = decoder(Flavor)
 _read_request = decoder(GuestRequest)
+
+
+AT_FIRST: Final[Mapping[str, Any]] = {
+    "revision": 1,
+    "desired": Desired.RUNNING.value,
+    "observed": Observed.UNSEEN.value,
+    "task": "scheduling",
+    "boots": 1,
+    "booted": 0,
+    "report": "",
+    "fault": "",
+    "created": EpochNow(),
+    "updated": EpochNow(),
+}
+"""The columns of a new guest that are the same for each."""
 
 
 def new_row(new: NewGuest) -> dict[str, Any]:
@@ -39,6 +55,40 @@ def new_row(new: NewGuest) -> dict[str, Any]:
         "only_on": new.only_on,
         "member_of": collection_text(new.member_of),
     }
+
+
+def new_record(new: NewGuest, created: float, updated: float) -> GuestRecord:
+    """The guest of such a row, before anything else has changed it."""
+    return GuestRecord(
+        id=new.id,
+        name=new.name,
+        project=new.project,
+        owner=new.owner,
+        description=new.description,
+        revision=AT_FIRST["revision"],
+        desired=Desired.RUNNING,
+        observed=Observed.UNSEEN,
+        task=AT_FIRST["task"],
+        boots=AT_FIRST["boots"],
+        booted=AT_FIRST["booted"],
+        host=None,
+        flavor=new.flavor,
+        request=new.request,
+        image=new.image,
+        metadata=new.metadata,
+        details=new.details,
+        only_on=new.only_on,
+        member_of=new.member_of,
+        failed_on=(),
+        refusals=(),
+        moved=None,
+        report=AT_FIRST["report"],
+        fault=None,
+        created=created,
+        updated=updated,
+        launched=None,
+        deleted=None,
+    )
 
 
 def collection_text(value: Collection[object]) -> str:

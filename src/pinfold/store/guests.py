@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final
@@ -61,20 +61,7 @@ class GuestFilter:
 _HAS_LIVE_CLAIM: Final = sa.select(claim.c.id).where(claim.c.guest == guest.c.id, claim.c.state != ClaimState.ABANDONED.value).exists()
 
 # Built once, because every create uses them: SQLAlchemy takes longer to build an expression than SQLite to execute it.
-AT_FIRST: Final[Mapping[str, Any]] = {
-    "revision": 1,
-    "desired": Desired.RUNNING.value,
-    "observed": Observed.UNSEEN.value,
-    "task": "scheduling",
-    "boots": 1,
-    "booted": 0,
-    "report": "",
-    "fault": "",
-    "created": EpochNow(),
-    "updated": EpochNow(),
-}
-"""The columns of a new guest that are the same for each."""
-_CREATE: Final = guest.insert().values(AT_FIRST).returning(guest)
+_CREATE: Final = guest.insert().values(guest_rows.AT_FIRST).returning(guest.c.id, guest.c.created, guest.c.updated)
 PLACE_EACH: Final = (
     guest.update()
     .where(guest.c.deleted.is_(None), guest.c.desired != Desired.ABSENT.value)
@@ -99,14 +86,14 @@ def create_all(connection: sa.Connection, new: Sequence[NewGuest]) -> tuple[Gues
     """
     try:
         values = [guest_rows.new_row(one) for one in new]
-        rows = connection.execute(_CREATE, values if len(new) > 1 else values[0]).mappings().all()
+        rows = connection.execute(_CREATE, values if len(new) > 1 else values[0]).all()
         guest_configs.keep_all(connection, [(one.id, one.config) for one in new if one.config is not None])
         guest_events.begin_all(connection, [(one.id, one.by) for one in new if one.by is not None], "create")
     except sa.exc.IntegrityError as error:
         raise Conflict(f"guest {new[0].id} exists already" if len(new) == 1 else "one of the guests exists already") from error
     ports.create_all(connection, [(one.id, one.ports) for one in new])
-    made = {row["id"]: guest_rows.record(row) for row in rows}
-    return tuple(made[one.id] for one in new)
+    made = {guest_id: (created, updated) for guest_id, created, updated in rows}
+    return tuple([guest_rows.new_record(one, *made[one.id]) for one in new])
 
 
 def create_adopted(connection: sa.Connection, new: NewGuest, desired: Desired, pause: Pause) -> None:

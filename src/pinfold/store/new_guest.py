@@ -11,18 +11,16 @@ from functools import cache
 from typing import Any, Final
 
 import sqlalchemy as sa
-from msgspec import json
 
 from pinfold.core.errors import Conflict
 from pinfold.core.fit.answer import Fit
-from pinfold.store import claims, flavors, guest_events, guest_rows, guests
+from pinfold.store import claims, flavors, guest_events, guest_rows
 from pinfold.store.claims import IntendedClaim, Seen
 from pinfold.store.records import GuestRecord, NewGuest
 from pinfold.store.schema import claim, guest, guest_event, host, quota
 
-_FIT: Final = sa.cast(sa.bindparam("fits"), sa.JSON).op("->>")(sa.cast(sa.func.least(claims.NEWER, sa.bindparam("last_fit")), sa.Integer))
-_FORESEEN: Final = sa.and_(sa.bindparam("last_fit") >= claims.NEWER, ~claims.UNLIKE)
-"""Whether there is a fit for the number of claims that are new, which all take what the new one takes."""
+_MADE: Final = (guest.c.created, guest.c.updated)
+"""What the database decides about a new guest."""
 
 
 def create_intended(
@@ -40,23 +38,22 @@ def create_intended(
     rows = {"guest": guest_rows.new_row(new), "claim": claims.columns(intent, seconds)}
     if new.by is not None:
         rows["event"] = guest_events.columns(new.id, "create", new.by)
-    fits = [rows["claim"].pop("fit"), *map(claims.fit_text, later)] if later else []
+    if later:
+        del rows["claim"]["fit"]
     values = {f"{part}_{name}": value for part, row in rows.items() for name, value in row.items()}
-    if fits:
-        values |= {"fits": json.encode(fits).decode(), "last_fit": len(later)}
+    if later:
+        values |= claims.foreseeing(intent, later)
     if new.seen_flavor is not None:
         values |= flavors.seeing(new.seen_flavor)
-    statement = _statement(tuple((part, tuple(row)) for part, row in rows.items()), new.seen_flavor is not None)
+    statement = _statement(tuple([(part, tuple(row)) for part, row in rows.items()]), new.seen_flavor is not None)
     try:
-        row = connection.execute(statement, {**values, **claims.seeing(intent, decided_on), "seconds": seconds}).mappings().one_or_none()
+        row = connection.execute(statement, {**values, **claims.seeing(intent, decided_on), "seconds": seconds}).one_or_none()
     except sa.exc.IntegrityError as error:
         raise Conflict(f"guest {new.id} exists already, or host {intent.host} is gone") from error
     if row is None:
         return None
-    revision, news = row["seen_revision"], row["seen_news"]
-    foreseen = bool(later) and news is None
-    seen = Seen(revision=revision, others=0, newer=row["seen_newer"]) if foreseen else claims.seen(revision, news)
-    return guest_rows.record(row), seen
+    created, updated, *seen = row
+    return guest_rows.new_record(new, created, updated), claims.seen(*seen)
 
 
 @cache
@@ -66,22 +63,19 @@ def _statement(parts: tuple[tuple[str, tuple[str, ...]], ...], seen_flavor: bool
     """
     names = dict(parts)
     limited = sa.select(quota.c.project).where(quota.c.project == sa.bindparam("guest_project", type_=sa.Text())).exists()
-    first = _row(guest, "guest", names["guest"], guests.AT_FIRST).where(~limited)
+    first = _row(guest, "guest", names["guest"], guest_rows.AT_FIRST).where(~limited)
     if seen_flavor:
         first = first.where(flavors.UNCHANGED)
-    stored = guest.insert().from_select(first.selected_columns.keys(), first).returning(guest).cte("stored")
+    stored = guest.insert().from_select(first.selected_columns.keys(), first).returning(guest.c.id, *_MADE).cte("stored")
     others = []
     single = "fit" in names["claim"]
-    of_claim = claims.AT_FIRST if single else {**claims.AT_FIRST, "fit": _FIT}
+    of_claim = claims.AT_FIRST if single else {**claims.AT_FIRST, "fit": claims.FIT_BY_NUMBER}
     for table, part, fixed in ((claim, "claim", of_claim), (guest_event, "event", guest_events.AT_FIRST)):
         if part in names:
             row = _row(table, part, [name for name in names[part] if name in table.c], fixed).select_from(stored)
             others.append(table.insert().from_select(row.selected_columns.keys(), row).returning(*table.primary_key).cte(f"new_{part}"))
-    news = [claims.NEWS.label("seen_news")]
-    if not single:
-        news = [sa.case((_FORESEEN, sa.null()), else_=claims.NEWS).label("seen_news"), claims.NEWER.label("seen_newer")]
-    seen = (host.c.revision.label("seen_revision"), *news)
-    return sa.select(stored, *seen).select_from(stored.join(host, host.c.id == sa.bindparam("on_host"))).add_cte(*others)
+    found = sa.select(*(stored.c[column.name] for column in _MADE), host.c.revision, *((claims.NEWS,) if single else claims.FORESEEN_NEWS))
+    return found.select_from(stored.join(host, host.c.id == sa.bindparam("on_host"))).add_cte(*others)
 
 
 def _row(table: sa.Table, part: str, names: Iterable[str], fixed: Mapping[str, Any]) -> sa.Select[Any]:

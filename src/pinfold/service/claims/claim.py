@@ -26,7 +26,6 @@ import threading
 import time
 import uuid
 from collections import defaultdict
-from itertools import takewhile
 from typing import Final
 
 import sqlalchemy as sa
@@ -37,23 +36,23 @@ from pinfold.accounting.placement_responses import OverCapacity
 from pinfold.accounting.resources import Amounts, Shares, amounts, union
 from pinfold.core.errors import Conflict, InvalidRequest, PinfoldError, Unavailable
 from pinfold.core.fit.answer import Fit, NoFit
-from pinfold.core.fit.demand import prepare
 from pinfold.core.host import Claim
 from pinfold.core.host_features import needed
 from pinfold.core.identity import ClaimId, HostId
 from pinfold.core.reasons import Kind, Reason, ReasonCode
 from pinfold.faultpoints import fault_point
-from pinfold.scheduler.decide import Conditions, closed, decide, decides_by_loss, explain, fit_on, following, refusal, untrait
+from pinfold.scheduler.decide import Conditions, closed, decide, decides_by_loss, explain, fit_on, refusal, untrait
 from pinfold.scheduler.index import Entry
 from pinfold.scheduler.model import Candidate, HostRefusal, HostSearch
 from pinfold.scheduler.scheduler import Scheduler
 from pinfold.service.claims import newest
 from pinfold.service.claims.amend import TRIES, StaleError
-from pinfold.service.claims.attempt import Attempt, Foreseen
+from pinfold.service.claims.attempt import Attempt
 from pinfold.service.claims.booking import booked_by, settle
+from pinfold.service.claims.foresight import Foresight, note_row
 from pinfold.service.claims.outcome import Claimed, Refused
 from pinfold.store import arrival, claims, new_guest
-from pinfold.store.arrival import Arrival
+from pinfold.store.arrival import Arrival, Came
 from pinfold.store.claims import HostNews, IntendedClaim, Seen
 from pinfold.store.database import Database
 from pinfold.store.records import ClaimRecord, ClaimState, GuestRecord, NewGuest
@@ -64,8 +63,6 @@ _UNSEEN_GENERATION: Final = 0
 """The generation of a consumer that Placement (16.0) keeps after it refused an allocation for a missing provider; a read does not show
 it.
 """
-_MOST_EXPECTED: Final = 8
-"""For so many claims of others that come between a decision and the guest's arrival there is a fit beforehand."""
 _log = logging.getLogger(__name__)
 
 
@@ -80,8 +77,7 @@ class Claimer:
         self._sets = scheduler.sets
         self._shapes = scheduler.shapes
         self._settings = scheduler.settings
-        self._expected = 0
-        """How many claims of others came to a host lately between a decision and the guest's arrival."""
+        self._foresight = Foresight(scheduler.index)
         # Threads of one process take turns here, so that only other processes can make their revision stale.
         self.locks: defaultdict[HostId, threading.Lock] = defaultdict(threading.Lock)
 
@@ -90,10 +86,13 @@ class Claimer:
 
         Raises `Unavailable`.
         """
-        attempt = Attempt(wanted=wanted, demand=prepare(untrait(wanted.request)))
+        attempt = self._attempt(wanted)
         attempt.conditions = self._conditions(wanted)
         attempt.candidates = decide(self._index, wanted.guest, attempt.demand, attempt.conditions, self._settings)
         return attempt
+
+    def _attempt(self, wanted: HostSearch) -> Attempt:
+        return Attempt(wanted=wanted, demand=self._index.kinds.demand(untrait(wanted.request)))
 
     def intend(self, connection: sa.Connection, attempt: Attempt) -> None:
         """Write step 0 of what `begin` decided, in the caller's transaction; nothing if no host takes the guest. Raises `Conflict` as
@@ -114,41 +113,16 @@ class Claimer:
         intent = self._intent(ClaimId(str(uuid.uuid4())), attempt.wanted, best)
         if intent is None:
             return None
-        seconds, later = self._settings.claim_seconds, self._later_fits(attempt, best, intent)
+        seconds, later = self._settings.claim_seconds, self._foresight.later_fits(attempt, best, intent)
         with self._database.write_once() as connection:
             stored = new_guest.create_intended(connection, new, intent, seconds=seconds, decided_on=best.revision, later=later)
         if stored is None:
             return None
         record, seen = stored
-        fits = (intent.fit, *later)
-        attempt.claim, attempt.intent = intent.id, replace(intent, fit=fits[min(seen.newer, len(later))])
-        if later and seen.news is None:
-            attempt.foreseen = Foreseen(host=best.host, revision=best.revision, fits=fits)
-            attempt.candidates = (replace(best, fit=attempt.intent.fit), *attempt.candidates[1:])
-        else:
-            attempt.seen = seen
-        self._expected = min(_MOST_EXPECTED, max(seen.newer, self._expected - 1))
+        attempt.claim, attempt.candidates = intent.id, note_row(attempt, intent, later, seen, attempt.candidates)
+        attempt.seen = seen if attempt.foreseen is None else None
+        self._foresight.intended(seen.newer)
         return record
-
-    def _later_fits(self, attempt: Attempt, best: Candidate, intent: IntendedClaim) -> tuple[Fit, ...]:
-        """The fits that the guest gets if others like it are claimed on the host before it, as many as were of late. If that is what
-        happens, the claim row need not be redirected.
-        """
-        entry = self._index.get(best.host) if self._expected and best.fit.taken_mask else None
-        if entry is None:  # or nothing in the fits of such guests, which float, says how many they are
-            return ()
-        return self._followed(attempt, entry, best, intent.amounts)[1:]
-
-    def _followed(self, attempt: Attempt, entry: Entry, best: Candidate, booked: Amounts) -> tuple[Fit, ...]:
-        """The candidate's fit and those that follow it, as long as they take the same amounts."""
-        found = following(self._index, attempt.demand, best, 2 + self._expected)
-        return tuple(takewhile(lambda fit: amounts(fit, entry.state) == booked, found))
-
-    def _foresee(self, attempt: Attempt, entry: Entry, fit: Fit) -> tuple[Fit, ...]:
-        """The same for a guest that is fitted again on a host that has changed. Raises `StaleError`."""
-        (found,) = newest.fits_on(self._index, entry, [(attempt, fit, attempt.booked)])
-        best = Candidate(host=entry.id, name=entry.name, revision=entry.state.revision, fit=found)
-        return self._followed(attempt, entry, best, attempt.booked)
 
     def _conditions(self, wanted: HostSearch) -> Conditions:
         """What a host must be for the guest, with an index that is up to date."""
@@ -164,7 +138,7 @@ class Claimer:
         row as it is; the caller stores the fault. Raises `Conflict` when the guest has a live claim of that role, is gone or is wanted
         absent by now, or when the healer was faster; `Unavailable` when Placement or the database went away (the healer then clears up).
         """
-        attempt = attempt or Attempt(wanted=wanted, demand=prepare(untrait(wanted.request)))
+        attempt = attempt or self._attempt(wanted)
         try:
             conditions = attempt.conditions or self._conditions(wanted)
             claimed = self._claim_any(attempt, conditions)
@@ -187,7 +161,9 @@ class Claimer:
     def _claim_any(self, attempt: Attempt, conditions: Conditions) -> Claimed | None:
         """Try hosts from the best on, until one is held or the index has no more."""
         while True:
-            left = dataclasses.replace(conditions, exclude=conditions.exclude | attempt.tried.keys())
+            left = conditions
+            if attempt.tried:
+                left = dataclasses.replace(conditions, exclude=conditions.exclude | attempt.tried.keys())
             candidates, attempt.candidates = attempt.candidates, ()
             if not candidates:
                 attempt.beside, attempt.foreseen = {}, None
@@ -248,8 +224,13 @@ class Claimer:
             intent = self._intent(attempt.claim, attempt.wanted, again[0], known.get(again[0].host))
             if intent is None:
                 break
-            seen = self._write_intent(connection, intent, written=True, decided_on=again[0].revision)
-            attempt.intent = intent
+            # Guests like this one that find the host full come to the same other host.
+            later = () if again[0].host in known or not self._database.postgresql else self._foresight.later_fits(attempt, again[0], intent)
+            seconds, decided_on = self._settings.claim_seconds, again[0].revision
+            seen = claims.redirect(connection, intent, seconds=seconds, decided_on=decided_on, later=later)
+            candidates = note_row(attempt, intent, later, seen, candidates)
+            if attempt.foreseen is not None:
+                break
         return candidates
 
     def _intent(self, claim: ClaimId, search: HostSearch, best: Candidate, entry: Entry | None = None) -> IntendedClaim | None:
@@ -370,16 +351,18 @@ class Claimer:
         assert claim is not None
         arriving = Arrival(claim=claim, guest=guest, host=entry.id, fit=wanted, role=attempt.wanted.role)
         with self.locks[entry.id]:
-            wanted, made = self._arrive(attempt, arriving, revision)
-            self._index.claimed(entry.id, Claim(guest=guest, fit=wanted, id=claim), made)
+            wanted, made, others = self._arrive(attempt, arriving, revision)
+            self._index.followed(entry.id, (*others, (made, Claim(guest=guest, fit=wanted, id=claim))), made)
             if attempt.foreseen is not None:
                 self._fresh.known(entry.id, made)
         fault_point("claim.held")
         refusals = tuple(attempt.tried.values())
         return Claimed(claim=claim, guest=guest, host=entry.id, name=entry.name, revision=made, fit=wanted, refusals=refusals)
 
-    def _arrive(self, attempt: Attempt, arriving: Arrival, revision: int) -> tuple[Fit, int]:
-        """The fit by which the guest is on its host, and the revision that this made. Raises as `_hold`."""
+    def _arrive(self, attempt: Attempt, arriving: Arrival, revision: int) -> tuple[Fit, int, Came]:
+        """The fit by which the guest is on its host, the revision that this made, and the foreseen claims before it, of which the index
+        has not heard. Raises as `_hold`.
+        """
         found = self._arrive_at_once(attempt, arriving, revision) if self._database.postgresql else None
         if found is not None:
             return found
@@ -392,9 +375,9 @@ class Claimer:
                 (fit,) = newest.fits(connection, self._index, host, made - 1, [(attempt, fit, attempt.booked)])
                 arrival.settle(connection, replace(arriving, fit=fit), revision=made)
             fault_point("claim.pinned")
-        return fit, made
+        return fit, made, ()
 
-    def _arrive_at_once(self, attempt: Attempt, arriving: Arrival, revision: int) -> tuple[Fit, int] | None:
+    def _arrive_at_once(self, attempt: Attempt, arriving: Arrival, revision: int) -> tuple[Fit, int, Came] | None:
         """The same by one statement, again each time that the host has changed; None if a transaction that locks the host's row has to say
         what is in the way.
         """
@@ -409,8 +392,8 @@ class Claimer:
                 fault_point("claim.pinned")
                 others = came.made - 1 - revision
                 if fits:
-                    self._expected = max(self._expected, min(_MOST_EXPECTED, others))
-                return fits[others] if fits else fit, came.made
+                    self._foresight.arrived(others)
+                return fits[others] if fits else fit, came.made, came.came
             if came.news is None:
                 if waited:
                     return None
@@ -421,7 +404,7 @@ class Claimer:
                 raise StaleError
             revision = newer.state.revision
             if fits:
-                fits = self._foresee(attempt, newer, fit)
+                fits = self._foresight.fits_again(attempt, newer, fit)
                 fit = fits[0]
             else:
                 fit, known = self._fit_beside(attempt, newer, fit, came.news)

@@ -25,7 +25,6 @@ from pinfold.accounting.client import Placement
 from pinfold.accounting.placement_responses import OverCapacity
 from pinfold.accounting.resources import amounts, union
 from pinfold.core.errors import Conflict, InvalidRequest, PinfoldError, Unavailable
-from pinfold.core.fit.demand import prepare
 from pinfold.core.host import Claim
 from pinfold.core.identity import ClaimId, GuestId, HostId
 from pinfold.faultpoints import fault_point
@@ -75,7 +74,7 @@ class Together:
         """
         if begun is not None:
             return [self._alone(begun)]
-        demand = prepare(untrait(wanted[0].request))
+        demand = self._index.kinds.demand(untrait(wanted[0].request))
         attempts = [Attempt(wanted=one, demand=demand) for one in wanted]
         held: dict[GuestId, Outcome] = {}
         if len(attempts) > 1:

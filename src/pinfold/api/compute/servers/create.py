@@ -80,7 +80,7 @@ def _of_remembered(
     since.
     """
     try:
-        made = [replace(one, seen_flavor=seen) for one in _new_guests(services, request, body, caller, version, seen)]
+        made = _new_guests(services, request, body, caller, version, seen, seen=seen)
     except PinfoldError:  # which the flavor as it is now may not raise
         return None
     try:
@@ -91,9 +91,16 @@ def _of_remembered(
 
 
 def _new_guests(
-    services: ApiServices, request: Request, body: CreateServer, caller: Caller, version: Microversion, row: FlavorRecord
+    services: ApiServices,
+    request: Request,
+    body: CreateServer,
+    caller: Caller,
+    version: Microversion,
+    row: FlavorRecord,
+    *,
+    seen: FlavorRecord | None = None,
 ) -> list[NewGuest]:
-    """The guests that the body asks for, of that flavor."""
+    """The guests that the body asks for, of that flavor; `seen` if it was read some time ago."""
     asked = body.server
     image = image_of(services, caller, asked, row.flavor)
     count = _count(asked)
@@ -106,22 +113,22 @@ def _new_guests(
     check_boot(asked, compiled, image, config)
     reservation = f"r-{uuid.uuid4().hex[:8]}"
     hostname = asked.hostname or _hostname(asked.name)
+    alike: dict[str, str | None] = {
+        "disk_config": asked.disk_config,
+        "flavor_id": row.id,
+        "hostname": hostname,
+        "image_id": image.id,
+        "reservation_id": reservation,
+        "tags": ",".join(sorted(set(asked.tags))),
+        "zone": zone,
+        "key_name": "" if config is None else config.key_name,
+        **access_addresses(asked),
+    } | ({} if config is None else dict((CONFIG_DRIVE,)))
+    kept = [(key, value) for key, value in alike.items() if value]
+    metadata, by = tuple(sorted(asked.metadata.items())), requester(request)
     made = []
     for index in range(count):
-        details: dict[str, str | None] = {
-            "disk_config": asked.disk_config,
-            "flavor_id": row.id,
-            "hostname": hostname,
-            "image_id": image.id,
-            "launch_index": str(index),
-            "reservation_id": reservation,
-            "tags": ",".join(sorted(set(asked.tags))),
-            "zone": zone,
-            "key_name": "" if config is None else config.key_name,
-            **access_addresses(asked),
-        } | ({} if config is None else dict((CONFIG_DRIVE,)))
         name = asked.name if count == 1 else f"{asked.name}-{index + 1}"
-        metadata = tuple(sorted(asked.metadata.items()))
         new = NewGuest(
             id=GuestId(str(uuid.uuid4())),
             name=name,
@@ -132,12 +139,13 @@ def _new_guests(
             owner=caller.user,
             description=asked.description or (asked.name if version < Microversion(2, 19) else ""),
             metadata=metadata,
-            details=tuple(sorted((key, value) for key, value in details.items() if value)),
+            details=tuple(sorted([*kept, ("launch_index", str(index))])),
             config=None if config is None else _named(config, name, hostname, zone, index, metadata),
             ports=ports,
             only_on=only_on,
             member_of=member_of,
-            by=requester(request),
+            by=by,
+            seen_flavor=seen,
         )
         made.append(new)
     return made
