@@ -14,6 +14,7 @@ from benchmarks.page import PAGES, figure, table
 from benchmarks.schedule.index_memory import each_kib
 from benchmarks.schedule.multi_create import own_ms
 from benchmarks.subject import Figures, read
+from pinfold.latency.figures import LEAST
 from pinfold.latency.serial import over, quantile
 
 Row = tuple[str, str, Callable[[Figures], str]]
@@ -21,6 +22,7 @@ Row = tuple[str, str, Callable[[Figures], str]]
 
 NAME: Final = "costs-and-benefits"
 _ABSENT: Final = "not measured yet"
+_LEAST_US: Final = LEAST["lateness p99"][0]
 _POLICIES: Final = ("unset", "share")
 _PACKED: Final = {
     "pinfold, least-loss": "the default, `least-loss`,",
@@ -34,8 +36,7 @@ own pCPUs; `isolate` gives each guest one more pCPU for them. The figure is of o
 gave. What a fleet holds is counted when nothing fits any more, where nothing else is said."""
 _OTHER_LOADS: Final = """\
 A vCPU that has nothing to wait for notices each moment at once. How late it is at the 99th percentile, the least and the most of the runs,
-is on [the page of latency](latency.md) with all else that was measured. What is left with share is other work of the machine; it differs by
-chance between runs and loads."""
+is on [the page of latency](latency.md) with all else that was measured, which also says why less than 20 us is not told apart."""
 _OTHER_FLEETS: Final = """\
 More or fewer vCPUs with share, with the pool of those tried that holds most. [The page of density](density.md) has the fleets."""
 _OWN: Final = """\
@@ -84,7 +85,8 @@ def _loads(figures: Figures) -> list[str]:
     for load in dict.fromkeys(one["load"] for one in figures["samples"]):
         both = [_samples(figures, load, policy) for policy in ("float", "share")]
         if all(both):
-            rows.append((load, *(_between([quantile(_pairs(one["late"]), 0.99) / 1000 for one in runs]) for runs in both)))
+            late = [[quantile(_pairs(one["late"]), 0.99) / 1000 for one in runs] for runs in both]
+            rows.append((load, *(_between(us) if max(us) >= _LEAST_US else f"below {_LEAST_US:g}" for us in late)))
     return table(("load", "late at p99 with unset, us", "with share, us"), rows) if rows else []
 
 
