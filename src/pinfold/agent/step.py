@@ -178,7 +178,9 @@ def _take_orders(draft: Draft, parsed: ParsedOrders, *, waited: bool) -> None:
     before = draft.state.orders
     if waited:
         hasty = draft.now - draft.state.polled < BACKOFF_SECONDS
-        news = before is None or parsed.orders.count != before.count
+        # The answer after which nothing has changed has no orders, and may come after a turn has read newer ones.
+        same = parsed.orders.count == draft.state.poll_after
+        news = not same and (before is None or parsed.orders.count != before.count)
         if draft.state.alive:
             _prolong(draft, polled(draft.state.lease, draft.state.polled, parsed.orders.lease))
         draft.change(polling=False, poll_pause=0.0, poll_again=draft.now if news or not hasty else draft.now + BACKOFF_SECONDS)
@@ -260,7 +262,7 @@ def _go_on(draft: Draft) -> None:
     if state.orders is not None and not state.polling and draft.now >= state.poll_again:
         alive = state.lease.may_poll(state.sight, draft.now)
         wait = state.lease.poll_seconds(state.polled, alive=alive)
-        draft.change(polling=True, polled=draft.now, alive=alive)
+        draft.change(polling=True, polled=draft.now, poll_after=state.orders.count, alive=alive)
         audited = audits.age(state.audits, draft.now) if alive else None
         draft.do(actions.PollOrders(after=state.orders.count, wait=wait, alive=alive, audited=audited))
     if state.lease.overdue(draft.now) and state.sight.fresh(state.lease.seconds, draft.now):

@@ -103,6 +103,20 @@ def lives(script: Script, seconds: float, *, renewed: bool = True, digest: str =
     return asked
 
 
+def test_a_poll_that_ends_without_news_after_newer_orders_were_read_takes_none_of_them_away() -> None:
+    script = up()
+    (sent,) = script.sees()
+    script.fails(sent)
+    script.passes(LEASE)
+    assert script.begun[-1] == ReadOrders()
+    assert script.state.polling
+    script.orders(order(), count=2)
+    script.poll_ends()  # with the count 1, and no orders
+    assert script.state.orders is not None
+    assert [one.guest for one in script.state.orders.orders] == [order().guest]
+    assert PollOrders(after=2, wait=LEASE / 3, alive=False) in script.begun
+
+
 def test_no_heartbeat_is_sent_while_polls_prolong_the_lease() -> None:
     script = polling()
     lives(script, LEASE)
