@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -38,12 +39,16 @@ _DOMAIN = """<domain type='kvm'><name>vm{number}</name><uuid>{id}</uuid><metadat
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """CPU in seconds: of the first sweep, each later one and libvirtd's beside it, and each scrape of the metrics; the process at rest."""
+    """CPU in seconds: of the first sweep, each later one and libvirtd's beside it, and each scrape of the metrics; the process at rest.
+
+    `kernel_percent` is the part of all later sweeps that the kernel took, for system calls.
+    """
 
     guests: int
     threads: int
     first_cpu: float
     sweep_cpu: list[float]
+    kernel_percent: float
     libvirtd_cpu: list[float]
     render_cpu: list[float]
     rest_percent: float
@@ -63,16 +68,18 @@ def measure(folder: Path, guests: int, rounds: int, rest_seconds: float) -> Meas
         settings = load([str(config)], audits=True).settings
         libvirtd = int((lab.run_dir / "libvirtd-lab.pid").read_text())
         spent, theirs, rendered = [], [], []
+        system = 0.0
         with open_driver(settings) as driver:
             began = time.process_time()
             usage, found = None, sweep(driver, settings)
             first = time.process_time() - began
             gc.collect()
             for _ in range(rounds):
-                own, other = time.process_time(), cpu_seconds(libvirtd)
+                own, other, begun = time.process_time(), cpu_seconds(libvirtd), resource.getrusage(resource.RUSAGE_SELF).ru_stime
                 found = sweep(driver, settings, before=found)
                 usage = accumulated(usage, found.sample)
                 spent.append(time.process_time() - own)
+                system += resource.getrusage(resource.RUSAGE_SELF).ru_stime - begun
                 theirs.append(cpu_seconds(libvirtd) - other)
                 own = time.process_time()
                 render(State(settings=settings, interval=10.0, snapshot=found.snapshot, usage=usage))
@@ -85,6 +92,7 @@ def measure(folder: Path, guests: int, rounds: int, rest_seconds: float) -> Meas
                 threads=_threads(usage, found),
                 first_cpu=first,
                 sweep_cpu=spent,
+                kernel_percent=100 * system / sum(spent),
                 libvirtd_cpu=theirs,
                 render_cpu=rendered,
                 rest_percent=rest,
