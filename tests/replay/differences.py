@@ -241,6 +241,7 @@ _HOST_REPORTS: Final = (
 _UNSET_CELLS: Final = " Unset is false, except that host_strategy = least-loss then chooses cells by what their use would lose."
 
 
+_CHECKED = ", but none whose token or password is being checked. Half as many are checked at a time, and others are answered 429"
 _BESIDE_KEYSTONE = (
     " With auth = keystone there are accounts only if this is set; they see all projects, for the web page, for Prometheus, and for when "
     "Keystone is away."
@@ -264,6 +265,7 @@ def _older_options(value: Any) -> Any:
             " with a password",
             " One with several queues adds it for each.",
             _BESIDE_KEYSTONE,
+            _CHECKED,
         ):
             value = value.replace(added, "")
         return value
