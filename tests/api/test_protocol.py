@@ -143,7 +143,9 @@ def test_connections_that_give_way_while_they_are_being_opened_end_and_time_goes
             with suppress(OSError):
                 connection.sendall(first)
         heard = [_heard(connection) for connection in connections]  # the last ones are hung up when their time is over
-        assert 0 < sum(answer != b"" for answer in heard) < EARLY
+        answered = sum(answer != b"" for answer in heard)
+        assert 0 < answered <= EARLY
+        assert answered < EARLY or first  # who asks at once may be answered before the next ones come
         assert site.connections.count == 0
         with site.connect() as connection:
             assert _heard(connection).startswith(b"HTTP/1.1 408 ")

@@ -88,7 +88,7 @@ def test_the_page_of_scheduling_judges_many_servers_in_one_body() -> None:
         "100 servers in one body, SQLite: all CPU as a multiple of a bare POST: 1.2, at most 1.3: kept",
         "100 servers in one body, SQLite: servers/s as a multiple of single creates: 5, at least 3: kept",
     ]
-    assert "| SQLite | 100 | 3 | 1,000 | 1,200 | 80 | **1.20** (1.11 to 1.36) | 76.9 | 15.4 | **5.0** | 5.2 | 1 | 30 |" in page.body
+    assert "| SQLite | 100 | 3 | 1,000 | 1,200 | 80 | **1.20** (1.11 to 1.36) | 76.9 | 15.4 | **5.00** | 5.20 | 1 | 30 |" in page.body
 
 
 def test_the_page_of_scheduling_judges_the_memory_of_further_hosts() -> None:

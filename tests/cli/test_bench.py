@@ -120,7 +120,7 @@ def test_each_round_is_told_where_standard_error_is_no_terminal(capsys: pytest.C
     with progress(2) as notice:
         notice(Trial(accelerator="kvm", load="storm", policy="float", seconds=1.0), 0)
         notice(Trial(accelerator="kvm", load="storm", policy="share", seconds=1.0), 0)
-    assert capsys.readouterr().err == "round 1 of 2: storm, float, run 1\nround 2 of 2: storm, share, run 1\n"
+    assert capsys.readouterr().err == "pinfold: round 1 of 2: storm, float, run 1\npinfold: round 2 of 2: storm, share, run 1\n"
 
 
 def test_a_pcpu_of_a_pinned_vcpu_is_known_and_one_of_a_floating_vcpu_is_free() -> None:

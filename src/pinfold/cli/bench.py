@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Final
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from pinfold.cli import options as opt
-from pinfold.cli.exit_status import warn
+from pinfold.cli.exit_status import tell, warn
 from pinfold.cli.output import respond
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.plural import count
@@ -163,9 +162,7 @@ def progress(rounds: int) -> Iterator[Notice]:
     target = Screen(stderr=True)
     if not target.is_terminal:
         numbers = iter(range(1, rounds + 1))
-        yield lambda trial, number: print(
-            f"round {next(numbers)} of {rounds}: {trial.load}, {trial.policy}, run {number + 1}", file=sys.stderr, flush=True
-        )
+        yield lambda trial, number: tell(f"round {next(numbers)} of {rounds}: {trial.load}, {trial.policy}, run {number + 1}")
         return
     with Progress(
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=target, transient=True

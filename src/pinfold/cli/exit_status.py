@@ -104,6 +104,11 @@ def warn(sentence: str) -> None:
     print(f"pinfold: warning: {shown(sentence)}", file=sys.stderr)
 
 
+def tell(sentence: str) -> None:
+    """Print how far the command is on standard error, where a bar would be of no use."""
+    print(f"pinfold: {shown(sentence)}", file=sys.stderr, flush=True)
+
+
 def _say(message: str, kind: str, status: ExitStatus, key: str | None, *, as_json: bool) -> ExitStatus:
     if as_json:
         document = {"error": {"kind": kind, "message": message, "key": key, "status": int(status)}}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from pinfold.cli import options as opt
+from pinfold.cli.exit_status import tell
 from pinfold.cli.output import respond
 from pinfold.core.errors import InvalidRequest
 
@@ -194,6 +194,6 @@ def lines_of_progress(clock: Callable[[], float]) -> Notice:
         nonlocal last
         if clock() - last >= _SECONDS_BETWEEN_LINES:
             last = clock()
-            print(f"pinfold: {part}: {100 * done // max(of, 1)} %", file=sys.stderr, flush=True)
+            tell(f"{part}: {100 * done // max(of, 1)} %")
 
     return notice
