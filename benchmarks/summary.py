@@ -24,6 +24,7 @@ NAME: Final = "costs-and-benefits"
 _ABSENT: Final = "not measured yet"
 _LEAST_US: Final = LEAST["lateness p99"][0]
 _POLICIES: Final = ("unset", "share")
+_GUESTS: Final = {"idle": "Idle guests", "chatty": "Guests with a busy disk", "heavy": "Guests with a very busy disk"}
 _PACKED: Final = {
     "pinfold, least-loss": "the default, `least-loss`,",
     "pinfold, least-loss, no flavors known": "without flavors to learn from",
@@ -159,8 +160,8 @@ def _fleets(figures: Figures) -> list[str]:
 
 def _knee(figures: Figures) -> str:
     modes = dict.fromkeys(row["mode"] for row in figures["rows"])
-    knees = [f"{mode}: {knee([row for row in figures['rows'] if row['mode'] == mode])}" for mode in modes]
-    return f"The knee of the wait of overhead threads, by what the guests do: {'. '.join(knees)}"
+    knees = [f"{_GUESTS[mode]}: {knee([row for row in figures['rows'] if row['mode'] == mode])}" for mode in modes]
+    return f"As many as before their overhead threads wait four times as long (the knee). {'. '.join(knees)}"
 
 
 def _packing(figures: Figures) -> str:
