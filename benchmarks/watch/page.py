@@ -34,7 +34,7 @@ def page(figures: Figures) -> Page:
     sweep = statistics.median(spent)
     rows = [
         ("CPU of one sweep, ms", sweep * 1e3),
-        ("of it in the kernel, %", figures.get("kernel_percent")),
+        ("of it in the kernel, %", figures["kernel_percent"]),
         ("CPU of the first sweep, ms", figures["first_cpu"] * 1e3),
         ("libvirtd's CPU beside it, ms", statistics.median(libvirtd) * 1e3),
         ("CPU of one scrape, ms", statistics.median(scrapes) * 1e3),
