@@ -41,10 +41,9 @@ with FIFO the vCPU has the real-time priority 1. In the rows with *pinfold* the 
 chooses the pCPUs, with the emulator policy unset (as float) or `share`; libvirt starts the others from XML written by hand. Each figure is
 the median over the runs ({runs}, of {seconds} s each).
 
-Stalls and the vCPU's wait for a pCPU are the steady figures; the p99 of share is at the edge of what is seen here, and jumps by chance
-between 0.03 us and 20 us: the host's own gaps of 5 to 20 us, {short} a second with share and idle, may or may not fall on the moments at
-which the guest looks. Where a figure is below what the measure can tell, no ratio is printed, but its bound: below 1 stall a second, a wait
-of 0.1 %, or 20 us.
+Stalls and the vCPU's wait for a pCPU are the steady figures. A p99 below 20 us is at the edge of what is seen here, and jumps by chance:
+the host's own gaps of 5 to 20 us, {short} a second with share and idle, may or may not fall on the moments at which the guest looks.
+Where a figure is below what the measure can tell, no ratio is printed, but its bound: below 1 stall a second, a wait of 0.1 %, or 20 us.
 
 A vCPU *waits* while it is ready to run and another thread has its pCPU. It is *asleep* while it neither runs nor waits: it is stopped, or
 waits for a lock of QEMU. *Other programs* are all threads but the guest's. Waits of several threads add up, and so exceed 100 % where more
