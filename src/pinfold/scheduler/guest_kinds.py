@@ -35,6 +35,8 @@ Step = tuple[Fit, Counts]
 
 
 Found = TypeVar("Found")
+Key = TypeVar("Key", bound=Hashable)
+Made = TypeVar("Made")
 
 
 class GuestKind:
@@ -100,6 +102,16 @@ def _recall(
     return found
 
 
+def _kept(known: dict[Key, Made], key: Key, make: Callable[[Key], Made]) -> Made:
+    """What `make` returns for the key, remembered for `MOST_KINDS` of them."""
+    found = known.get(key)
+    if found is None:
+        if len(known) >= MOST_KINDS:
+            known.clear()
+        found = known[key] = make(key)
+    return found
+
+
 class GuestKinds:
     """Safe to share between threads: at worst two of them do the same work."""
 
@@ -109,18 +121,8 @@ class GuestKinds:
 
     def demand(self, request: GuestRequest) -> Demand:
         """The request's demand. Raises `InvalidRequest` as `prepare`."""
-        found = self._demands.get(request)
-        if found is None:
-            if len(self._demands) >= MOST_KINDS:
-                self._demands.clear()
-            found = self._demands[request] = prepare(request)
-        return found
+        return _kept(self._demands, request, prepare)
 
     def of(self, demand: Demand) -> GuestKind:
         """The kind of guests with this demand."""
-        found = self._known.get(demand)
-        if found is None:
-            if len(self._known) >= MOST_KINDS:
-                self._known.clear()
-            found = self._known[demand] = GuestKind(demand)
-        return found
+        return _kept(self._known, demand, GuestKind)

@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from pinfold.core.fit.answer import Strategy
 from pinfold.core.fit.demand import Demand
+from pinfold.core.fit.slots import together
 from pinfold.core.overhead.pool import OverheadPool
 from pinfold.scheduler.place_losses import AMPLE, MEMORY_BITS, MOST_LOSS, MOST_MEMORY, NOWHERE, STEPS, booking
 
@@ -69,7 +70,7 @@ class _Host:
             books = booking(guest.demand, self._pool)
             holds = [min(free // guest.pins, memory // guest.memory_mib) for free, memory in self._rooms]
             line = _line(guest, books, self._strict, self._overhead)
-            self._shapes.append(_Shape(guest, books, holds, min(_together(holds, guest.cells), line)))
+            self._shapes.append(_Shape(guest, books, holds, min(together(holds, guest.cells), line)))
 
     def best(self, kind: Guest) -> tuple[int, int]:
         """The key and the host cell of the best place: -1 for a guest of several cells, and for one that the host does not take."""
@@ -101,7 +102,7 @@ class _Host:
             guest, holds = shape.guest, shape.holds.copy()
             for place, free, memory in after:
                 holds[place] = min(free // guest.pins, memory // guest.memory_mib)
-            slots = min(_together(holds, guest.cells), _line(guest, shape.books, strict, overhead))
+            slots = min(together(holds, guest.cells), _line(guest, shape.books, strict, overhead))
             lost += max(shape.before - slots, 0) * guest.weight
         for _, _, memory in after:
             left += memory
@@ -112,15 +113,3 @@ def _line(guest: Guest, books: int, strict: int, overhead: int) -> int:
     """How many such guests the host's memory and its overhead pool allow."""
     memory = max(strict, 0) // (guest.cells * guest.memory_mib)
     return min(memory, max(overhead, 0) // books) if books else min(memory, AMPLE)
-
-
-def _together(holds: Sequence[int], cells: int) -> int:
-    """`core.fit.slots.together`: how many guests of so many cells fit into host cells that hold so many of those each."""
-    left = sum(holds)
-    if cells == 1:
-        return left
-    least = left // cells
-    for rest, held in zip(range(cells - 1, 0, -1), sorted(holds, reverse=True), strict=False):
-        left -= held
-        least = min(least, left // rest)
-    return least
