@@ -164,7 +164,7 @@ async def _admit(scope: Scope, checks: PasswordChecks) -> Account | None:
     if (account := checks.recalled(*found, connection=connection)) is not None:
         return account
     with checking(scope):
-        return await checks.admit(*found, address=address_block(address), connection=connection)
+        return await checks.check(*found, address=address_block(address), connection=connection)
 
 
 def is_question(scope: Scope) -> bool:

@@ -85,8 +85,10 @@ class PasswordChecks:
     async def admit(self, name: str, password: str, *, address: str, connection: tuple[str, int]) -> Account | None:
         """The account that these credentials open, or None. Bounds apply to each `address`. Raises `TooManyAttempts` beyond the bounds."""
         account = self.recalled(name, password, connection=connection)
-        if account is not None:
-            return account
+        return account or await self.check(name, password, address=address, connection=connection)
+
+    async def check(self, name: str, password: str, *, address: str, connection: tuple[str, int]) -> Account | None:
+        """The same for credentials that are not `recalled`."""
         now = time.monotonic()
         known = connection in self._opened
         wait = 0.0 if known else self._attempts.wait_seconds(address, now)
