@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import pytest
 from tests.build.requests import pinned
+from tests.rig.placement_requests import heard
 from tests.service.test_create_costs import fleet_of, host_of, new_guest
 
 from pinfold.accounting.client import Placement
@@ -36,12 +37,8 @@ def watched(database: Database, placement: Placement, fleet: Fleet) -> Iterator[
     def note(request: Any) -> None:
         seen.append((request.method, in_use() - idle, sum(lock.locked() for lock in fleet.claimer.locks.values())))
 
-    hooks = placement._http.event_hooks
-    placement._http.event_hooks = {**hooks, "request": [*hooks["request"], note]}
-    try:
+    with heard(placement, note):
         yield seen
-    finally:
-        placement._http.event_hooks = hooks
 
 
 def test_the_witness_sees_what_is_held(database: Database, placement: Placement) -> None:

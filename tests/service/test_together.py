@@ -12,6 +12,7 @@ import pytest
 import sqlalchemy as sa
 from tests.build.requests import pinned
 from tests.build.rows import add_guest, add_host, wanted
+from tests.rig.placement_requests import heard
 from tests.rig.promises import at_rest
 
 from pinfold.accounting.client import Placement
@@ -78,12 +79,8 @@ def written(placement: Placement) -> Iterator[list[str]]:
         if request.method != "GET":
             seen.append(request.method)
 
-    hooks = placement._http.event_hooks
-    placement._http.event_hooks = {**hooks, "request": [*hooks["request"], note]}
-    try:
+    with heard(placement, note):
         yield seen
-    finally:
-        placement._http.event_hooks = hooks
 
 
 def test_guests_of_one_body_take_one_write_to_placement_and_statements_by_host(database: Database, placement: Placement) -> None:
