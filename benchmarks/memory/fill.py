@@ -21,6 +21,7 @@ from pinfold.core.host import HostState
 from pinfold.core.request.model import Flavor
 from pinfold.service.fleet import assemble
 from pinfold.store import claims, flavors, guests, hosts
+from pinfold.store.claim_rows import IntendedClaim
 from pinfold.store.database import Database, upgrade
 from pinfold.store.records import FlavorRecord, HostReport, NewGuest
 
@@ -112,7 +113,7 @@ def _store(database: Database, host: str, full: HostState) -> None:
             claim_id = str(uuid.uuid4())
             guests.create(connection, NewGuest(id=claim.guest, name=f"vm-{claim.guest[:8]}", flavor=FLAVOR, request=REQUEST))
             booked = amounts(claim.fit, full)
-            intended = claims.IntendedClaim(id=claim_id, guest=claim.guest, host=host, amounts=booked, fit=claim.fit)
+            intended = IntendedClaim(id=claim_id, guest=claim.guest, host=host, amounts=booked, fit=claim.fit)
             claims.intend(connection, intended, seconds=60)
             made = hosts.advance(connection, host, revision)
             claims.hold(connection, claim_id, guest=claim.guest, host=host, fit=claim.fit, revision=made)

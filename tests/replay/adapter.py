@@ -45,6 +45,7 @@ from pinfold.drivers.port import Boot, GuestSpec, GuestState, Record
 from pinfold.host.survey import survey
 from pinfold.host.verify import verify
 from pinfold.store import aggregates, claims, flavors, guests, hosts, tombstones
+from pinfold.store.claim_rows import IntendedClaim
 from pinfold.store.database import Database, upgrade
 from pinfold.store.guests import GuestFilter
 from pinfold.store.records import ClaimState
@@ -274,7 +275,7 @@ def leave_claims_half_way(database: Database, made: dict[str, str]) -> None:
                 continue
             claims.forget(connection, held.id)
             claim = f"00000000-0000-4000-b000-{number:012d}"
-            again = claims.IntendedClaim(id=claim, guest=guest, host=held.host, amounts=held.amounts, fit=held.fit)
+            again = IntendedClaim(id=claim, guest=guest, host=held.host, amounts=held.amounts, fit=held.fit)
             claims.intend(connection, again, seconds=1e10)
             if state == "abandoned":
                 claims.abandon(connection, claim, expired=False)

@@ -39,7 +39,7 @@ def refuse(database: Database, fleet: Fleet, request: GuestRequest, **more: obje
 def change(database: Database, fleet: Fleet, host: str, reported: HostReport) -> None:
     """The host's agent reports other pools or options, and Placement knows them."""
     with database.write() as connection:
-        hosts.report(connection, host, reported)
+        hosts.report(connection, host, reported, lease_seconds=3600)
     fleet.providers.sync(host)
 
 

@@ -18,7 +18,7 @@ from pinfold.core.request.model import EmulatorPolicy
 from pinfold.scheduler.index import entry
 from pinfold.service.claims.outcome import Claimed
 from pinfold.service.fleet import Fleet, assemble
-from pinfold.store import claims, hosts
+from pinfold.store import claims, host_news, hosts
 from pinfold.store.database import Database
 
 pytestmark = pytest.mark.real_placement
@@ -134,7 +134,7 @@ def test_what_an_index_catches_up_with_is_what_the_store_has(database: Database,
         before = late.scheduler.index.get(host)
         assert before is not None
         with database.read() as connection:
-            news = claims.since(connection, host, before.state.revision)
+            news = host_news.since(connection, host, before.state.revision)
             (ledger,) = hosts.ledgers(connection, (host,))
         assert news is not None
         found = late.scheduler.index.catch_up(host, news)

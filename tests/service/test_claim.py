@@ -192,7 +192,7 @@ def test_a_stale_index_learns_that_a_host_went_down(database: Database, placemen
     (host,) = synced_hosts(database, ahead, "c01")
     behind.healer.start()
     with database.write() as connection:
-        hosts.report(connection, host, report(shared="0-3"))
+        hosts.report(connection, host, report(shared="0-3"), lease_seconds=3600)
         hosts.disable(connection, host)
     refused = refuse(database, behind, pinned(3))
     assert refused.refusals[0].no_fit.reasons[0].code is ReasonCode.HOST_DISABLED
@@ -204,7 +204,9 @@ def test_a_pool_that_shrank_behind_the_index_is_respected(database: Database, pl
     (host,) = synced_hosts(database, ahead, "c01")
     behind.healer.start()
     with database.write() as connection:
-        hosts.report(connection, host, structs.replace(report(), foreign=(Foreign(name="x", cpus=CpuSet.parse("2-7")),)))
+        hosts.report(
+            connection, host, structs.replace(report(), foreign=(Foreign(name="x", cpus=CpuSet.parse("2-7")),)), lease_seconds=3600
+        )
     made = create(database, behind, pinned(6))
     assert made.fit.taken <= CpuSet.parse("8-15")
     at_rest(database, placement)
@@ -345,7 +347,7 @@ def test_a_provider_follows_its_host(database: Database, fleet: Fleet, placement
     made = create(database, fleet, pinned(2, emulator=EmulatorPolicy.SHARE))
     with database.write() as connection:
         guests.want(connection, made.guest, Desired.STOPPED, task="")
-        hosts.report(connection, host, structs.replace(report(shared="", overhead=False), disk_gib=None))
+        hosts.report(connection, host, structs.replace(report(shared="", overhead=False), disk_gib=None), lease_seconds=3600)
     assert fleet.healer.heal().synced == 1
     offered = dict(placement.inventories(host)[1])
     assert set(offered) == {PCPU, "MEMORY_MB", "DISK_GB", OVERHEAD}
@@ -361,7 +363,7 @@ def test_a_provider_offers_no_more_of_what_running_guests_have_left(database: Da
     (host,) = synced_hosts(database, fleet, "c01")
     create(database, fleet, pinned(2, emulator=EmulatorPolicy.SHARE))
     with database.write() as connection:
-        hosts.report(connection, host, report(shared="", overhead=False))
+        hosts.report(connection, host, report(shared="", overhead=False), lease_seconds=3600)
     assert fleet.healer.heal().synced == 1
     assert OVERHEAD not in dict(placement.inventories(host)[1])
     assert fleet.healer.heal().synced == 0

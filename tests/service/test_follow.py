@@ -44,7 +44,7 @@ def other_pools(shared: str, dedicated: str, *, overhead: str | None = None, lim
 def reported(database: Database, fleet: Fleet, host: str, now: HostReport) -> None:
     """The host's agent reports, as after a SIGHUP."""
     with database.write() as connection:
-        hosts.report(connection, host, now)
+        hosts.report(connection, host, now, lease_seconds=3600)
     fleet.follower.sync_and_follow_or_later(host)
 
 
@@ -162,7 +162,7 @@ def test_the_healer_goes_on_where_a_service_died_and_waits_for_a_host_that_is_aw
     (host,) = synced_hosts(database, fleet, "c01")
     made = create(database, fleet, SHARE)
     with database.write() as connection:
-        hosts.report(connection, host, other_pools("0-3", "4-15"))
+        hosts.report(connection, host, other_pools("0-3", "4-15"), lease_seconds=3600)
         hosts.expire(connection, host)
     fleet.healer.heal()
     assert claim_of(database, made.guest).fit == made.fit
@@ -276,7 +276,7 @@ def test_guests_follow_one_after_another_on_a_host_that_keeps_changing(database:
     (host,) = synced_hosts(database, fleet, "c01")
     made = [create(database, fleet, pinned(1, emulator=EmulatorPolicy.SHARE)) for _ in range(TRIES + 1)]
     with database.write() as connection:
-        hosts.report(connection, host, other_pools("0,8-9", "1-7,10-15"))
+        hosts.report(connection, host, other_pools("0,8-9", "1-7,10-15"), lease_seconds=3600)
     Follower(database, _Crowded(database, placement, fleet, before=False), fleet.providers).follow(host)
     assert [claim_of(database, one.guest).fit.emulator for one in made] == [cpus("0,8-9")] * len(made)
     at_rest(database, placement)
@@ -286,7 +286,7 @@ def test_guests_wait_for_the_healer_if_the_host_changes_before_each_try(database
     (host,) = synced_hosts(database, fleet, "c01")
     made = create(database, fleet, SHARE)
     with database.write() as connection:
-        hosts.report(connection, host, other_pools("0,8-9", "1-7,10-15"))
+        hosts.report(connection, host, other_pools("0,8-9", "1-7,10-15"), lease_seconds=3600)
     crowded = Follower(database, _Crowded(database, placement, fleet, before=True), fleet.providers)
     with pytest.raises(Conflict, match=f"changed {TRIES} times"):
         crowded.follow(host)

@@ -21,6 +21,7 @@ from pinfold.core.request.model import GuestRequest
 from pinfold.service.claims.outcome import Claimed
 from pinfold.service.fleet import Fleet, assemble
 from pinfold.store import claims, guests, hosts
+from pinfold.store.claim_rows import IntendedClaim
 from pinfold.store.database import Database
 from pinfold.store.records import ClaimState, Desired
 from pinfold.store.schema import claim as claim_table
@@ -39,7 +40,7 @@ def _intend(database: Database, host: str, request: GuestRequest, *, seconds: fl
     answer = fit(request, found.state)
     assert isinstance(answer, Fit)
     with database.write() as connection:
-        intended = claims.IntendedClaim(id=claim, guest=guest, host=host, amounts=((PCPU, 2),), fit=answer)
+        intended = IntendedClaim(id=claim, guest=guest, host=host, amounts=((PCPU, 2),), fit=answer)
         claims.intend(connection, intended, seconds=seconds)
     return guest, claim
 

@@ -63,7 +63,7 @@ def shrunk(database: Database, fleet: Fleet, host: str, lost: CpuSet) -> None:
     known = report()
     pools = Pools(shared=known.pools.shared, dedicated=known.pools.dedicated - lost, overhead=known.pools.shared)
     with database.write() as connection:
-        hosts.report(connection, HostId(host), structs.replace(known, pools=pools))
+        hosts.report(connection, HostId(host), structs.replace(known, pools=pools), lease_seconds=3600)
     fleet.follower.sync_and_follow_or_later(HostId(host))
 
 
@@ -280,7 +280,7 @@ def test_pools_that_change_under_way_are_followed_and_the_way_back_stays_open(
     known = report()
     pools = Pools(shared=cpus("0"), dedicated=known.pools.dedicated - lost, overhead=cpus("0"))
     with database.write() as connection:
-        hosts.report(connection, HostId(host), structs.replace(known, pools=pools))
+        hosts.report(connection, HostId(host), structs.replace(known, pools=pools), lease_seconds=3600)
     fleet.follower.sync_and_follow_or_later(HostId(host))
     assert claim_of(database, first).fit.emulator == cpus("0") and foreign(database, host) == lost
     sees(fleet, host, second, before[second].revision, before[second], unmoved="no")

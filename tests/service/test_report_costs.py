@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from tests.build.hosts import report
+from tests.rig.placement_requests import heard
 from tests.service.claiming import claim_of, create, synced_hosts
 from tests.service.test_follow import SHARE, other_pools
 from tests.service.test_together import counted
@@ -31,12 +32,8 @@ def asked(placement: Placement) -> Iterator[list[str]]:
     def note(request: Any) -> None:
         seen.append(f"{request.method} {request.url.path}")
 
-    hooks = placement._http.event_hooks
-    placement._http.event_hooks = {**hooks, "request": [*hooks["request"], note]}
-    try:
+    with heard(placement, note):
         yield seen
-    finally:
-        placement._http.event_hooks = hooks
 
 
 def statements(seen: list[str]) -> list[str]:
@@ -71,7 +68,7 @@ def test_the_guests_of_a_host_that_is_back_follow_pools_that_changed_while_it_wa
     made = create(database, fleet, SHARE)
     changed = other_pools("0,8-9", "1-7,10-15")
     with database.write() as connection:
-        hosts.report(connection, host, changed)
+        hosts.report(connection, host, changed, lease_seconds=3600)
     fleet.hosts.end_lease(host)
     before = claim_of(database, made.guest)
     assert not fleet.hosts.report(host, "c01", changed, lease_seconds=LEASE).changed

@@ -109,8 +109,8 @@ def test_a_rebook_changes_only_the_claim_by_which_the_guest_runs(database: Datab
     made = create(database, fleet, share, hosts=frozenset({first}))
     coming = _as(database, fleet, made, INCOMING, second)
     with database.write() as connection:
-        hosts.report(connection, first, report(limits=Limits(reserved_memory_mib=0, shared_fraction=0.9)))
-        hosts.report(connection, first, report(limits=Limits(reserved_memory_mib=0, shared_fraction=0.0)))
+        hosts.report(connection, first, report(limits=Limits(reserved_memory_mib=0, shared_fraction=0.9)), lease_seconds=3600)
+        hosts.report(connection, first, report(limits=Limits(reserved_memory_mib=0, shared_fraction=0.0)), lease_seconds=3600)
     fleet.rebooker.rebook(made.guest)
     fleet.providers.sync(first)
     now = _claims(database, made.guest)
@@ -174,7 +174,7 @@ class Roles(RuleBasedStateMachine):
     def rebook(self, guest: int, fraction: float) -> None:
         changed = report(cells=1, cores=3, limits=Limits(reserved_memory_mib=0, shared_fraction=fraction))
         with self.database.write() as connection:
-            hosts.report(connection, self.hosts[0], changed)
+            hosts.report(connection, self.hosts[0], changed, lease_seconds=3600)
         with suppress(Conflict, InvalidRequest):
             self.fleet.rebooker.rebook(self.guests[guest])
         self.fleet.providers.sync(self.hosts[0])

@@ -16,7 +16,8 @@ from pinfold.core.host import Claim
 from pinfold.core.identity import ClaimId, GuestId, HostId
 from pinfold.store import arrival, claims, guests, hosts
 from pinfold.store.arrival import Arrival, Arrived
-from pinfold.store.claims import HeldClaim, IntendedClaim
+from pinfold.store.claim_rows import IntendedClaim
+from pinfold.store.claims import HeldClaim
 from pinfold.store.database import Database
 from pinfold.store.records import ClaimRecord, Desired
 

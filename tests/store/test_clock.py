@@ -13,6 +13,7 @@ from pinfold.core.errors import Conflict
 from pinfold.core.fit.answer import Fit
 from pinfold.core.fit.engine import fit
 from pinfold.store import claims, guests, hosts, shapes, tombstones
+from pinfold.store.claim_rows import IntendedClaim
 from pinfold.store.database import Database
 from pinfold.store.records import ClaimState, Tombstone
 from pinfold.store.schema import metadata
@@ -42,7 +43,7 @@ def intend(database: Database, host: str, *, seconds: float) -> str:
         (found,) = hosts.ledgers(connection, (host,))
         answer = fit(pinned(2), found.state)
         assert isinstance(answer, Fit)
-        intended = claims.IntendedClaim(id=claim, guest=guest, host=host, amounts=(), fit=answer)
+        intended = IntendedClaim(id=claim, guest=guest, host=host, amounts=(), fit=answer)
         claims.intend(connection, intended, seconds=seconds)
     return claim
 

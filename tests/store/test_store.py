@@ -75,9 +75,9 @@ def test_a_host_comes_back_as_it_was_registered(database: Database) -> None:
 def test_a_report_raises_the_revision_only_when_a_fit_would_notice(database: Database) -> None:
     host = add_host(database, "c01")
     with database.write() as connection:
-        assert hosts.report(connection, host, report()).revision == 1
-        assert hosts.report(connection, host, structs.replace(report(), facts=(("agent", "2"),))).revision == 1
-        assert hosts.report(connection, host, report(shared="0-3")).revision == 2
+        assert hosts.report(connection, host, report(), lease_seconds=3600).revision == 1
+        assert hosts.report(connection, host, structs.replace(report(), facts=(("agent", "2"),)), lease_seconds=3600).revision == 1
+        assert hosts.report(connection, host, report(shared="0-3"), lease_seconds=3600).revision == 2
         assert hosts.get(connection, host).report == report(shared="0-3")
 
 
@@ -100,7 +100,7 @@ def test_every_part_of_a_report_counts_in_its_digest(database: Database) -> None
     digests = []
     for told in (first, *others, first):
         with database.write() as connection:
-            digests.append(hosts.report(connection, host, told).report)
+            digests.append(hosts.report(connection, host, told, lease_seconds=3600).report)
             assert hosts.report_digest(connection, host) == digests[-1] == hosts.heartbeat(connection, host, 60).report
     assert len(set(digests)) == len(structs.fields(first)) + 1
     assert digests[0] == digests[-1]

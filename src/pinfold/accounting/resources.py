@@ -100,7 +100,7 @@ def amounts(fit: Fit, host: HostState) -> Amounts:
     >>> amounts(Fit(vcpus=2, memory_mib=512, disk_gib=1, float_vcpus=CpuSet.of(0, 1), float_set=CpuSet.of(0)), host)
     (('MEMORY_MB', 512), ('VCPU', 2))
     """
-    consumed = (
+    consumed = (  # in the order of their names
         (OVERHEAD, fit.overhead_millicpu),
         (DISK_GB, 0 if host.disk_gib is None else fit.disk_gib),
         (MEMORY_MB, fit.memory_mib),

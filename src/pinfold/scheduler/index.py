@@ -26,7 +26,7 @@ from pinfold.scheduler.columns import COLUMNS, Columns, Numbers, numbers
 from pinfold.scheduler.guest_kinds import GuestKind, GuestKinds
 from pinfold.scheduler.loss import LossTable, Shapes
 from pinfold.scheduler.rankings import Order, Ranking, Rankings
-from pinfold.store.claims import HostNews
+from pinfold.store.host_news import HostNews
 from pinfold.store.records import ClaimRecord, HostLedger, HostMark
 
 T = TypeVar("T")

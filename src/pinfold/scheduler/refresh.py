@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 from pinfold.core.identity import HostId
 from pinfold.scheduler.index import Entry, Index, entry
-from pinfold.store import claims, hosts
+from pinfold.store import host_news, hosts
 from pinfold.store.database import Database
 
 
@@ -90,7 +90,7 @@ class Freshness:
         if not known:
             return changed
         with self._database.read_once() as connection:
-            found = claims.since_each(connection, known)
+            found = host_news.since_each(connection, known)
         return changed - {host for host, news in found.items() if self._index.catch_up(host, news) is not None}
 
     def _load(self, wanted: Iterable[HostId] | None) -> None:

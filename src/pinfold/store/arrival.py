@@ -21,9 +21,11 @@ from pinfold.core.fit.answer import Fit
 from pinfold.core.host import Claim
 from pinfold.core.identity import ClaimId, GuestId, HostId
 from pinfold.core.ledger import holds
-from pinfold.store import claims, guests, hosts
-from pinfold.store.claims import HeldClaim, HostNews
+from pinfold.store import claims, guests, host_news, hosts
+from pinfold.store.claim_rows import fit_text
+from pinfold.store.claims import HeldClaim
 from pinfold.store.database import EpochNow, notify, pairs
+from pinfold.store.host_news import HostNews
 from pinfold.store.records import ClaimRecord, ClaimRole, ClaimState
 from pinfold.store.schema import claim, host, pcpu_owner
 from pinfold.store.schema import guest as guest_table
@@ -37,6 +39,11 @@ _OWNED: Final = (
 
 _KNOWN: Final = pairs("known", "postgresql").alias("known")
 _SINCE: Final = claim.alias("since")
+_HELD_SINCE: Final = sa.and_(
+    _SINCE.c.host == sa.bindparam("host_id"),
+    _SINCE.c.state == ClaimState.HELD.value,
+    _SINCE.c.revision > sa.bindparam("decided_on"),
+)
 _KNOWN_STEPS: Final = (
     sa.select(
         sa.case(
@@ -48,11 +55,7 @@ _KNOWN_STEPS: Final = (
         )
     )
     .select_from(_SINCE.outerjoin(_KNOWN, sa.and_(_KNOWN.c.key == _SINCE.c.id, _KNOWN.c.value == _SINCE.c.fit)))
-    .where(
-        _SINCE.c.host == sa.bindparam("host_id"),
-        _SINCE.c.state == ClaimState.HELD.value,
-        _SINCE.c.revision > sa.bindparam("decided_on"),
-    )
+    .where(_HELD_SINCE)
     .scalar_subquery()
 )
 """How many revisions were made since the decision by new claims, all of which were known then, with the fits that they had; else 0."""
@@ -91,11 +94,7 @@ _FORESEEN_STEPS: Final = (
         )
     )
     .select_from(_SINCE.outerjoin(_PLACES, _text(_PLACES.c.value, "'fit'") == _SINCE.c.fit))
-    .where(
-        _SINCE.c.host == sa.bindparam("host_id"),
-        _SINCE.c.state == ClaimState.HELD.value,
-        _SINCE.c.revision > sa.bindparam("decided_on"),
-    )
+    .where(_HELD_SINCE)
     .scalar_subquery()
 )
 """How many revisions were made since the decision by new claims, if these have the first so many of the fits that were foreseen, and there
@@ -104,11 +103,7 @@ is one more; else 0.
 _CAME: Final = (
     sa.select(sa.cast(sa.func.json_agg(sa.func.json_build_array(_SINCE.c.revision, _SINCE.c.guest, _SINCE.c.id, _PLACES.c.place)), sa.Text))
     .select_from(_SINCE.join(_PLACES, _text(_PLACES.c.value, "'fit'") == _SINCE.c.fit))
-    .where(
-        _SINCE.c.host == sa.bindparam("host_id"),
-        _SINCE.c.state == ClaimState.HELD.value,
-        _SINCE.c.revision > sa.bindparam("decided_on"),
-    )
+    .where(_HELD_SINCE)
     .scalar_subquery()
 )
 """These claims, if they were foreseen: the revision that each made, its guest and id, and which of the fits it has, counted from 1."""
@@ -196,10 +191,10 @@ def arrive_at_once(
         values["foreseen"] = f"[{','.join(map(_foreseen_text, foreseen))}]"
     else:
         owned = holds(new.fit)
-        values["new_fit"] = claims.fit_text(new.fit)
+        values["new_fit"] = fit_text(new.fit)
         values |= {"pcpus": [pcpu for pcpu, _, _ in owned], "roles": [role.value for _, role, _ in owned]}
     if beside is _Beside.KNOWN:
-        values["known"] = json.encode({one.id: claims.fit_text(one.fit) for one in known}).decode()
+        values["known"] = json.encode({one.id: fit_text(one.fit) for one in known}).decode()
     try:
         row = connection.execute(_statement(new.role is ClaimRole.RUNS, beside), values).one_or_none()
     except sa.exc.IntegrityError as error:
@@ -210,19 +205,19 @@ def arrive_at_once(
         return Arrived(made=None, news=None)
     made, revision, news, *_ = row
     if made is None:
-        return Arrived(made=None, news=None if revision == decided_on else claims.news(revision, news))
+        return Arrived(made=None, news=None if revision == decided_on else host_news.news(revision, news))
     if made == decided_on + 1:
         return Arrived(made=made, news=None)
     if foreseen:
         came = [(each, Claim(guest=who, fit=foreseen[place - 1], id=which)) for each, who, which, place in _read_came(news)]
         return Arrived(made=made, news=None, came=tuple(came))
-    return Arrived(made=made, news=claims.news(made - 1, news))
+    return Arrived(made=made, news=host_news.news(made - 1, news))
 
 
 @lru_cache(maxsize=1024)
 def _foreseen_text(fit: Fit) -> str:
     """A fit as `_FORESEEN` has it: its text, and the pCPUs that it holds with their roles."""
-    return json.encode({"fit": claims.fit_text(fit), "owned": [(pcpu, role.value) for pcpu, role, _ in holds(fit)]}).decode()
+    return json.encode({"fit": fit_text(fit), "owned": [(pcpu, role.value) for pcpu, role, _ in holds(fit)]}).decode()
 
 
 @cache
@@ -267,7 +262,7 @@ def _statement(runs: bool, beside: _Beside) -> sa.Select[Any]:
         sa.select(
             advanced.c.revision.label("made"),
             host.c.revision,
-            sa.case(*news, else_=claims.NEWS).label("news"),
+            sa.case(*news, else_=host_news.NEWS).label("news"),
             sa.case((done, 1 / last)).label("parts"),
             sa.select(notify(sa.bindparam("topic"))).select_from(advanced).scalar_subquery().label("told"),
         )

@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cache, lru_cache
-from operator import attrgetter
+from functools import cache
 from typing import Any, Final
 
 import sqlalchemy as sa
-from msgspec import Struct, json
+from msgspec import Struct
 
-from pinfold.core.encoding import decoder, encode
+from pinfold.core.encoding import encode
 from pinfold.core.errors import Conflict
 from pinfold.core.fit.answer import Fit
-from pinfold.core.fit.written import written
 from pinfold.core.identity import ClaimId, GuestId, HostId
 from pinfold.core.ledger import Role, holds
-from pinfold.store.database import DIALECTS, EpochNow, in_term, pairs
+from pinfold.store import host_news
+from pinfold.store.claim_rows import IntendedClaim, columns, fit_text, place, record
+from pinfold.store.database import EpochNow, in_term
+from pinfold.store.host_news import Seen
 from pinfold.store.records import ADOPTING, Amounts, ClaimRecord, ClaimRole, ClaimState
 from pinfold.store.schema import claim, pcpu_owner
 from pinfold.store.schema import guest as guest_table
-from pinfold.store.schema import host as host_table
-
-_read_amounts = decoder(Amounts)
-_read_fit = decoder(Fit)
 
 # Build the statements of every create once: SQLAlchemy takes longer to build an expression than SQLite to execute it.
 _SECONDS: Final[sa.BindParameter[float]] = sa.bindparam("seconds", type_=sa.Double())
@@ -36,77 +33,14 @@ AT_FIRST: Final[Mapping[str, Any]] = {
 }
 """The columns of a new claim that are the same for each; `seconds` is bound."""
 _INTEND: Final = claim.insert().values(AT_FIRST)
-_OTHER: Final = claim.alias("other")
-# Bound values instead of columns of the claim: SQLAlchemy names no tables in SQLite's RETURNING, where columns would be ambiguous.
-_REVISION: Final = sa.select(host_table.c.revision).where(host_table.c.id == sa.bindparam("on_host")).scalar_subquery()
-_OTHERS: Final = (
-    sa.select(sa.func.count())
-    .select_from(_OTHER)
-    .where(_OTHER.c.host == sa.bindparam("on_host"), _OTHER.c.state == ClaimState.INTENDED.value, _OTHER.c.id != sa.bindparam("claim_id"))
-    .scalar_subquery()
-)
-_THERE: Final = sa.and_(_OTHER.c.host == sa.bindparam("on_host"), _OTHER.c.id != sa.bindparam("claim_id"))
-_HELD_SINCE: Final = sa.and_(_OTHER.c.state == ClaimState.HELD.value, _OTHER.c.revision > sa.bindparam("decided_on"))
-_NEW: Final = sa.and_(_THERE, sa.or_(_OTHER.c.state == ClaimState.INTENDED.value, _HELD_SINCE))
-_CLAIMS: Final = sa.select(sa.cast(sa.func.json_agg(_OTHER.table_valued()), sa.Text)).select_from(_OTHER)
-NEWS: Final = _CLAIMS.where(_NEW).scalar_subquery()
-"""What `since` reads, without the claim itself, as a part of another statement; `news` reads its text, which is null for nothing. Only
-PostgreSQL has it. For SQLite a statement is a function call.
-"""
-NEWER: Final = sa.select(sa.func.count()).select_from(_OTHER).where(_NEW).scalar_subquery()
-"""How many claims that is."""
-UNLIKE: Final = sa.select(_OTHER.c.id).where(_NEW, _OTHER.c.amounts != sa.bindparam("claim_amounts", type_=sa.Text())).exists()
-"""Whether one of them has other amounts than those that are bound."""
-_LAST_FIT: Final = sa.bindparam("last_fit", type_=sa.BigInteger())
-FIT_BY_NUMBER: Final = sa.cast(sa.bindparam("fits", type_=sa.Text()), sa.JSON).op("->>", return_type=sa.Text())(
-    sa.cast(sa.func.least(NEWER, _LAST_FIT), sa.Integer)
-)
-"""Of several fits the one for the number of claims that are new; the last one for more. `foreseeing` binds them."""
-FORESEEN_NEWS: Final = (sa.case((sa.and_(_LAST_FIT >= NEWER, ~UNLIKE), sa.null()), else_=NEWS), NEWER)
-"""`NEWS` for a claim that is stored with `FIT_BY_NUMBER`, and how many claims are new: it is null if there is a fit for that number, and
-each of them takes what the new one takes.
-"""
-_SEEN: Final = {"sqlite": (_REVISION, _OTHERS), "postgresql": (_REVISION, NEWS)}
-_INTEND_SEEING: Final = {dialect: _INTEND.returning(*found) for dialect, found in _SEEN.items()}
+_INTEND_SEEING: Final = {dialect: _INTEND.returning(*found) for dialect, found in host_news.SEEN.items()}
 _REDIRECTED: Final = (
     claim.update()
     .where(claim.c.id == sa.bindparam("claim_id"), claim.c.state == ClaimState.INTENDED.value)
     .values(updated=EpochNow(), deadline=EpochNow() + _SECONDS)
 )
-_REDIRECT: Final = {dialect: _REDIRECTED.returning(*found) for dialect, found in _SEEN.items()}
-_REDIRECT_FORESEEN: Final = _REDIRECTED.values(fit=FIT_BY_NUMBER).returning(_REVISION, *FORESEEN_NEWS)
-_SINCE: Final = (
-    sa.select(host_table.c.revision.label("host_revision"), *claim.c)
-    .select_from(
-        host_table.outerjoin(
-            claim,
-            sa.and_(
-                claim.c.host == host_table.c.id,
-                sa.or_(
-                    claim.c.state == ClaimState.INTENDED.value,
-                    sa.and_(claim.c.state == ClaimState.HELD.value, claim.c.revision > sa.bindparam("after")),
-                ),
-            ),
-        )
-    )
-    .where(host_table.c.id == sa.bindparam("on_host"))
-    .order_by(claim.c.revision, claim.c.guest, claim.c.id)
-)
-
-
-def _since_each(dialect: str) -> sa.Select[Any]:
-    known = pairs("revisions", dialect).alias("known")
-    later = sa.and_(
-        claim.c.host == host_table.c.id,
-        claim.c.state == ClaimState.HELD.value,
-        claim.c.revision > sa.cast(known.c.value, sa.BigInteger),
-    )
-    found = sa.select(host_table.c.id.label("host_id"), host_table.c.revision.label("host_revision"), *claim.c)
-    tables = host_table.join(known, known.c.key == host_table.c.id).outerjoin(claim, later)
-    return found.select_from(tables).order_by(host_table.c.id, claim.c.revision, claim.c.guest, claim.c.id)
-
-
-_SINCE_EACH: Final = {dialect: _since_each(dialect) for dialect in DIALECTS}
+_REDIRECT: Final = {dialect: _REDIRECTED.returning(*found) for dialect, found in host_news.SEEN.items()}
+_REDIRECT_FORESEEN: Final = _REDIRECTED.values(fit=host_news.FIT_BY_NUMBER).returning(host_news.REVISION, *host_news.FORESEEN_NEWS)
 _OWN: Final = pcpu_owner.insert()
 _HOLD_ALL: Final = (
     claim.update()
@@ -134,47 +68,17 @@ _LATE: Final = ~in_term(claim.c.updated, claim.c.deadline)
 """An intended claim's term begins at its last change: when it was stored, or when it was redirected."""
 
 
-class HostNews(Struct, frozen=True, kw_only=True):
-    """A host's revision, the claims that are held there since an earlier one, by revision, and those that are intended there."""
-
-    revision: int
-    held: tuple[ClaimRecord, ...]
-    intended: tuple[ClaimRecord, ...]
-
-
-class Seen(Struct, frozen=True, kw_only=True):
-    """What the host was at when a claim was intended on it: its revision, and how many other claims were intended there. `news` has the
-    claims since the decision, if the statement has read them, and `newer` says how many claims these and the intended ones are. Those that
-    were foreseen are not read, and `others` is 0.
-    """
-
-    revision: int
-    others: int
-    news: HostNews | None = None
-    newer: int = 0
-
-
-class IntendedClaim(Struct, frozen=True, kw_only=True):
-    """A claim as it is stored while it is `intended`. `shapes` is as in `ClaimRecord`."""
-
-    id: ClaimId
-    guest: GuestId
-    host: HostId
-    amounts: Amounts
-    fit: Fit
-    role: ClaimRole = ClaimRole.RUNS
-    shapes: int = 0
-
-
 def intend(connection: sa.Connection, new: IntendedClaim, *, seconds: float, decided_on: int | None = None) -> Seen:
     """Store a new claim that is `intended` for so many seconds. `decided_on` is the host's revision at the decision, if the caller is to
     see what has come there since. Raises `Conflict` when the guest has a live claim of that role already.
     """
     try:
-        row = connection.execute(_INTEND_SEEING[connection.dialect.name], {**columns(new, seconds), **seeing(new, decided_on)}).one()
+        row = connection.execute(
+            _INTEND_SEEING[connection.dialect.name], {**columns(new, seconds), **host_news.seeing(new, decided_on)}
+        ).one()
     except sa.exc.IntegrityError as error:
         raise Conflict(f"guest {new.guest} has a claim already, or is not stored") from error
-    return seen(row[0], row[1])
+    return host_news.seen(*row)
 
 
 def intend_all(connection: sa.Connection, new: Sequence[IntendedClaim], *, seconds: float) -> None:
@@ -191,84 +95,16 @@ def redirect(
     """Point an intended claim to another host or fit, with a new deadline. `decided_on` as in `intend`; `later` as in
     `new_guest.create_intended`, only on PostgreSQL. Raises `Conflict` when it is no longer intended.
     """
-    values = {**_place(changed, seconds), **seeing(changed, decided_on)}
+    values = {**place(changed, seconds), **host_news.seeing(changed, decided_on)}
     statement = _REDIRECT[connection.dialect.name]
     if later:
         del values["fit"]
-        values |= foreseeing(changed, later)
+        values |= host_news.foreseeing(changed, later)
         statement = _REDIRECT_FORESEEN
     row = connection.execute(statement, values).first()
     if row is None:
         raise Conflict(f"claim {changed.id} is not intended any more")
-    return seen(*row)
-
-
-def since_each(connection: sa.Connection, revisions: Mapping[HostId, int]) -> dict[HostId, HostNews]:
-    """What has come to each of these hosts since that revision, without what is intended there, all as of one instant; hosts that are gone
-    are left out.
-    """
-    rows = connection.execute(_SINCE_EACH[connection.dialect.name], {"revisions": json.encode(revisions).decode()}).mappings().all()
-    found: dict[HostId, tuple[int, list[ClaimRecord]]] = {}
-    for row in rows:
-        _, held = found.setdefault(row["host_id"], (row["host_revision"], []))
-        if row["id"] is not None:
-            held.append(_record(row))
-    return {host: _news(revision, held) for host, (revision, held) in found.items()}
-
-
-def seeing(one: IntendedClaim, decided_on: int | None) -> dict[str, Any]:
-    """What binds a statement that returns what an intended claim's host is at."""
-    return {"claim_id": one.id, "on_host": one.host, "decided_on": decided_on}
-
-
-def foreseeing(one: IntendedClaim, later: Sequence[Fit]) -> dict[str, Any]:
-    """What binds `FIT_BY_NUMBER` and `FORESEEN_NEWS`: the claim's own fit, and the `later` ones."""
-    fits = json.encode([fit_text(one.fit), *map(fit_text, later)]).decode()
-    return {"fits": fits, "last_fit": len(later), "claim_amounts": _amounts_text(one.amounts)}
-
-
-def seen(revision: int, others: int | str | None, newer: int | None = None) -> Seen:
-    """What such a statement returned: the host's revision, and how many other claims are intended there or the text of `NEWS`; for
-    `FORESEEN_NEWS` also how many claims are new.
-    """
-    if isinstance(others, int):
-        return Seen(revision=revision, others=others)
-    if others is None and newer is not None:
-        return Seen(revision=revision, others=0, newer=newer)
-    found = news(revision, others)
-    return Seen(revision=revision, others=len(found.intended), news=found, newer=len(found.held) + len(found.intended))
-
-
-def news(revision: int, text: str | None) -> HostNews:
-    """What `NEWS` returned, for a host that was at that revision at the same instant."""
-    found = [] if text is None else [one.record() for one in _read_rows(text)]
-    return _news(revision, sorted(found, key=_in_order))
-
-
-def _news(revision: int, found: Sequence[ClaimRecord]) -> HostNews:
-    return HostNews(
-        revision=revision,
-        held=tuple(one for one in found if one.state is ClaimState.HELD),
-        intended=tuple(one for one in found if one.state is ClaimState.INTENDED),
-    )
-
-
-def columns(one: IntendedClaim, seconds: float) -> dict[str, Any]:
-    """The columns of a new claim that depend on it, and the `seconds` that its deadline is away."""
-    return {"id": one.id, "guest": one.guest, "role": one.role.value, **_place(one, seconds)}
-
-
-def _place(one: IntendedClaim, seconds: float) -> dict[str, Any]:
-    """The columns of a claim that change when it is redirected."""
-    return {"host": one.host, "amounts": _amounts_text(one.amounts), "fit": fit_text(one.fit), "shapes": one.shapes, "seconds": seconds}
-
-
-def since(connection: sa.Connection, host: HostId, revision: int) -> HostNews | None:
-    """What has come to a host since that revision, as of one instant; None when the host is gone."""
-    rows = connection.execute(_SINCE, {"on_host": host, "after": revision}).mappings().all()
-    if not rows:
-        return None
-    return _news(rows[0]["host_revision"], [_record(row) for row in rows if row["id"] is not None])
+    return host_news.seen(*row)
 
 
 def hold(connection: sa.Connection, claim_id: ClaimId, *, guest: GuestId, host: HostId, fit: Fit, revision: int) -> None:
@@ -373,14 +209,14 @@ def of_host(connection: sa.Connection, host: HostId, *states: ClaimState) -> tup
 def held(connection: sa.Connection, hosts: Iterable[HostId] | None = None) -> tuple[ClaimRecord, ...]:
     """The held claims of those hosts, or of all hosts for None, ordered by guest and id."""
     rows = connection.execute(_HELD) if hosts is None else connection.execute(_HELD_ON, {"hosts": list(hosts)})
-    return tuple(_record(row) for row in rows.mappings())
+    return tuple(record(row) for row in rows.mappings())
 
 
 def adopting(connection: sa.Connection, host: HostId) -> tuple[ClaimRecord, ...]:
     """The host's intended claims of guests whose domains are on it already, ordered by guest."""
     query = sa.select(claim).join(guest_table, guest_table.c.id == claim.c.guest)
     coming = query.where(claim.c.host == host, claim.c.state == ClaimState.INTENDED.value, guest_table.c.task == ADOPTING)
-    return tuple(_record(row) for row in connection.execute(coming.order_by(claim.c.guest)).mappings())
+    return tuple(record(row) for row in connection.execute(coming.order_by(claim.c.guest)).mappings())
 
 
 def under_way(connection: sa.Connection, host: HostId, guest: GuestId) -> bool:
@@ -393,14 +229,14 @@ def expired(connection: sa.Connection, limit: int = 100) -> tuple[ClaimRecord, .
     """Intended claims past their deadline, at most `limit`. On PostgreSQL it skips those that another process has locked."""
     query = sa.select(claim).where(claim.c.state == ClaimState.INTENDED.value, _LATE)
     rows = connection.execute(query.order_by(claim.c.deadline).limit(limit).with_for_update(skip_locked=True)).mappings()
-    return tuple(_record(row) for row in rows)
+    return tuple(record(row) for row in rows)
 
 
 def unfinished(connection: sa.Connection, *, limit: int = 100) -> tuple[ClaimRecord, ...]:
     """Releasing and abandoned claims, at most `limit`, those that have waited longest first."""
     over = (ClaimState.RELEASING.value, ClaimState.ABANDONED.value)
     rows = connection.execute(sa.select(claim).where(claim.c.state.in_(over)).order_by(claim.c.updated).limit(limit)).mappings()
-    return tuple(_record(row) for row in rows)
+    return tuple(record(row) for row in rows)
 
 
 def age(connection: sa.Connection, claim_id: ClaimId) -> float:
@@ -447,95 +283,4 @@ def _stepping(states: tuple[ClaimState, ...], late: bool) -> sa.Update:
 
 def _select(connection: sa.Connection, *conditions: Any) -> tuple[ClaimRecord, ...]:
     rows = connection.execute(sa.select(claim).where(*conditions).order_by(claim.c.guest, claim.c.id)).mappings()
-    return tuple(_record(row) for row in rows)
-
-
-_MOST_TEXTS: Final = 1024
-_made: Final[dict[str, Fit]] = {}
-"""The fits of the texts that this process wrote last. Processes that create guests which are alike write the same texts, and read them in
-each other's claims.
-"""
-
-
-@lru_cache(maxsize=_MOST_TEXTS)
-def fit_text(fit: Fit) -> str:
-    """The column of a fit."""
-    text = encode(written(fit))
-    if not fit.warnings:  # the text has their sentences, too
-        if len(_made) >= _MOST_TEXTS:
-            _made.clear()
-        _made[text] = fit
-    return text
-
-
-@lru_cache(maxsize=1024)
-def _amounts_text(amounts: Amounts) -> str:
-    return encode(amounts)
-
-
-@lru_cache(maxsize=1024)
-def _amounts(text: str) -> Amounts:
-    return _read_amounts(text, "claim.amounts")
-
-
-# About 2 KiB each. The index keeps the live ones too; only the number of dead ones must stay small.
-@lru_cache(maxsize=16384)
-def _fit(text: str) -> Fit:
-    return _made.get(text) or _read_fit(text, "claim.fit")
-
-
-class _Row(Struct, frozen=True):
-    """A claim's columns as PostgreSQL writes them in JSON."""
-
-    id: ClaimId
-    guest: GuestId
-    host: HostId
-    state: ClaimState
-    deadline: float
-    amounts: str
-    fit: str
-    revision: int
-    role: ClaimRole
-    held: int
-    created: float
-    updated: float
-    shapes: int
-
-    def record(self) -> ClaimRecord:
-        return ClaimRecord(
-            id=self.id,
-            guest=self.guest,
-            host=self.host,
-            state=self.state,
-            deadline=self.deadline,
-            amounts=_amounts(self.amounts),
-            fit=_fit(self.fit),
-            revision=self.revision,
-            role=self.role,
-            held=self.held,
-            shapes=self.shapes,
-            created=self.created,
-            updated=self.updated,
-        )
-
-
-_read_rows: Final = json.Decoder(list[_Row]).decode
-_in_order: Final = attrgetter("revision", "guest", "id")
-
-
-def _record(row: Mapping[str, Any] | sa.RowMapping) -> ClaimRecord:
-    return ClaimRecord(
-        id=row["id"],
-        guest=row["guest"],
-        host=row["host"],
-        state=ClaimState(row["state"]),
-        deadline=row["deadline"],
-        amounts=_amounts(row["amounts"]),
-        fit=_fit(row["fit"]),
-        revision=row["revision"],
-        role=ClaimRole(row["role"]),
-        held=row["held"],
-        shapes=row["shapes"],
-        created=row["created"],
-        updated=row["updated"],
-    )
+    return tuple(record(row) for row in rows)

@@ -5,57 +5,25 @@ Every function takes a connection of `Database.read` or `Database.write`.
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Iterable, Mapping
-from functools import lru_cache
+from collections.abc import Iterable
 from typing import Any
 
 import sqlalchemy as sa
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import Struct
 
-from pinfold.core.cpuset import CpuSet
 from pinfold.core.encoding import decoder, encode
 from pinfold.core.errors import Conflict, InvalidRequest
-from pinfold.core.fit.answer import Strategy
-from pinfold.core.host import Claim, Foreign, HostState, Ledger, Limits
-from pinfold.core.host_features import Features
 from pinfold.core.identity import HostId
-from pinfold.core.networks import HostNetworks, check_networks
-from pinfold.core.pools import PoolOrder, Pools
-from pinfold.core.processor_traits import TraitNames
-from pinfold.core.repin.progress import ON_THE_WAY, Progress, between
-from pinfold.core.sanity import check_host
-from pinfold.core.topology import Topology
-from pinfold.store import claims, findings, history, repairs, tombstones
+from pinfold.core.pools import PoolOrder
+from pinfold.core.repin.progress import Progress
+from pinfold.store import claims, findings, history, host_rows, repairs, tombstones
 from pinfold.store.database import EpochNow, in_term, tell
-from pinfold.store.records import (
-    NOTHING,
-    PROCESSOR_REFUSED,
-    ClaimRecord,
-    ClaimState,
-    HostLedger,
-    HostMark,
-    HostRecord,
-    HostReport,
-    Pairs,
-)
+from pinfold.store.records import PROCESSOR_REFUSED, ClaimRecord, ClaimState, HostLedger, HostMark, HostRecord, HostReport
 from pinfold.store.schema import host
-from pinfold.store.unreadable import log_once, read_or
+from pinfold.store.unreadable import read_or
 
-_read_topology = decoder(Topology)
-_read_limits = decoder(Limits)
-_read_pools = decoder(Pools)
 _read_pool_order = decoder(PoolOrder)
-_read_repin = decoder(Progress)
-_read_foreign = decoder(tuple[Foreign, ...])
-_read_pairs = decoder(Pairs)
-_read_networks = decoder(HostNetworks)
-_read_features = decoder(Features)
-_read_traits = decoder(TraitNames)
 
-_ANY_CELL = "any"
-"""In the column `host.strategy`: the operator has set no preference among host cells."""
 _UP = in_term(host.c.heard, host.c.lease_until).label("up")
 _COLUMNS = (*host.c, _UP)
 # Built once, because every create uses them: SQLAlchemy takes longer to build an expression than SQLite to execute it.
@@ -76,21 +44,8 @@ _ADVANCE_DISABLED_TOO = (
     .values(_NEXT)
 )
 _MARKS = sa.select(host.c.id, host.c.revision, _UP, host.c.disabled, host.c.disabled_reason, host.c.fenced).order_by(host.c.id)
-_REPORTED = sa.select(
-    host.c.topology,
-    host.c.pools,
-    host.c.limits,
-    host.c.foreigners,
-    host.c.strategy,
-    host.c.disk_gib,
-    host.c.facts,
-    host.c.networks,
-    host.c.features,
-    host.c.processor_traits,
-    host.c.report_digest,
-).where(host.c.id == sa.bindparam("host_id"))
+_REPORTED = sa.select(*host_rows.REPORTED, host.c.report_digest).where(host.c.id == sa.bindparam("host_id"))
 _LOCKED = sa.select(*_COLUMNS).where(host.c.id == sa.bindparam("host_id")).with_for_update(of=host)
-_IN_DIGEST = tuple(column.name for column in _REPORTED.selected_columns if column is not host.c.report_digest)
 _RENEWED: dict[str, Any] = {
     "heard": EpochNow(),
     "lease_until": EpochNow() + sa.bindparam("lease_seconds", type_=sa.Double()),
@@ -119,7 +74,7 @@ def register(
                 name=name,
                 revision=1,
                 orders=1,
-                **_report_columns(report),
+                **host_rows.report_columns(report),
                 disabled=False,
                 disabled_reason="",
                 fenced=False,
@@ -149,27 +104,25 @@ class Heard(Struct, frozen=True, kw_only=True):
     was_up: bool = True
 
 
-def report(connection: sa.Connection, host_id: HostId, report: HostReport, *, lease_seconds: float | None = None) -> Heard:
-    """Store an agent's report of its host, and extend its lease as `heartbeat` does, unless `lease_seconds` is None. The revision is one
-    higher if anything on which a fit depends has changed.
+def report(connection: sa.Connection, host_id: HostId, report: HostReport, *, lease_seconds: float) -> Heard:
+    """Store an agent's report of its host, and extend its lease as `heartbeat` does. The revision is one higher if anything on which a fit
+    depends has changed.
 
     Raises `InvalidRequest` when the host is unknown, or for an impossible host.
     """
     row = connection.execute(_LOCKED, {"host_id": host_id}).mappings().first()
     if row is None:
         raise InvalidRequest(f"host {host_id}: no such host")
-    columns = _report_columns(report)
+    columns = host_rows.report_columns(report)
     changed = any(row[key] != value for key, value in columns.items() if key != "facts")
     if row["facts"] != columns["facts"]:
-        before = dict(read_or(_read_pairs, row["facts"], f"host {host_id}: facts", ()))
+        before = dict(read_or(host_rows.read_pairs, row["facts"], f"host {host_id}: facts", ()))
         changed = changed or before.get(PROCESSOR_REFUSED, "") != report.processor_refused
-    revision, digest = int(row["revision"]) + changed, _digest(columns)
+    revision, digest = int(row["revision"]) + changed, host_rows.digest(columns)
+    renew = _RENEW
     if changed or row["facts"] != columns["facts"] or row["report_digest"] != digest:
-        renewed = {"updated": EpochNow()} if lease_seconds is None else {**_RENEWED, "lease_until": EpochNow() + lease_seconds}
-        values = {**columns, **renewed, "report_digest": digest, "revision": revision}
-        connection.execute(host.update().where(host.c.id == host_id).values(values))
-    elif lease_seconds is not None:
-        connection.execute(_RENEW, {"host_id": host_id, "lease_seconds": lease_seconds})
+        renew = renew.values(**columns, report_digest=digest, revision=revision)
+    connection.execute(renew, {"host_id": host_id, "lease_seconds": lease_seconds})
     if changed:
         tell(connection, f"host:{host_id}")
     return Heard(name=row["name"], revision=revision, orders=row["orders"], report=digest, changed=changed, was_up=bool(row["up"]))
@@ -186,14 +139,10 @@ def report_digest(connection: sa.Connection, host_id: HostId) -> str:
 
 
 def _stored_digest(connection: sa.Connection, host_id: HostId, row: sa.RowMapping) -> str:
-    digest = _digest(row)
+    digest = host_rows.digest(row)
     if row["report_digest"] != digest:
         connection.execute(host.update().where(host.c.id == host_id).values(report_digest=digest))
     return digest
-
-
-def _digest(columns: Mapping[Any, Any]) -> str:
-    return hashlib.sha256(json.dumps([columns[name] for name in _IN_DIGEST]).encode()).hexdigest()
 
 
 def heartbeat(connection: sa.Connection, host_id: HostId, lease_seconds: float) -> Heard:
@@ -322,7 +271,7 @@ def ledgers(connection: sa.Connection, ids: Iterable[HostId] | None = None) -> t
     for record in claims.held(connection, wanted):
         if record.host in held:
             held[record.host].append(record)
-    return tuple(HostLedger(record=record, state=_state(record, held[record.id])) for record in records)
+    return tuple(HostLedger(record=record, state=host_rows.state(record, held[record.id])) for record in records)
 
 
 def advance(connection: sa.Connection, host_id: HostId, revision: int, *, also_disabled: bool = False) -> int:
@@ -383,7 +332,7 @@ def repin(connection: sa.Connection, host_id: HostId, *, lock: bool = False) -> 
     """How far the last re-pin of the host's guests is, None for none; with `lock`, the host's row stays locked."""
     query = sa.select(host.c.repin).where(host.c.id == host_id)
     found = connection.execute(query.with_for_update() if lock else query).scalar_one_or_none()
-    return read_or(_repin, found, f"host {host_id}: repin", None) if found else None
+    return read_or(host_rows.repin, found, f"host {host_id}: repin", None) if found else None
 
 
 def keep_repin(connection: sa.Connection, host_id: HostId, progress: Progress) -> None:
@@ -402,114 +351,4 @@ def _select(connection: sa.Connection, condition: Any) -> tuple[HostRecord, ...]
 
 
 def _records(found: sa.CursorResult[Any]) -> tuple[HostRecord, ...]:
-    return tuple(_record(row) for row in found.mappings())
-
-
-def _report_columns(report: HostReport) -> dict[str, Any]:
-    check_host(report.topology, report.pools, report.limits, report.foreign, report.disk_gib)
-    check_networks(report.networks)
-    return {
-        "topology": encode(report.topology),
-        "pools": encode(report.pools),
-        "limits": encode(report.limits),
-        "foreigners": encode(report.foreign),
-        "strategy": _ANY_CELL if report.any_cell else report.strategy.value,
-        "disk_gib": report.disk_gib,
-        "facts": encode(report.facts),
-        "networks": encode(report.networks) if report.networks else "",
-        "features": encode(report.features) if report.features else "",
-        "processor_traits": None if isinstance(report.processor_traits, UnsetType) else encode(report.processor_traits),
-    }
-
-
-@lru_cache(maxsize=256)
-def _topology(text: str) -> Topology:
-    return _read_topology(text, "host.topology")
-
-
-@lru_cache(maxsize=256)
-def _limits(text: str) -> Limits:
-    return _read_limits(text, "host.limits")
-
-
-@lru_cache(maxsize=256)
-def read_networks(text: str, where: str = "host.networks") -> HostNetworks:
-    """What the column `host.networks` holds. Raises `InvalidRequest` that names `where`."""
-    return _read_networks(text, where) if text else ()
-
-
-@lru_cache(maxsize=256)
-def _features(text: str) -> Features:
-    return _read_features(text, "host.features") if text else ()
-
-
-@lru_cache(maxsize=256)
-def _processor_traits(text: str | None) -> TraitNames | UnsetType:
-    return UNSET if text is None else _read_traits(text, "host.processor_traits")
-
-
-@lru_cache(maxsize=256)
-def _pools(text: str) -> Pools:
-    return _read_pools(text, "host.pools")
-
-
-@lru_cache(maxsize=64)
-def _repin(text: str, where: str) -> Progress | None:
-    return _read_repin(text, where)
-
-
-def _reported(row: sa.RowMapping) -> HostReport:
-    """What the agent reported of its host; `NOTHING` if it cannot be read, until the agent's next report."""
-    where = f"host {row['name']}"
-    try:
-        return HostReport(
-            topology=_topology(row["topology"]),
-            pools=_pools(row["pools"]),
-            limits=_limits(row["limits"]),
-            foreign=_read_foreign(row["foreigners"], where),
-            strategy=Strategy.SPREAD if row["strategy"] == _ANY_CELL else Strategy(row["strategy"]),
-            any_cell=row["strategy"] == _ANY_CELL,
-            disk_gib=row["disk_gib"],
-            facts=read_or(_read_pairs, row["facts"], f"{where}: facts", ()),
-            networks=read_networks(row["networks"]),
-            features=_features(row["features"]),
-            processor_traits=_processor_traits(row["processor_traits"]),
-        )
-    except InvalidRequest as error:
-        log_once(f"host {row['name']}: what its agent told cannot be read ({error}); it takes no guests until the agent tells it again")
-        return NOTHING
-
-
-def _record(row: sa.RowMapping) -> HostRecord:
-    return HostRecord(
-        id=row["id"],
-        name=row["name"],
-        revision=row["revision"],
-        orders=row["orders"],
-        report=_reported(row),
-        up=bool(row["up"]),
-        lease_until=row["lease_until"],
-        disabled=bool(row["disabled"]),
-        disabled_reason=row["disabled_reason"],
-        fenced=bool(row["fenced"]),
-        created=row["created"],
-        updated=row["updated"],
-        repin=read_or(_repin, row["repin"], f"host {row['name']}: repin", None) if row["repin"] else None,
-    )
-
-
-def _state(record: HostRecord, held: list[ClaimRecord]) -> HostState:
-    recorded = tuple(Claim(guest=one.guest, fit=one.fit, id=one.id) for one in sorted(held, key=lambda one: (one.guest, one.id)))
-    reported = record.report
-    foreign = reported.foreign
-    if left := between(record.repin, CpuSet.union(one.fit.taken for one in held)):
-        foreign = tuple(sorted((*foreign, Foreign(name=ON_THE_WAY, cpus=left)), key=lambda other: other.name))
-    return HostState(
-        topology=reported.topology,
-        pools=reported.pools,
-        limits=reported.limits,
-        ledger=Ledger(claims=recorded, foreign=foreign),
-        disk_gib=reported.disk_gib,
-        revision=record.revision,
-        name=record.name,
-    )
+    return tuple(host_rows.record(row) for row in found.mappings())

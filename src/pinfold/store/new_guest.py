@@ -14,8 +14,9 @@ import sqlalchemy as sa
 
 from pinfold.core.errors import Conflict
 from pinfold.core.fit.answer import Fit
-from pinfold.store import claims, flavors, guest_events, guest_rows
-from pinfold.store.claims import IntendedClaim, Seen
+from pinfold.store import claim_rows, claims, flavors, guest_events, guest_rows, host_news
+from pinfold.store.claim_rows import IntendedClaim
+from pinfold.store.host_news import Seen
 from pinfold.store.records import GuestRecord, NewGuest
 from pinfold.store.schema import claim, guest, guest_event, host, quota
 
@@ -35,25 +36,25 @@ def create_intended(
 
     Raises `Conflict` when the guest exists, or when the claim's host is gone.
     """
-    rows = {"guest": guest_rows.new_row(new), "claim": claims.columns(intent, seconds)}
+    rows = {"guest": guest_rows.new_row(new), "claim": claim_rows.columns(intent, seconds)}
     if new.by is not None:
         rows["event"] = guest_events.columns(new.id, "create", new.by)
     if later:
         del rows["claim"]["fit"]
     values = {f"{part}_{name}": value for part, row in rows.items() for name, value in row.items()}
     if later:
-        values |= claims.foreseeing(intent, later)
+        values |= host_news.foreseeing(intent, later)
     if new.seen_flavor is not None:
         values |= flavors.seeing(new.seen_flavor)
     statement = _statement(tuple([(part, tuple(row)) for part, row in rows.items()]), new.seen_flavor is not None)
     try:
-        row = connection.execute(statement, {**values, **claims.seeing(intent, decided_on), "seconds": seconds}).one_or_none()
+        row = connection.execute(statement, {**values, **host_news.seeing(intent, decided_on), "seconds": seconds}).one_or_none()
     except sa.exc.IntegrityError as error:
         raise Conflict(f"guest {new.id} exists already, or host {intent.host} is gone") from error
     if row is None:
         return None
     created, updated, *seen = row
-    return guest_rows.new_record(new, created, updated), claims.seen(*seen)
+    return guest_rows.new_record(new, created, updated), host_news.seen(*seen)
 
 
 @cache
@@ -69,12 +70,13 @@ def _statement(parts: tuple[tuple[str, tuple[str, ...]], ...], seen_flavor: bool
     stored = guest.insert().from_select(first.selected_columns.keys(), first).returning(guest.c.id, *_MADE).cte("stored")
     others = []
     single = "fit" in names["claim"]
-    of_claim = claims.AT_FIRST if single else {**claims.AT_FIRST, "fit": claims.FIT_BY_NUMBER}
+    of_claim = claims.AT_FIRST if single else {**claims.AT_FIRST, "fit": host_news.FIT_BY_NUMBER}
     for table, part, fixed in ((claim, "claim", of_claim), (guest_event, "event", guest_events.AT_FIRST)):
         if part in names:
             row = _row(table, part, [name for name in names[part] if name in table.c], fixed).select_from(stored)
             others.append(table.insert().from_select(row.selected_columns.keys(), row).returning(*table.primary_key).cte(f"new_{part}"))
-    found = sa.select(*(stored.c[column.name] for column in _MADE), host.c.revision, *((claims.NEWS,) if single else claims.FORESEEN_NEWS))
+    news = (host_news.NEWS,) if single else host_news.FORESEEN_NEWS
+    found = sa.select(*(stored.c[column.name] for column in _MADE), host.c.revision, *news)
     return found.select_from(stored.join(host, host.c.id == sa.bindparam("on_host"))).add_cte(*others)
 
 

@@ -18,7 +18,7 @@ from pinfold.core.errors import Conflict
 from pinfold.core.identity import GuestId
 from pinfold.core.networks import HostNetwork, Port, StaticRange, mac_of
 from pinfold.store.database import EpochNow
-from pinfold.store.hosts import read_networks
+from pinfold.store.host_rows import read_networks
 from pinfold.store.records import Observed, PortState, WantedPort
 from pinfold.store.schema import guest, host, port
 from pinfold.store.unreadable import read_or

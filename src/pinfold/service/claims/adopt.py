@@ -31,7 +31,7 @@ from pinfold.service.claims.amend import TRIES, StaleError
 from pinfold.service.claims.booking import settle
 from pinfold.service.providers import Providers
 from pinfold.store import claims, guests, hosts
-from pinfold.store.claims import IntendedClaim
+from pinfold.store.claim_rows import IntendedClaim
 from pinfold.store.database import Database
 from pinfold.store.records import ADOPTED, ClaimState, Desired, HostRecord, NewGuest, Pause, Requester
 

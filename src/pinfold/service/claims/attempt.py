@@ -14,7 +14,8 @@ from pinfold.core.identity import ClaimId, HostId
 from pinfold.core.reasons import ReasonCode
 from pinfold.scheduler.decide import Conditions
 from pinfold.scheduler.model import Candidate, HostRefusal, HostSearch
-from pinfold.store.claims import IntendedClaim, Seen
+from pinfold.store.claim_rows import IntendedClaim
+from pinfold.store.host_news import Seen
 from pinfold.store.records import ClaimRecord
 
 _OVERTAKEN: Final = frozenset({ReasonCode.STALE, ReasonCode.PLACEMENT})

@@ -53,8 +53,9 @@ from pinfold.service.claims.foresight import Foresight, note_row
 from pinfold.service.claims.outcome import Claimed, Refused
 from pinfold.store import arrival, claims, new_guest
 from pinfold.store.arrival import Arrival, Came
-from pinfold.store.claims import HostNews, IntendedClaim, Seen
+from pinfold.store.claim_rows import IntendedClaim
 from pinfold.store.database import Database
+from pinfold.store.host_news import HostNews, Seen
 from pinfold.store.records import ClaimRecord, ClaimState, GuestRecord, NewGuest
 
 _CONSUMER_TRIES: Final = 5

@@ -13,7 +13,8 @@ from pinfold.scheduler.index import Entry, Index
 from pinfold.scheduler.model import Candidate
 from pinfold.service.claims import newest
 from pinfold.service.claims.attempt import Attempt, Foreseen
-from pinfold.store.claims import IntendedClaim, Seen
+from pinfold.store.claim_rows import IntendedClaim
+from pinfold.store.host_news import Seen
 
 MOST_EXPECTED: Final = 8
 """For so many claims of others that come between a decision and the guest's arrival there is a fit beforehand."""

@@ -23,8 +23,8 @@ from pinfold.scheduler.index import beside as with_claims
 from pinfold.scheduler.index import entry as entry_of
 from pinfold.service.claims.amend import StaleError
 from pinfold.service.claims.attempt import Attempt
-from pinfold.store import claims, hosts
-from pinfold.store.claims import HostNews
+from pinfold.store import host_news, hosts
+from pinfold.store.host_news import HostNews
 from pinfold.store.records import ClaimRecord
 
 
@@ -41,7 +41,7 @@ def beside(connection: sa.Connection, index: Index, host: HostId, attempt: Attem
     """
     known = index.get(host)
     if news is None and known is not None:
-        news = claims.since(connection, host, known.state.revision)
+        news = host_news.since(connection, host, known.state.revision)
     found = None if news is None else index.catch_up(host, news)
     return None if news is None or found is None else with_intended(index, found, attempt, news)
 
@@ -93,7 +93,7 @@ def _entry(connection: sa.Connection, index: Index, host: HostId, revision: int)
     known = index.get(host)
     if known is not None and known.state.revision == revision:
         return known
-    news = None if known is None else claims.since(connection, host, known.state.revision)
+    news = None if known is None else host_news.since(connection, host, known.state.revision)
     found = None if news is None else index.catch_up(host, replace(news, revision=revision))
     if found is not None:
         return found

@@ -38,7 +38,8 @@ from pinfold.service.claims.attempt import Attempt
 from pinfold.service.claims.claim import Claimer
 from pinfold.service.claims.outcome import Claimed, Refused
 from pinfold.store import arrival, claims, guests, hosts
-from pinfold.store.claims import HeldClaim, IntendedClaim
+from pinfold.store.claim_rows import IntendedClaim
+from pinfold.store.claims import HeldClaim
 from pinfold.store.database import Database
 
 MOST: Final = 100
