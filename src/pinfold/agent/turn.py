@@ -1,7 +1,8 @@
 """The agent's turn: one function for each thing that a turn waits for. Part of `step`.
 
-`begin` > `look` > `looked` > `speak` > `decide` > `report`, one guest after another > the end. An error ends the turn, and the next one
-begins after a pause. An error with one guest delays only the report of that guest.
+`begin` > `look` > `looked` > `speak` > `decide` > `report`, one guest after another > the end. `decide` goes back to the orders when a
+guest that ran here is missing. An error ends the turn, and the next one begins after a pause. An error with one guest delays only the
+report of that guest.
 """
 
 from __future__ import annotations
@@ -115,6 +116,11 @@ def decide(draft: Draft) -> None:
         work.save(draft)
         return
     tasks = _due_tasks(draft, turn, present)
+    missing = _missing(draft, tasks)
+    if not missing <= turn.missing:
+        draft.change_turn(phase=Phase.ORDERS, missing=turn.missing | missing)
+        draft.do(ReadOrders())
+        return
     for task in tasks:
         work.begin(draft, task, turn.facts.host_boot)
     draft.change_turn(moving=turn.moving | {task.guest for task in tasks})
@@ -163,6 +169,14 @@ def _due_tasks(draft: Draft, turn: Turn, present: tuple[PresentGuest, ...]) -> l
     patience = shutdowns.patience(requests, draft.state.rules.shutdown_seconds, draft.now)
     tasks = reconcile(turn.orders, present, draft.state.memory, turn.facts.host_boot, patience)
     return [task for task in tasks if task.guest not in turn.moving and _is_due(draft, task)]
+
+
+def _missing(draft: Draft, tasks: list[Task]) -> frozenset[GuestId]:
+    """The guests to start that ran here before, and are gone. Somebody may have removed them because the service no longer knows them, so
+    they are started only by orders that were read after they were found missing.
+    """
+    ran = {entry.guest for entry in draft.state.memory.booted}
+    return frozenset(task.guest for task in tasks if task.act is Act.START and task.guest in ran)
 
 
 def _is_due(draft: Draft, task: Task) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+
 from msgspec.structs import replace
 from tests.agent.script import CLAIM, FACTS, LEASE, G, H, Script, guest, id_of, kinds, order, removing, up
 from tests.build.orders import amended
@@ -64,6 +66,25 @@ def test_a_boot_is_in_the_memory_and_in_its_file_before_the_guest_is_reported() 
     script.welcome()
     begun = script.ends(outcome=Outcome(booted=True))
     assert begun[0] == SaveMemory(memory=Memory(booted=(LastBoot(guest=G, boot=1, host_boot="boot-1"),)))
+
+
+def test_a_guest_that_ran_and_is_missing_is_started_only_by_orders_that_were_read_since() -> None:
+    script = Script(memory=Memory(booted=(LastBoot(guest=G, boot=1, host_boot="boot-1"),)))
+    script.passes(0.0)
+    script.orders(order())
+    script.sees()
+    assert kinds(script.welcome()) == ["Announce", "ReadOrders"], "it is missing"
+    removed, started = deepcopy(script), deepcopy(script)
+
+    assert kinds(removed.orders(count=2)) == ["Look"]
+    removed.sees()
+    assert "Perform" not in kinds(removed.begun), "the service forgot it, and somebody removed it"
+    assert removed.state.turn is None
+
+    assert kinds(started.orders(order())) == ["Look"]
+    started.sees()
+    assert started.performing().task.act is Act.START
+    assert started.state.turn is None
 
 
 def test_a_guest_that_an_agent_started_which_died_is_adopted() -> None:

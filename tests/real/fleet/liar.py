@@ -31,6 +31,8 @@ class Liar:
     """A service of three lines: what it orders and which image it gives is the test's; it keeps what it heard."""
 
     orders: dict[str, Any] = field(default_factory=lambda: {"count": 0, "protocol": PROTOCOL})
+    polled: dict[str, Any] | None = None
+    """What polls are answered with in place of the orders: an agent that has not heard of the newest ones yet."""
     image: bytes = b""
     suffix: str = ".rom"
     hello: dict[str, Any] = field(default_factory=dict)
@@ -77,7 +79,8 @@ class Liar:
         if path == "/agent/v1/host" and method == "PUT":
             self.hello = json.loads(body)
         if path.startswith("/agent/v1/orders"):
-            return 200, json.dumps(self.orders).encode(), {}
+            late = self.polled if "after=-1" not in path else None
+            return 200, json.dumps(self.orders if late is None else late).encode(), {}
         if path.startswith("/agent/v1/images/"):
             return 200, self.image, {"X-Pinfold-Suffix": self.suffix}
         if "/guests/" in path:

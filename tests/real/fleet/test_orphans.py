@@ -42,8 +42,12 @@ def test_what_a_service_has_forgotten_is_listed_and_removed_and_nothing_else(vic
     assert defined(victim.lab) == {kept, wiped, last}
     assert (folder / f"{plain}.qcow2").read_bytes() == b"precious"
 
+    liar.polled = liar.orders
     liar.order(orders[0], orders[3])
     assert orphans(victim, "--remove", "--delete-files").returncode == 0
+    asked = times_read(victim)
+    until(lambda: times_read(victim) > asked, "the agent, which has not heard of it, misses the guest and reads the orders anew")
+    liar.polled = None
     assert defined(victim.lab) == {kept, last}
     assert not (folder / f"{wiped}.qcow2").exists() and not (victim.state / f"serial/{wiped}.log").exists()
     assert (victim.state / f"serial/{kept}.log").exists()
@@ -60,6 +64,11 @@ def test_what_a_service_has_forgotten_is_listed_and_removed_and_nothing_else(vic
     gone = orphans(victim, "--remove", "--service-is-gone")
     assert gone.returncode == 0, gone
     assert defined(victim.lab) == set()
+
+
+def times_read(victim: Victim) -> int:
+    """How often the orders were read, not polled."""
+    return sum("/orders?after=-1" in path for _, path, _ in victim.liar.heard)
 
 
 def overlays(victim: Victim) -> Path:
