@@ -172,7 +172,15 @@ def up(*orders: GuestOrder) -> Script:
     """An agent that has read its orders, and whose look is under way."""
     script = Script()
     assert kinds(script.passes(0.0)) == ["ReadOrders"]
-    assert kinds(script.orders(*orders)) == ["Look", "PollOrders"]
+    assert kinds(script.orders(*orders)) == ["Look"]
+    return script
+
+
+def up_and_polling(*orders: GuestOrder) -> Script:
+    """An agent whose host has reported, and whose first poll is under way."""
+    script = up(*orders)
+    script.sees()
+    assert "PollOrders" in kinds(script.welcome())
     return script
 
 
@@ -180,6 +188,6 @@ def removing() -> Script:
     """An agent that has performed a removal: the save of its tombstone is under way."""
     script = up(order(desired=Desired.ABSENT))
     script.sees(guest())
-    assert kinds(script.welcome()) == ["Announce", "Perform"]
+    assert kinds(script.welcome()) == ["Announce", "Perform", "PollOrders"]
     assert kinds(script.ends(outcome=Outcome(gone=True))) == ["SaveMemory"]
     return script

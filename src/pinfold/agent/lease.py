@@ -40,6 +40,10 @@ class Sight(Struct, frozen=True, kw_only=True):
         """Whether the last look succeeded, and no look has been running for longer than that."""
         return self.clear and (self.began is None or now - self.began < seconds)
 
+    def blind(self, seconds: float, now: float) -> bool:
+        """Whether the last look failed, or the present one has been running for longer than that."""
+        return not self.clear if self.began is None else now - self.began >= seconds
+
 
 class Message(Struct, frozen=True, kw_only=True):
     """A message of the lease that is under way: the host's report, or a heartbeat (None). `in_turn` says that the turn waits for it."""
@@ -84,6 +88,12 @@ class Lease(Struct, frozen=True, kw_only=True):
     def may_poll(self, sight: Sight, now: float) -> bool:
         """Whether a poll may be a sign of life: under the same conditions as a heartbeat beside the turn."""
         return self.reported is not None and not self.silent(now) and sight.fresh(self.seconds, now)
+
+    def polls_late(self, sight: Sight, now: float) -> bool:
+        """Whether the next poll waits until the host counts as up: each turn reads the orders anew until then. If the host cannot be looked
+        at, no turn may come to that, and what else is in the orders is polled all the same.
+        """
+        return self.silent(now) and not sight.blind(self.seconds, now)
 
     def poll_seconds(self, before: float, *, alive: bool) -> float:
         """For how long a poll waits for news; `before` is when the one before it was sent."""

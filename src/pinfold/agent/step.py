@@ -23,7 +23,7 @@ from pinfold.agent import actions, audits, drift_repairs, events, guest_question
 from pinfold.agent.actions import Action
 from pinfold.agent.draft import Draft
 from pinfold.agent.events import Event
-from pinfold.agent.lease import Lease, Message, Sight, answered, polled, renewed_early, send, unanswered, unproven
+from pinfold.agent.lease import SPEAKS, Lease, Message, Sight, answered, polled, renewed_early, send, unanswered, unproven
 from pinfold.agent.reconcile import Task
 from pinfold.agent.responses import ParsedOrders
 from pinfold.agent.state import Phase, State
@@ -215,7 +215,8 @@ def _welcomed(draft: Draft, event: events.Welcomed) -> None:
     lease = answered(draft.state.lease, sent, event.welcome, draft.now)
     draft.change(lease=lease, stale=draft.state.stale or lease.reported is None)
     draft.complain("heartbeat", "")
-    draft.change(poll_pause=0.0, poll_again=min(draft.state.poll_again, draft.now + BACKOFF_SECONDS))  # it is there again
+    pause = BACKOFF_SECONDS if draft.state.poll_pause else 0.0
+    draft.change(poll_pause=0.0, poll_again=min(draft.state.poll_again, draft.now + pause))  # it is there again
     if sent.report is not None:  # it takes reports again
         draft.change(busy_until=min(draft.state.busy_until, draft.now))
         _announce(draft, reported=True)
@@ -260,13 +261,23 @@ def _go_on(draft: Draft) -> None:
     if state.announce_at is not None and draft.now >= state.announce_at:
         _announce(draft, reported=False)
     if state.orders is not None and not state.polling and draft.now >= state.poll_again:
-        alive = state.lease.may_poll(state.sight, draft.now)
-        wait = state.lease.poll_seconds(state.polled, alive=alive)
-        draft.change(polling=True, polled=draft.now, poll_after=state.orders.count, alive=alive)
-        audited = audits.age(state.audits, draft.now) if alive else None
-        draft.do(actions.PollOrders(after=state.orders.count, wait=wait, alive=alive, audited=audited))
+        _poll(draft)
     if state.lease.overdue(draft.now) and state.sight.fresh(state.lease.seconds, draft.now):
         draft.change(lease=send(state.lease, Message(at=draft.now, report=None, in_turn=False)))
         draft.do(actions.SendHeartbeat())
     if state.turn is None and (state.stale or draft.now >= state.turn_again) and draft.now >= state.busy_until:
         turn.begin(draft)
+
+
+def _poll(draft: Draft) -> None:
+    """Ask for orders that are not known yet, or see later whether to."""
+    state = draft.state
+    assert state.orders is not None
+    if state.lease.polls_late(state.sight, draft.now):
+        draft.change(poll_again=draft.now + state.lease.seconds * SPEAKS)
+        return
+    alive = state.lease.may_poll(state.sight, draft.now)
+    wait = state.lease.poll_seconds(state.polled, alive=alive)
+    draft.change(polling=True, polled=draft.now, poll_after=state.orders.count, alive=alive)
+    audited = audits.age(state.audits, draft.now) if alive else None
+    draft.do(actions.PollOrders(after=state.orders.count, wait=wait, alive=alive, audited=audited))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from msgspec.structs import replace
-from tests.agent.script import LEASE, RULES, G, Script, kinds, order, up
+from tests.agent.script import LEASE, RULES, G, Script, kinds, order, up, up_and_polling
 
-from pinfold.agent.actions import Audit, PollOrders, ReadOrders, SendFindings, SendHeartbeat, SendReport
+from pinfold.agent.actions import Audit, Look, PollOrders, ReadOrders, SendFindings, SendHeartbeat, SendReport
 from pinfold.agent.events import Audited, HostChanged
 from pinfold.agent.step import BACKOFF_SECONDS, due_at
 from pinfold.core.drift.written import findings_report
@@ -64,6 +64,14 @@ def test_a_report_of_findings_that_was_refused_holds_up_no_heartbeat() -> None:
     assert not any(isinstance(action, SendFindings) for action in found)
 
 
+def blind() -> Script:
+    """An agent that cannot look at its host, and polls the service all the same."""
+    script = up()
+    script.fails(Look(), "libvirt is away", away=False)
+    assert "PollOrders" in kinds(script.passes(LEASE / 4))
+    return script
+
+
 def pauses_of_polls(script: Script, count: int) -> list[float]:
     """Let so many polls fail, one after another, and say after how many seconds each was sent again."""
     poll, pauses = next(action for action in reversed(script.begun) if isinstance(action, PollOrders)), []
@@ -77,7 +85,7 @@ def pauses_of_polls(script: Script, count: int) -> list[float]:
 
 
 def test_polls_that_fail_are_sent_ever_more_seldom_and_those_of_other_hosts_at_other_moments() -> None:
-    one, other = up(), up()
+    one, other = blind(), blind()
     other.state = replace(other.state, rules=replace(RULES, owner="the agent of c2"))
     ones, others = pauses_of_polls(one, 8), pauses_of_polls(other, 8)
     bare = [1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0]
@@ -87,12 +95,12 @@ def test_polls_that_fail_are_sent_ever_more_seldom_and_those_of_other_hosts_at_o
 
 
 def test_a_service_that_answers_again_is_polled_soon() -> None:
-    script = up()
-    script.sees()
-    pauses_of_polls(script, 6)
+    script = up_and_polling()
+    pauses_of_polls(script, 2)
     poll = next(action for action in reversed(script.begun) if isinstance(action, PollOrders))
     script.fails(poll)
-    assert script.state.poll_again > script.at + 10.0
+    assert script.state.poll_again >= script.at + 4.0
+    assert script.begun.count(SendHeartbeat()) == 1
     script.welcome()
     assert script.state.poll_again == script.at + BACKOFF_SECONDS
     assert pauses_of_polls(script, 1)[0] < 1.5, "it begins anew"

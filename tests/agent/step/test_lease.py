@@ -104,17 +104,14 @@ def lives(script: Script, seconds: float, *, renewed: bool = True, digest: str =
 
 
 def test_a_poll_that_ends_without_news_after_newer_orders_were_read_takes_none_of_them_away() -> None:
-    script = up()
-    (sent,) = script.sees()
-    script.fails(sent)
-    script.passes(LEASE)
+    script = polling()
+    script.passes(2 * LEASE)
     assert script.begun[-1] == ReadOrders()
     assert script.state.polling
     script.orders(order(), count=2)
     script.poll_ends()  # with the count 1, and no orders
     assert script.state.orders is not None
     assert [one.guest for one in script.state.orders.orders] == [order().guest]
-    assert PollOrders(after=2, wait=LEASE / 3, alive=False) in script.begun
 
 
 def test_no_heartbeat_is_sent_while_polls_prolong_the_lease() -> None:
@@ -157,11 +154,26 @@ def test_a_poll_is_no_sign_of_life_while_the_host_cannot_be_looked_at() -> None:
     assert PollOrders(after=1, wait=LEASE / 3, alive=False) in script.poll_ends()
 
 
-def test_a_poll_is_no_sign_of_life_after_a_silence() -> None:
+def test_after_a_silence_no_poll_is_sent_until_the_host_is_up() -> None:
     script = polling()
     script.at += 2 * LEASE
+    before = len(script.begun)
     script.fails(PollOrders(after=1, wait=LEASE / 3, alive=True))
-    assert PollOrders(after=1, wait=LEASE / 3, alive=False) in script.passes(1.5)
+    for _ in range(8):
+        script.passes(LEASE / 2)
+    assert kinds(script.begun[before:]) == ["ReadOrders"], "the service is away"
+    assert kinds(script.orders(order(), count=2)) == ["Look"]
+    assert kinds(script.sees()) == ["SendHeartbeat"]
+    script.welcome()
+    script.passes(1.0)
+    assert PollOrders(after=2, wait=LEASE / 3, alive=True) in script.begun
+
+
+def test_a_poll_that_began_before_a_look_hung_is_followed_by_others() -> None:
+    script = polling()
+    assert "Look" in kinds(script.passes(LEASE / 4))
+    script.at += 2 * LEASE
+    assert PollOrders(after=1, wait=LEASE / 3, alive=False) in script.poll_ends(renewed=False)
 
 
 def test_a_poll_that_finds_another_report_at_the_service_makes_the_next_turn_send_it_again() -> None:

@@ -73,7 +73,7 @@ def test_a_guest_that_ran_and_is_missing_is_started_only_by_orders_that_were_rea
     script.passes(0.0)
     script.orders(order())
     script.sees()
-    assert kinds(script.welcome()) == ["Announce", "ReadOrders"], "it is missing"
+    assert kinds(script.welcome()) == ["Announce", "ReadOrders", "PollOrders"], "it is missing"
     removed, started = deepcopy(script), deepcopy(script)
 
     assert kinds(removed.orders(count=2)) == ["Look"]
