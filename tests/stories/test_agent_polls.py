@@ -10,10 +10,12 @@ import httpx
 import pytest
 from tests.rig.in_process import Agent, Fleet
 from tests.rig.served_fleet import served_fleet
+from tests.service.test_together import counted
 
 from pinfold.agent.client import ServiceAway, ServiceClient, orders_query
 from pinfold.agent.responses import ParsedOrders
 from pinfold.agent.wire import PROTOCOL, Orders, Renewal
+from pinfold.api.agent.orders import read_orders
 from pinfold.api.agent.tokens import make_token
 from pinfold.core.drift.written import FindingsReport
 from pinfold.core.identity import HostId
@@ -79,6 +81,18 @@ def test_a_poll_that_is_no_sign_of_life_answers_all_orders_and_no_lease(fleet: F
     found = poll(c1, count, 0.1, alive=False)
     assert [order["guest"] for order in found["orders"]] == [server]
     assert found["lease"] is None
+
+
+def test_all_orders_of_a_host_take_one_statement_and_two_more_for_its_guests(fleet: Fleet) -> None:
+    c1, c2 = fleet.host("c1"), fleet.host("c2")
+    fleet.flavor("tiny", vcpus=1)
+    server = fleet.create("vm", "tiny", host="c1")
+    with counted(fleet.services.database) as seen:
+        orders = read_orders(fleet.services, HostId(c2.id))
+    assert (orders.orders, len([one for one in seen if not one.startswith("BEGIN")])) == ((), 1)
+    with counted(fleet.services.database) as seen:
+        orders = read_orders(fleet.services, HostId(c1.id))
+    assert ([one.guest for one in orders.orders], len([one for one in seen if not one.startswith("BEGIN")])) == ([server], 3)
 
 
 def test_a_poll_with_a_replaced_token_is_refused_at_once(fleet: Fleet) -> None:

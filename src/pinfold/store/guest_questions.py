@@ -24,6 +24,8 @@ MOST_WAITING: Final = 8
 
 _read: Final = decoder(GuestAnswer)
 _VALID: Final = in_term(guest_question.c.asked, guest_question.c.asked + VALID_SECONDS)
+PENDING: Final = sa.exists().where(guest_question.c.host == host.c.id, guest_question.c.answer.is_(None), _VALID)
+"""In a statement over hosts: whether the host's agent has questions to answer."""
 
 
 def topic(host_id: HostId) -> str:

@@ -24,6 +24,8 @@ FRESH_SECONDS: Final = 5.0
 _PENDING: Final = sa.and_(
     host_history.c.answered < host_history.c.number, in_term(host_history.c.asked, host_history.c.asked + VALID_SECONDS)
 )
+PENDING: Final = sa.exists().where(host_history.c.host == host.c.id, _PENDING)
+"""In a statement over hosts: whether the host's agent has a question to answer."""
 
 
 def topic(host_id: HostId) -> str:

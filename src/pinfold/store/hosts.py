@@ -325,7 +325,12 @@ def pool_order(connection: sa.Connection, host_id: HostId) -> PoolOrder | None:
     found = connection.execute(sa.select(host.c.pool_order).where(host.c.id == host_id)).scalar_one_or_none()
     if found is None:
         raise InvalidRequest(f"host {host_id}: no such host")
-    return _read_pool_order(found, "host.pool_order") if found else None
+    return read_pool_order(found)
+
+
+def read_pool_order(text: str) -> PoolOrder | None:
+    """The order that a host's row has, None for none."""
+    return _read_pool_order(text, "host.pool_order") if text else None
 
 
 def repin(connection: sa.Connection, host_id: HostId, *, lock: bool = False) -> Progress | None:

@@ -23,6 +23,8 @@ SHOWN_SECONDS: Final = 3600.0
 
 _OPEN: Final = guest_repair.c.answered < guest_repair.c.number
 _PENDING: Final = sa.and_(_OPEN, in_term(guest_repair.c.asked, guest_repair.c.asked + VALID_SECONDS))
+PENDING: Final = sa.exists().where(guest_repair.c.host == host.c.id, _PENDING)
+"""In a statement over hosts: whether the host's agent has anything to repair."""
 
 
 class RepairRecord(Struct, frozen=True, kw_only=True):

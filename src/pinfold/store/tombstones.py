@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import sqlalchemy as sa
 
 from pinfold.core.identity import ClaimId, HostId
 from pinfold.store.database import EpochNow
 from pinfold.store.records import Tombstone
 from pinfold.store.schema import host, tombstone
+
+ANY: Final = sa.exists().where(tombstone.c.host == host.c.id)
+"""In a statement over hosts: whether the host has any."""
 
 
 def bury(connection: sa.Connection, host_id: HostId, stone: Tombstone) -> None:

@@ -24,7 +24,7 @@ from pinfold.core.errors import PinfoldError
 from pinfold.core.identity import HostId
 from pinfold.service.guests.lifecycle import REBOOTING_HARD
 from pinfold.service.presence import Presence
-from pinfold.store import guest_questions, guests, history, hosts, port_changes, repairs, tombstones
+from pinfold.store import guest_questions, guests, history, host_orders, port_changes, repairs, tombstones
 from pinfold.store.port_changes import NO_PORTS
 from pinfold.store.presence import Standing
 from pinfold.store.records import written_claim
@@ -209,14 +209,13 @@ def unchanged(services: ApiServices, waited: Waited) -> Orders:
 def read_orders(services: ApiServices, host: HostId) -> Orders:
     """All orders of the host, as the database has them."""
     with services.database.read() as connection:
-        count = hosts.orders(connection, host)
-        found = guests.orders(connection, host)
+        parts = host_orders.parts(connection, host)
+        found = guests.orders(connection, host) if parts.claims else ()
         connected = port_changes.of_host(connection, host) if any(guest.request.nics for guest, _ in found) else {}
-        stones = tombstones.of_host(connection, host)
-        pools = hosts.pool_order(connection, host)
-        question = history.question(connection, host)
-        asked = guest_questions.waiting(connection, host)
-        wanted = repairs.questions(connection, host)
+        stones = tombstones.of_host(connection, host) if parts.tombstones else ()
+        question = history.question(connection, host) if parts.question else None
+        asked = guest_questions.waiting(connection, host) if parts.guest_questions else ()
+        wanted = repairs.questions(connection, host) if parts.repairs else ()
     orders = tuple(
         GuestOrder(
             guest=guest.id,
@@ -239,11 +238,11 @@ def read_orders(services: ApiServices, host: HostId) -> Orders:
         for guest, claim in found
     )
     return Orders(
-        count=count,
+        count=parts.count,
         orders=orders,
         tombstones=stones,
         protocol=PROTOCOL,
-        pools=pools,
+        pools=parts.pools,
         question=question,
         guest_questions=asked,
         repairs=wanted,
