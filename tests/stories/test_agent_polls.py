@@ -73,14 +73,15 @@ def test_a_poll_with_news_answers_at_once_what_the_route_answers(fleet: Fleet) -
     assert other_form.json() == found
 
 
-def test_a_poll_that_is_no_sign_of_life_answers_all_orders_and_no_lease(fleet: Fleet) -> None:
+def test_a_poll_that_is_no_sign_of_life_tells_the_count_and_no_lease_and_earlier_agents_all_orders(fleet: Fleet) -> None:
     c1 = fleet.host("c1")
     fleet.flavor("tiny", vcpus=1)
     server = fleet.create("vm", "tiny", host="c1")
     count = c1.orders()["count"]
     found = poll(c1, count, 0.1, alive=False)
-    assert [order["guest"] for order in found["orders"]] == [server]
-    assert found["lease"] is None
+    assert (found["count"], found["orders"], found["lease"]) == (count, [], None)
+    earlier = c1.ask("GET", f"/orders?after={count}&wait=0.1&protocol={PROTOCOL - 1}").json()
+    assert (earlier["count"], [order["guest"] for order in earlier["orders"]]) == (count, [server])
 
 
 def test_all_orders_of_a_host_take_one_statement_and_two_more_for_its_guests(fleet: Fleet) -> None:

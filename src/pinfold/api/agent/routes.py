@@ -122,11 +122,13 @@ async def wait_for_orders(
 ) -> OrdersAnswer:
     """All orders of the host, as soon as their count differs from `after`, or after `wait` seconds.
 
-    A sign of life whose count has not changed is answered with the count alone, and with the lease that it has renewed. Agents ask for the
-    latter with `early=true`: then it may come at once, in a line of its own before the answer, which is application/x-ndjson.
+    Where the count has not changed, the answer is the count alone, without a sign of life only from protocol 4 on; with the lease that a
+    sign of life has renewed. Agents ask for the latter with `early=true`: then it may come at once, in a line of its own before the answer,
+    which is application/x-ndjson.
     """
     waited = await wait_for_news(services, host, after=after, wait=wait, alive=alive)
-    orders = unchanged(services, waited) if alive and waited.count == after else await in_thread(read_orders, services, host)
+    short = alive or protocol >= PROTOCOL
+    orders = unchanged(services, waited) if short and waited.count == after else await in_thread(read_orders, services, host)
     return _in_form[min(protocol, PROTOCOL)](orders)
 
 
