@@ -49,7 +49,7 @@ def measure(folder: Path, count: int, seed: int, *, one_address: bool, anew: boo
         fleet = register(database, count, seed)
         process = api(folder, 0, database, "", lease, port=free_port())
         stack.callback(process.kill)
-        agents = Agents(folder, fleet, [started(process)], processes=1, lease=lease, stack=stack, one_address=one_address, anew=anew)
+        agents = Agents(folder, fleet, [started(process)], processes=2, lease=lease, stack=stack, one_address=one_address, anew=anew)
         agents.await_up(count)
         process.kill()
         time.sleep(2 * lease)
