@@ -20,7 +20,7 @@ _OVERDUE: Final = 0.4
 """After this share of the lease, a heartbeat is sent although the agent's turn has not come to it."""
 _POLL: Final = 1 / 3
 """A poll waits for this share of the lease. If it is a sign of life, its answer proves a lease that began when it was sent. If it is none,
-as before the first report and after a silence, the next one soon is, and heartbeats are needed no longer.
+because the host could not be looked at, the next one soon may be.
 """
 _LONG_POLL: Final = 2 / 3
 """It waits for this share if the service has told the renewal of the poll before it early, while that one still waited."""

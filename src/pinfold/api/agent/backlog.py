@@ -56,7 +56,7 @@ def is_bounded(scope: Scope) -> bool:
 
 def is_deferrable(scope: Scope) -> bool:
     """Whether a request that does not count is refused while too many others wait: a poll that is no sign of life. Its agent has to report
-    first, and it ends by reading all orders.
+    first. Those of earlier protocols end by reading all orders.
     """
     return scope["type"] == "http" and scope["path"] == _ORDERS and b"alive=true" not in scope["query_string"]
 
