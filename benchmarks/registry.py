@@ -12,6 +12,7 @@ from benchmarks.fit.page import FIT
 from benchmarks.latency.page import LATENCY
 from benchmarks.memory.page import MEMORY
 from benchmarks.oracle.page import ORACLE
+from benchmarks.outage.page import OUTAGE
 from benchmarks.overhead.page import OVERHEAD
 from benchmarks.packing.page import PACKING
 from benchmarks.pages.page import PAGES
@@ -20,5 +21,5 @@ from benchmarks.subject import Subject
 from benchmarks.watch.page import WATCH
 
 SUBJECTS: Final[tuple[Subject, ...]] = (
-    *(PACKING, DENSITY, LATENCY, OVERHEAD, CONSOLIDATION, FIT, SCHEDULE, MEMORY, AGENT, AGENTS, WATCH, PAGES, ORACLE),
+    *(PACKING, DENSITY, LATENCY, OVERHEAD, CONSOLIDATION, FIT, SCHEDULE, MEMORY, AGENT, AGENTS, OUTAGE, WATCH, PAGES, ORACLE),
 )

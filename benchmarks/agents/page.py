@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from tests.postgres import PostgreSQL, binaries
 
-from benchmarks.agents import outage, start
+from benchmarks.agents import start
 from benchmarks.agents.fleet import Agents, register, serving, spent
 from benchmarks.page import Budget, table
 from benchmarks.plot import Plot, Series
@@ -43,21 +43,16 @@ _CASES: Final[Mapping[Size, tuple[Case, ...]]] = {
         ("PostgreSQL", 10_000, 4, _LEASE, 60.0),
     ),
 }
-_FROM: Final = {False: "an address each", True: "one address"}
-_HOW: Final = {False: "went on", True: "began anew"}
-_OUTAGES: Final = ((False, False), (True, False), (True, True))
-"""Whether agents connect from one address, and whether they begin anew."""
-_OUTAGE: Final = {Size.CHECK: 0, Size.SMALL: 0, Size.LONG: 10_000}
 _STARTS: Final = {Size.CHECK: 0, Size.SMALL: 10_000, Size.LONG: 10_000}
 
 
 def measure(size: Size, seed: int) -> Figures:
-    """Every case, then the outage and the start."""
-    return take(_CASES[size], _STARTS[size], seed, _OUTAGE[size])
+    """Every case, then the start."""
+    return take(_CASES[size], _STARTS[size], seed)
 
 
-def take(cases: Iterable[Case], start_hosts: int, seed: int, outage_agents: int = 0) -> Figures:
-    """These cases, then an outage with so many agents and a start with so many hosts, 0 for none.
+def take(cases: Iterable[Case], start_hosts: int, seed: int) -> Figures:
+    """These cases, then a start with so many hosts, 0 for none.
 
     What needs PostgreSQL is left out where it is not installed.
     """
@@ -69,15 +64,11 @@ def take(cases: Iterable[Case], start_hosts: int, seed: int, outage_agents: int 
         print(f"{case[1]} agents on {case[0]}, API processes: {case[2]}", flush=True)
         with tempfile.TemporaryDirectory(prefix="pf-agents-") as name, ExitStack() as stack:
             rows.append(_one(Path(name), case, seed, stack))
-    began, back = None, []
-    for one_address, anew in _OUTAGES if outage_agents and binaries() is not None else ():
-        print(f"{outage_agents} agents after an outage, {_FROM[one_address]}, which {_HOW[anew]}", flush=True)
-        with tempfile.TemporaryDirectory(prefix="pf-outage-") as name:
-            back.append(asdict(outage.measure(Path(name), outage_agents, seed, one_address=one_address, anew=anew)))
+    began = None
     if start_hosts:
         with tempfile.TemporaryDirectory(prefix="pf-start-") as name:
             began = asdict(start.measure(Path(name) / "api", start_hosts, seed))
-    return {"rows": rows, "outages": back, "start": began}
+    return {"rows": rows, "start": began}
 
 
 def _one(folder: Path, case: Case, seed: int, stack: ExitStack) -> dict[str, Any]:
@@ -117,10 +108,6 @@ def page(figures: Figures) -> Page:
             *_needed(rows),
             "",
             _plot(rows),
-            "",
-            "## After an outage",
-            "",
-            *_of_outages(figures.get("outages", ())),
             "",
             "## The start",
             "",
@@ -200,40 +187,6 @@ def _plot(rows: Sequence[Mapping[str, Any]]) -> Plot:
     return Plot(name="agents", title="API CPU for each agent and lease", x_label="agents", y_label="ms", bars=True, series=series)
 
 
-def _of_outages(outages: Sequence[Mapping[str, Any]]) -> list[str]:
-    if not outages:
-        return ["This run measured none."]
-    late = "not within ten minutes"
-    cells = [
-        (
-            found["agents"],
-            _FROM[found["one_address"]],
-            _HOW[found["anew"]],
-            found["down"],
-            late if found["half"] is None else found["half"],
-            late if found["whole"] is None else found["whole"],
-            found["cpu"],
-        )
-        for found in outages
-    ]
-    heads = (
-        "agents",
-        "connect from",
-        "and",
-        "down before",
-        "half were up after s",
-        "all were up after s",
-        "CPU of the process until then, s",
-    )
-    asked = [
-        (_FROM[found["one_address"]], _HOW[found["anew"]], f"`{kind}`", times / found["agents"])
-        for found in outages
-        for kind, times in found["asked"].items()
-    ]
-    requests = table(("agents connect from", "and", "request", "of one agent until then"), asked)
-    return [*_OUT.format(away=outages[0]["away"]).splitlines(), "", *table(heads, cells), "", *requests]
-
-
 def _of_start(found: Mapping[str, Any] | None) -> list[str]:
     if found is None:
         return ["This run measured none."]
@@ -268,13 +221,6 @@ an agent has one or two: with more than 8,000 hosts, raise `[pinfold_api] connec
 _TOO_FEW: Final = """\
 Not computed: with {agents} agents, what a process does without any (it heals, and it asks for the Placement that is away) is a large part
 of the figures above, and does not grow with the agents. With {enough} agents or more, as in `make bench-agents`, the table is here."""
-
-_OUT: Final = """\
-The only API process was killed while the fleet was at rest, and started again {away:g} s later, when every lease had run out: each agent
-has to read its orders and look at its host before it sends a heartbeat, or, if it began anew, as after its host lost power, a report.
-Seconds count from the new start, which is part of them. A process takes 200 readings and reports at a time, and tells the other agents
-when to come again; an agent that could not connect tries again by itself. Each agent connects from a loopback address of its own, or all
-from one, as behind NAT, since the API bounds the connections of an address. `failed` is what got no answer, or that one."""
 
 _START: Final = """\
 One `pinfold api` process on SQLite with {hosts} hosts in its store, of which its embedded Placement knows none: everything is left to

@@ -14,31 +14,32 @@ from tests.postgres import PostgreSQL
 from benchmarks.agents.fleet import Agents, api, register
 from benchmarks.process import cpu_seconds, started
 
-_LEASE: Final = 30.0
 _LOOKS: Final = 1.0
-_PATIENCE: Final = 600.0
+_PATIENCE_LEASES: Final = 20
+"""After so many leases nobody waits any more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outage:
-    """Seconds from the process's new start until half of the agents were up, and all of them; None if that took longer than ten minutes.
+    """How many agents were `up` at which `seconds` after the process's new start, until all of them were or for twenty leases.
 
     `cpu` is of the process until then. `down` counts the agents that knew that they were down before. `asked` is what all agents asked from
     the new start on.
     """
 
     agents: int
+    lease: float
     one_address: bool
     anew: bool
     away: float
     down: int
-    half: float | None
-    whole: float | None
+    seconds: tuple[float, ...]
+    up: tuple[int, ...]
     cpu: float
     asked: dict[str, int]
 
 
-def measure(folder: Path, count: int, seed: int, *, one_address: bool, anew: bool, lease: float = _LEASE) -> Outage:
+def measure(folder: Path, count: int, lease: float, seed: int, *, one_address: bool, anew: bool) -> Outage:
     """Kill the process of a fleet at rest on PostgreSQL, start it again after two leases, and watch the agents come back, each from an
     address of its own, or all from one; with `anew`, as agents that begin anew.
     """
@@ -54,24 +55,25 @@ def measure(folder: Path, count: int, seed: int, *, one_address: bool, anew: boo
         process.kill()
         time.sleep(2 * lease)
         up, before = agents.counts()
-        began, half, whole = time.monotonic(), None, None
+        down, began = count - up, time.monotonic()
         started(process)
-        now, asked = agents.counts()
-        while whole is None and time.monotonic() - began < _PATIENCE:
-            passed = time.monotonic() - began
-            half = passed if half is None and now >= count / 2 else half
-            whole = passed if now == count else None
+        found: list[tuple[float, int]] = []
+        while True:
+            up, asked = agents.counts()
+            found.append((round(time.monotonic() - began, 1), up))
+            if up == count or found[-1][0] >= _PATIENCE_LEASES * lease:
+                break
             time.sleep(_LOOKS)
-            now, asked = agents.counts()
         asked.subtract(before)
         return Outage(
             agents=count,
+            lease=lease,
             one_address=one_address,
             anew=anew,
             away=2 * lease,
-            down=count - up,
-            half=half,
-            whole=whole,
+            down=down,
+            seconds=tuple(seconds for seconds, _ in found),
+            up=tuple(counted for _, counted in found),
             cpu=cpu_seconds(process.pid),
             asked={kind: times for kind, times in sorted(asked.items()) if times},
         )

@@ -1,0 +1,1 @@
+"""How a fleet comes back after an outage of its API."""
