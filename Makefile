@@ -45,7 +45,7 @@ format: .venv/pinfold-stamp ## let ruff rewrite what it can
 	.venv/bin/ruff format .
 	.venv/bin/ruff check --fix .
 
-bench: .venv/pinfold-stamp ## every benchmark, small, about 23 minutes on 2 cores; fails when one misses its budget
+bench: .venv/pinfold-stamp ## every benchmark, small, about 20 minutes on 2 cores; fails when one misses its budget
 	$(python) -m benchmarks.run --size small
 
 bench-long: .venv/pinfold-stamp ## every benchmark, all of it, for the pages that are committed; hours

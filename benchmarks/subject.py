@@ -28,7 +28,7 @@ class Size(Enum):
     CHECK = "check"
     """a few seconds, so that continuous integration notices a benchmark that no longer runs; its figures say nothing"""
     SMALL = "small"
-    """`make bench`: every subject in 23 minutes on 2 cores"""
+    """`make bench`: every subject in 20 minutes on 2 cores"""
     LONG = "long"
     """`make bench-long`: all of it, for pages that are committed"""
 
