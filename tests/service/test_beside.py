@@ -161,7 +161,7 @@ def _step(database: Database, fleet: Fleet, host: HostId, draw: random.Random) -
 
 def test_a_look_reads_of_hosts_that_others_claimed_on_what_is_new_alone(database: Database, placement: Placement) -> None:
     fleet = assemble(database, placement, EAGER)
-    names = synced_hosts(database, fleet, *(f"c{number:02}" for number in range(6)))  # more than guests: not all hosts change
+    synced_hosts(database, fleet, *(f"c{number:02}" for number in range(6)))  # more than guests: not all hosts change
     late = assemble(database, placement, SLOW_EYES)
     late.scheduler.freshness.now()
     for _ in range(3):
@@ -172,7 +172,7 @@ def test_a_look_reads_of_hosts_that_others_claimed_on_what_is_new_alone(database
     assert len([one for one in seen if not one.startswith("BEGIN")]) == 2, seen  # the marks of all hosts, and the new claims
     with database.read() as connection:
         ledgers = hosts.ledgers(connection)
-    assert {one.record.id for one in ledgers if one.state.ledger.claims} != {HostId(names[0])}
+    assert sum(len(one.state.ledger.claims) for one in ledgers) == 4
     for one in ledgers:
         found = late.scheduler.index.get(one.record.id)
         assert found is not None
