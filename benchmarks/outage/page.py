@@ -161,7 +161,7 @@ while its guests run on. So the API has all of its fleet for creates once all ag
 
 _CORES: Final = """\
 The agents are simulated by two processes, on the processors on which the API process and PostgreSQL run too. An operator's agents run on
-their own hosts, so the API there has more of its processor, and the fleet is up sooner."""
+their own hosts, and leave that part of the processors to the API."""
 
 OUTAGE: Final = Subject(
     name="outage",

@@ -131,8 +131,8 @@ class Turn(Struct, frozen=True, kw_only=True):
 
     It follows `orders`, read before it or, if `fresh`, in it. `missing` are the guests that an earlier look of the turn did not find, after
     which the orders were read anew. `moving` are the guests whose task was under way when the look began, or began in this turn: the look
-    may show an old state of them. `due` are the reports that are still to be sent: guests on the host, then
-    the reports of those that are gone. `sweep` is when a sweep began, None if this turn is no sweep.
+    may show an old state of them. `due` are the reports that are still to be sent: guests on the host, then the reports of those that are
+    gone. `sweep` is when a sweep began, None if this turn is no sweep.
     """
 
     phase: Phase

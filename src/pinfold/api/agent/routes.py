@@ -36,6 +36,8 @@ from pinfold.store import guest_configs, guests
 from pinfold.store.hosts import Heard
 
 router = Router(prefix="/agent/v1", tags=["agents"])
+_COUNT_ALONE: Final = 4
+"""From this protocol on, an agent takes the count alone also for a poll that is no sign of life."""
 
 _read_hello = reader(Hello)
 _read_guest_report = reader(GuestReport)
@@ -127,8 +129,8 @@ async def wait_for_orders(
     which is application/x-ndjson.
     """
     waited = await wait_for_news(services, host, after=after, wait=wait, alive=alive)
-    short = alive or protocol >= PROTOCOL
-    orders = unchanged(services, waited) if short and waited.count == after else await in_thread(read_orders, services, host)
+    alone = alive or protocol >= _COUNT_ALONE
+    orders = unchanged(services, waited) if alone and waited.count == after else await in_thread(read_orders, services, host)
     return _in_form[min(protocol, PROTOCOL)](orders)
 
 
