@@ -39,11 +39,8 @@ _RUNS: Final[Mapping[Size, _Run]] = {
 
 
 def measure(size: Size, seed: int) -> Figures:
-    """An outage of each case; none where PostgreSQL is not installed."""
+    """An outage of each case."""
     agents, lease, cases = _RUNS[size]
-    if binaries() is None:
-        print("PostgreSQL is not installed: nothing is measured")
-        return {"outages": []}
     rows = []
     for one_address, anew in cases:
         print(f"{agents} agents after an outage, {_FROM[one_address]}, which {_HOW[anew]}", flush=True)
@@ -55,8 +52,6 @@ def measure(size: Size, seed: int) -> Figures:
 def page(figures: Figures) -> Page:
     """The budget of each case, when the agents were up, what they asked, and what it means."""
     rows = figures["outages"]
-    if not rows:
-        return Page(body=["This run measured none: it needs PostgreSQL."])
     words = {"away": figure(rows[0]["away"]), "lease": figure(rows[0]["lease"])}
     return Page(
         budgets=[_budget(row) for row in rows],
@@ -163,11 +158,17 @@ _CORES: Final = """\
 The agents are simulated by two processes, on the processors on which the API process and PostgreSQL run too. An operator's agents run on
 their own hosts, and leave that part of the processors to the API."""
 
+
+def _lacks() -> Sequence[str]:
+    return () if binaries() else ("Debian's package postgresql",)
+
+
 OUTAGE: Final = Subject(
     name="outage",
     title="After an outage of the API",
     measure=measure,
     page=page,
+    lacks=_lacks,
     limits="""\
 One API process alone: with a second one on another machine, agents go on there, and no host is down. The hosts have no guests, so a report
 is short, and nothing has changed on them meanwhile. Placement is away: hosts that come back unchanged need nothing of it. Connections are

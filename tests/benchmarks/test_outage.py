@@ -52,8 +52,7 @@ def test_the_slowest_case_is_named_only_where_all_came_back() -> None:
     assert not any(str(line).startswith("The slowest case") for line in OUTAGE.page({"outages": [BACK, STUCK]}).body)
 
 
-def test_without_postgresql_it_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_postgresql_it_says_so_and_writes_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("benchmarks.outage.page.binaries", lambda: None)
-    assert run(OUTAGE, Size.SMALL, 1, tmp_path) == []
-    assert capsys.readouterr().out == "PostgreSQL is not installed: nothing is measured\n"
-    assert "This run measured none: it needs PostgreSQL." in (tmp_path / "outage.md").read_text()
+    assert run(OUTAGE, Size.SMALL, 1, tmp_path) == ["outage: this machine lacks Debian's package postgresql"]
+    assert list(tmp_path.iterdir()) == []

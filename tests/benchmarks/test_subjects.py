@@ -14,7 +14,6 @@ from benchmarks.plot import Heat, Plot, Series, draw
 from benchmarks.registry import SUBJECTS
 from benchmarks.run import main
 from benchmarks.subject import Figures, Page, Size, Subject, read, run, text_of
-from tests.postgres import binaries
 
 from benchmarks import summary
 
@@ -25,13 +24,9 @@ LONG = {
 """The subjects of which even the smallest size is for the long form alone, and what runs of their parts in each run."""
 
 
-ON_POSTGRESQL = ("outage",)
-"""The subjects that measure nothing without PostgreSQL."""
-
-
 def _with_marks(subject: Subject) -> Any:
-    marks = [pytest.mark.real_libvirt] if subject.lacks is not tuple else []
-    marks += [pytest.mark.real_postgresql] if subject.name in ON_POSTGRESQL else []
+    real = pytest.mark.real_postgresql if subject.name == "outage" else pytest.mark.real_libvirt
+    marks = [real] if subject.lacks is not tuple else []
     return pytest.param(subject, id=subject.name, marks=[*marks, *([pytest.mark.slow] if subject.name in LONG else [])])
 
 
@@ -39,8 +34,6 @@ def _with_marks(subject: Subject) -> Any:
 def test_a_subject_writes_its_page_its_plots_and_its_raw_figures(subject: Subject, tmp_path: Path) -> None:
     if lacking := subject.lacks():
         pytest.skip("; ".join(lacking))
-    if subject.name in ON_POSTGRESQL and binaries() is None:
-        pytest.skip("PostgreSQL is not installed")
     assert main([subject.name, "--size", "check", "--seed", "7", "--folder", str(tmp_path)]) == 0
     raw = json.loads((tmp_path / "raw" / f"{subject.name}.json").read_text())
     assert (raw["subject"], raw["size"], raw["seed"]) == (subject.name, "check", 7)

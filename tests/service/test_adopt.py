@@ -31,7 +31,7 @@ from pinfold.faultpoints import POINTS
 from pinfold.service.claims.outcome import Claimed
 from pinfold.service.fleet import Fleet
 from pinfold.service.guests.reports import ClaimName
-from pinfold.store import claims, guests, hosts, tombstones
+from pinfold.store import claims, guests, host_orders, tombstones
 from pinfold.store.database import Database
 from pinfold.store.records import PROTOCOL_FACT, ClaimRecord, Desired, GuestRecord, HostReport, Observed, Pause, Requester
 
@@ -86,14 +86,14 @@ def test_a_domain_becomes_a_server_whose_agent_is_to_take_it_over(
 ) -> None:
     web = wanted()
     with database.read() as connection:
-        orders = hosts.orders(connection, host)
+        orders = host_orders.parts(connection, host).count
     fleet.adopter.adopt(host, web, BY)
     claim, guest = claim_of(database, web.guest), record(database, web.guest)
     assert (claim.host, claim.fit) == (host, web.fit)
     assert (guest.name, guest.host, guest.takeover, guest.desired, guest.booted) == ("web", host, Takeover.ADOPT, Desired.RUNNING, 1)
     assert (guest.flavor.name, guest.flavor.vcpus, guest.owner) == ("adopted", 1, "alice")
     with database.read() as connection:
-        assert hosts.orders(connection, host) > orders, "the agent is told"
+        assert host_orders.parts(connection, host).count > orders, "the agent is told"
         assert set(claims.owners(connection, host)) == {3}
     assert dict(dict(placement.provider_allocations(host))[web.guest])[PCPU] == 1
     taken_over(database, fleet, host, web)

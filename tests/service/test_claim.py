@@ -22,7 +22,7 @@ from pinfold.core.reasons import ReasonCode
 from pinfold.core.request.model import EmulatorPolicy, Flavor
 from pinfold.scheduler.model import SchedulerSettings
 from pinfold.service.fleet import Fleet, assemble
-from pinfold.store import aggregates, claims, flavors, guests, hosts, tombstones
+from pinfold.store import aggregates, claims, flavors, guests, host_orders, hosts, tombstones
 from pinfold.store.database import Database
 from pinfold.store.records import ClaimState, Desired, FlavorRecord, Tombstone
 
@@ -37,7 +37,7 @@ def test_a_claim_stands_in_the_ledger_and_in_placement(database: Database, fleet
     with database.read() as connection:
         placed = guests.get(connection, made.guest)
         ((_, held),) = guests.orders(connection, host)
-        assert hosts.orders(connection, host) == 2
+        assert host_orders.parts(connection, host).count == 2
     assert (placed.host, placed.task) == (host, "spawning")
     assert (held.fit, held.revision, held.state) == (made.fit, 2, ClaimState.HELD)
     at_rest(database, placement)

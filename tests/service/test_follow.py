@@ -26,7 +26,7 @@ from pinfold.core.request.model import EmulatorPolicy, GuestRequest
 from pinfold.service.claims.amend import TRIES, Amender, StaleError
 from pinfold.service.claims.follow import Follower
 from pinfold.service.fleet import Fleet, assemble
-from pinfold.store import guests, hosts
+from pinfold.store import guests, host_orders, hosts
 from pinfold.store.database import Database
 from pinfold.store.records import ClaimRecord, GuestRecord, HostReport
 
@@ -53,14 +53,14 @@ def test_a_running_guest_follows_and_its_agent_is_told(database: Database, fleet
     made, floats = create(database, fleet, SHARE), create(database, fleet, floating(2))
     before = claim_of(database, made.guest)
     with database.read() as connection:
-        count = hosts.orders(connection, host)
+        count = host_orders.parts(connection, host).count
     reported(database, fleet, host, other_pools("0,8-9", "1-7,10-15"))
     after = claim_of(database, made.guest)
     assert (after.id, after.held, after.fit.pins) == (before.id, before.held, before.fit.pins)
     assert after.revision > before.revision and after.fit.emulator == cpus("0,8-9")
     assert claim_of(database, floats.guest).fit.float_set == cpus("0,8-9")
     with database.read() as connection:
-        assert hosts.orders(connection, host) > count
+        assert host_orders.parts(connection, host).count > count
         assert {held.id: held.fit for _, held in guests.orders(connection, host)}[after.id] == after.fit
     assert dict(placement.inventories(host)[1])[OVERHEAD].total == 1500
     at_rest(database, placement)

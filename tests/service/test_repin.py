@@ -29,7 +29,7 @@ from pinfold.service.claims.amend import TRIES, Amender
 from pinfold.service.claims.repin import Repinner
 from pinfold.service.fleet import Fleet
 from pinfold.service.guests.reports import ClaimName
-from pinfold.store import guests, hosts
+from pinfold.store import guests, host_orders, hosts
 from pinfold.store.database import Database
 from pinfold.store.records import ClaimRecord, Desired, Observed
 
@@ -113,13 +113,13 @@ def test_the_claims_move_at_once_and_what_they_leave_is_free_when_the_guests_hav
     host, first, second, lost = two
     before = claim_of(database, first)
     with database.read() as connection:
-        orders = hosts.orders(connection, HostId(host))
+        orders = host_orders.parts(connection, HostId(host)).count
     plan = fleet.repinner.apply(HostId(host), [])
     after = claim_of(database, first)
     assert (after.id, after.held) == (before.id, before.held) and after.revision > before.revision
     assert [claim_of(database, step.guest).fit for step in plan.found.steps] == [step.after for step in plan.found.steps]
     with database.read() as connection:
-        assert hosts.orders(connection, HostId(host)) > orders, "the agent is told"
+        assert host_orders.parts(connection, HostId(host)).count > orders, "the agent is told"
     shrunk(database, fleet, host, CpuSet())
     assert foreign(database, host) == lost and dict(placement.inventories(host)[1])[PCPU].reserved == 2
     kept = [create(database, fleet, SHARE).fit.taken for _ in range(10)]

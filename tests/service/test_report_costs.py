@@ -37,6 +37,7 @@ def asked(placement: Placement) -> Iterator[list[str]]:
 
 
 def statements(seen: list[str]) -> list[str]:
+    """Those that do not begin a transaction."""
     return [one for one in seen if not one.startswith("BEGIN")]
 
 

@@ -10,7 +10,7 @@ from tests.build.rows import add_host
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.history import HistoryQuestion
 from pinfold.core.identity import HostId
-from pinfold.store import history, hosts
+from pinfold.store import history, host_orders
 from pinfold.store.database import Database
 
 
@@ -58,12 +58,12 @@ def test_one_process_asks_and_another_keeps_the_answer(database: Database) -> No
 def test_a_question_that_is_as_good_is_asked_once_and_a_longer_one_anew(database: Database) -> None:
     host = add_host(database, "c1")
     with database.read() as connection:
-        before = hosts.orders(connection, host)
+        before = host_orders.parts(connection, host).count
     first = ask(database, host, 600)
     assert ask(database, host, 60) == ask(database, host, 600) == first
     assert ask(database, host, 3600) == first + 1
     with database.read() as connection:
-        assert hosts.orders(connection, host) == before + 2
+        assert host_orders.parts(connection, host).count == before + 2
     assert pending(database, host) == HistoryQuestion(number=first + 1, seconds=3600)
 
 

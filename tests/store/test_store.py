@@ -26,7 +26,7 @@ from pinfold.core.identity import ClaimId
 from pinfold.core.networks import HostNetwork, NetworkKind
 from pinfold.core.reasons import Kind, Reason, ReasonCode
 from pinfold.core.request.model import Flavor
-from pinfold.store import aggregates, flavors, guests, hosts, tombstones
+from pinfold.store import aggregates, flavors, guests, host_orders, hosts, tombstones
 from pinfold.store.database import Database, tell, upgrade
 from pinfold.store.guests import GuestFilter
 from pinfold.store.records import Desired, Fault, FlavorRecord, NewGuest, Observed, Tombstone
@@ -163,7 +163,7 @@ def test_a_host_is_advanced_only_from_the_revision_that_was_decided_on(database:
     with database.write() as connection, pytest.raises(Conflict, match="revision 1"):
         hosts.advance(connection, host, 1)
     with database.read() as connection:
-        assert hosts.orders(connection, host) == 2
+        assert host_orders.parts(connection, host).count == 2
 
 
 def test_tombstones_remember_each_claim_at_its_latest_revision_and_are_forgotten(database: Database) -> None:
@@ -208,9 +208,9 @@ def test_a_guest_lives_and_is_deleted(database: Database) -> None:
         seen = guests.observe(connection, guest, Observed.RUNNING, host=host, booted=1, report="{}")
         assert (seen.task, seen.observed, seen.booted, seen.report) == ("", Observed.RUNNING, 1, "{}")
         assert seen.launched is not None
-        before = hosts.orders(connection, host)
+        before = host_orders.parts(connection, host).count
         asked = guests.want(connection, guest, Desired.STOPPED, task="stopping", revision=seen.revision)
-        assert hosts.orders(connection, host) == before + 1
+        assert host_orders.parts(connection, host).count == before + 1
         assert guests.want(connection, guest, Desired.RUNNING, task="rebooting", reboot=True).boots == 2
     with database.write() as connection, pytest.raises(Conflict):
         guests.want(connection, guest, Desired.STOPPED, task="stopping", revision=asked.revision)

@@ -10,6 +10,7 @@ import httpx
 import pytest
 from tests.rig.in_process import Agent, Fleet
 from tests.rig.served_fleet import served_fleet
+from tests.service.test_report_costs import statements
 from tests.service.test_together import counted
 
 from pinfold.agent.client import ServiceAway, ServiceClient, orders_query
@@ -90,10 +91,10 @@ def test_all_orders_of_a_host_take_one_statement_and_two_more_for_its_guests(fle
     server = fleet.create("vm", "tiny", host="c1")
     with counted(fleet.services.database) as seen:
         orders = read_orders(fleet.services, HostId(c2.id))
-    assert (orders.orders, len([one for one in seen if not one.startswith("BEGIN")])) == ((), 1)
+    assert (orders.orders, len(statements(seen))) == ((), 1)
     with counted(fleet.services.database) as seen:
         orders = read_orders(fleet.services, HostId(c1.id))
-    assert ([one.guest for one in orders.orders], len([one for one in seen if not one.startswith("BEGIN")])) == ([server], 3)
+    assert ([one.guest for one in orders.orders], len(statements(seen))) == ([server], 3)
 
 
 def test_a_poll_with_a_replaced_token_is_refused_at_once(fleet: Fleet) -> None:

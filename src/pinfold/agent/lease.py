@@ -41,7 +41,9 @@ class Sight(Struct, frozen=True, kw_only=True):
         return self.clear and (self.began is None or now - self.began < seconds)
 
     def blind(self, seconds: float, now: float) -> bool:
-        """Whether the last look failed, or the present one has been running for longer than that."""
+        """Whether the last look failed, or the present one has been running for longer than that. The first look is neither blind nor
+        fresh until it has ended or taken that long.
+        """
         return not self.clear if self.began is None else now - self.began >= seconds
 
 
@@ -89,7 +91,7 @@ class Lease(Struct, frozen=True, kw_only=True):
         """Whether a poll may be a sign of life: under the same conditions as a heartbeat beside the turn."""
         return self.reported is not None and not self.silent(now) and sight.fresh(self.seconds, now)
 
-    def polls_late(self, sight: Sight, now: float) -> bool:
+    def reports_first(self, sight: Sight, now: float) -> bool:
         """Whether the next poll waits until the host counts as up: each turn reads the orders anew until then. If the host cannot be looked
         at, no turn may come to that, and what else is in the orders is polled all the same.
         """

@@ -273,7 +273,7 @@ def _poll(draft: Draft) -> None:
     """Ask for orders that are not known yet, or see later whether to."""
     state = draft.state
     assert state.orders is not None
-    if state.lease.polls_late(state.sight, draft.now):
+    if state.lease.reports_first(state.sight, draft.now):
         draft.change(poll_again=draft.now + state.lease.seconds * SPEAKS)
         return
     alive = state.lease.may_poll(state.sight, draft.now)

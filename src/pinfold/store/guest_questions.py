@@ -24,7 +24,8 @@ MOST_WAITING: Final = 8
 
 _read: Final = decoder(GuestAnswer)
 _VALID: Final = in_term(guest_question.c.asked, guest_question.c.asked + VALID_SECONDS)
-PENDING: Final = sa.exists().where(guest_question.c.host == host.c.id, guest_question.c.answer.is_(None), _VALID)
+_WAITS: Final = sa.and_(guest_question.c.answer.is_(None), _VALID)
+PENDING: Final = sa.exists().where(guest_question.c.host == host.c.id, _WAITS)
 """In a statement over hosts: whether the host's agent has questions to answer."""
 
 
@@ -56,7 +57,7 @@ def ask(connection: sa.Connection, host_id: HostId, guest: GuestId, about: About
 
 def waiting(connection: sa.Connection, host_id: HostId) -> tuple[GuestQuestion, ...]:
     """The questions that a host's agent has to answer, oldest first."""
-    chosen = sa.select(guest_question).where(guest_question.c.host == host_id, guest_question.c.answer.is_(None), _VALID)
+    chosen = sa.select(guest_question).where(guest_question.c.host == host_id, _WAITS)
     rows = connection.execute(chosen.order_by(guest_question.c.number))
     return tuple(
         GuestQuestion(number=row.number, guest=GuestId(row.guest), about=About(row.about), lines=row.lines, url=row.url) for row in rows

@@ -307,14 +307,6 @@ def bump(connection: sa.Connection, host_id: HostId, *, ledger: bool) -> int:
     return int(done)
 
 
-def orders(connection: sa.Connection, host_id: HostId) -> int:
-    """The count of orders, for a long poll: it changes when there is something new. Raises `InvalidRequest`."""
-    found = connection.execute(sa.select(host.c.orders).where(host.c.id == host_id)).scalar_one_or_none()
-    if found is None:
-        raise InvalidRequest(f"host {host_id}: no such host")
-    return int(found)
-
-
 def order_pools(connection: sa.Connection, host_id: HostId, wanted: PoolOrder | None) -> None:
     """Store the pools that the host's agent is to use, None for those of its own files, and count one order for it."""
     _set(connection, host_id, pool_order="" if wanted is None else encode(wanted), orders=host.c.orders + 1)

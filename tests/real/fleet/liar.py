@@ -79,8 +79,8 @@ class Liar:
         if path == "/agent/v1/host" and method == "PUT":
             self.hello = json.loads(body)
         if path.startswith("/agent/v1/orders"):
-            late = self.polled if "after=-1" not in path else None
-            return 200, json.dumps(self.orders if late is None else late).encode(), {}
+            given = self.orders if self.polled is None or "after=-1" in path else self.polled
+            return 200, json.dumps(given).encode(), {}
         if path.startswith("/agent/v1/images/"):
             return 200, self.image, {"X-Pinfold-Suffix": self.suffix}
         if "/guests/" in path:
