@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -87,3 +90,69 @@ def test_shorter_logs_and_other_files_are_left_alone(settings: HostSettings) -> 
     (path.parent / "link.log").symlink_to("/etc/passwd")
     serial.trim(settings, most_bytes=10)
     assert path.read_bytes() == b"x" * 10
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[HostSettings]:
+    """A host whose state directory is on a disk of 256 KiB."""
+    if os.geteuid() != 0:
+        pytest.skip("only root may mount a small disk")
+    folder = tmp_path / "small"
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k,mode=711", "tmpfs", str(folder)], check=True)
+    try:
+        yield HostSettings(state_dir=str(folder))
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+def fill(settings: HostSettings) -> None:
+    """Leave no room on the disk of the state directory."""
+    free = os.statvfs(settings.state_dir).f_bavail * os.statvfs(settings.state_dir).f_frsize
+    Path(settings.state_dir, "other").write_bytes(b"x" * free)
+
+
+def test_a_log_on_a_full_disk_is_cut_without_a_copy(small: HostSettings, caplog: pytest.LogCaptureFixture) -> None:
+    path = serial.log_of(small, GUEST)
+    path.write_bytes(b"new" * 30_000)
+    Path(f"{path}.0").write_bytes(b"old")
+    fill(small)
+    serial.trim(small, most_bytes=5000)
+    assert {one.name: one.stat().st_size for one in path.parent.iterdir()} == {path.name: 0}
+    (said,) = caplog.messages
+    assert f"{path} was cut without a copy of its end: the disk is full" in said
+    serial.trim(small, most_bytes=5000)
+    assert len(caplog.messages) == 1, "there is nothing more to cut"
+
+
+def test_on_a_full_disk_the_older_copy_makes_room_for_the_newer_one(small: HostSettings, caplog: pytest.LogCaptureFixture) -> None:
+    path = serial.log_of(small, GUEST)
+    path.write_bytes(b"new" * 10_000)
+    Path(f"{path}.0").write_bytes(b"old" * 20_000)
+    fill(small)
+    serial.trim(small, most_bytes=5000)
+    assert path.read_bytes() == b""
+    assert Path(f"{path}.0").read_bytes() == b"new" * 10_000
+    assert caplog.messages == []
+
+
+def test_a_log_that_cannot_be_trimmed_is_named_and_others_are_trimmed(settings: HostSettings, caplog: pytest.LogCaptureFixture) -> None:
+    path = serial.log_of(settings, GUEST)
+    path.write_bytes(b"x" * 6000)
+    hidden = path.parent / ".hidden.log"
+    hidden.write_bytes(b"x" * 6000)
+    blocked = serial.log_of(settings, GuestId("00000000-9ff5-4dc7-9bd5-a5a2a8a5f6e2"))
+    blocked.write_bytes(b"x" * 6000)
+    Path(f"{blocked}.0").mkdir()
+    with caplog.at_level(logging.WARNING):
+        serial.trim(settings, most_bytes=5000)
+    assert path.read_bytes() == b""
+    assert (hidden.stat().st_size, blocked.stat().st_size) == (6000, 6000)
+    assert [message.partition(":")[0] for message in caplog.messages] == [f"{one} cannot be trimmed" for one in (hidden, blocked)]
+
+
+def test_a_folder_of_logs_that_cannot_be_read_is_logged(settings: HostSettings, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "serial").write_text("no folder")
+    serial.trim(settings)
+    (said,) = caplog.messages
+    assert f"the console logs in {tmp_path}/serial cannot be trimmed" in said
