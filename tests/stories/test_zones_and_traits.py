@@ -197,6 +197,30 @@ def test_listings_are_narrowed(fleet: Fleet) -> None:
         fleet.ask("GET", f"/servers?{query}", status=400)
 
 
+@pytest.mark.parametrize("noun", ["servers", "servers/detail"])
+def test_a_listing_of_changes_shows_deleted_servers_unless_it_says_otherwise(three: Fleet, noun: str) -> None:
+    """As in Nova, so that who follows the changes sees what has gone."""
+    three.create("kept", "pin")
+    gone = three.create("gone", "pin")
+    three.obey()
+    three.ask("DELETE", f"/servers/{gone}", status=204)
+    three.obey()
+    since, before = "changes-since=2020-01-01T00:00:00Z", "changes-before=2200-01-01T00:00:00Z"
+    for query, names in {
+        "": ["kept"],
+        since: ["gone", "kept"],
+        before: ["gone", "kept"],
+        f"{since}&{before}&limit=1": ["gone"],
+        f"{since}&deleted=false": ["kept"],
+        f"{since}&deleted=true": ["gone"],
+        f"{before}&deleted=": ["kept"],
+        f"{since}&sort_key=display_name&sort_dir=desc": ["kept", "gone"],
+        f"{since}&status=DELETED": ["gone"],
+        "changes-since=2200-01-01T00:00:00Z": [],
+    }.items():
+        assert [server["name"] for server in three.ask("GET", f"/{noun}?{query}", status=200).json()["servers"]] == names, query
+
+
 def test_a_flavor_chooses_hosts_by_the_metadata_of_their_aggregates(three: Fleet) -> None:
     for name, host, disk in (("fast", "c1", "ssd,nvme"), ("slow", "c2", "hdd")):
         made = three.ask("POST", "/os-aggregates", {"aggregate": {"name": name}}, status=200).json()["aggregate"]

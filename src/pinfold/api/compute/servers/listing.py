@@ -228,9 +228,16 @@ def _in_database(
         name=None if asked.name is None else name_matches(asked.name),
         host=named[host] if host else None,
         ids=None if ids is None else tuple(sorted(ids)),
-        deleted=_is_true(asked.deleted),
+        deleted=_deleted(asked),
         changed_since=None if asked.changes_since is None else seconds_of(asked.changes_since),
     )
+
+
+def _deleted(asked: ServerQuery) -> bool | None:
+    """Whether deleted servers are asked for; None for those and the others, which is the default of a listing of changes, as in Nova."""
+    if asked.deleted is None and (asked.changes_since is not None or asked.changes_before is not None):
+        return None
+    return _is_true(asked.deleted)
 
 
 def _keeps(asked: ServerQuery, places: dict[str, Place]) -> Callable[[GuestRecord], bool]:
