@@ -1,7 +1,9 @@
 """Files in one of our folders, under names that somebody else chose."""
 
+import os
+import stat
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import pytest
 
@@ -48,6 +50,26 @@ def test_a_file_is_there_whole_or_not_at_all_and_no_link_is_followed(tmp_path: P
     assert files.names(folder) == ("image",)
     assert not (folder / "image").is_symlink() and (folder / "image").read_bytes() == b"whole"
     assert target.read_text() == "precious"
+
+
+def test_a_file_is_on_the_disk_before_it_has_its_name_and_its_name_afterwards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+    fsync, replace = os.fsync, os.replace
+
+    def flushed(handle: int) -> None:
+        found = os.fstat(handle)
+        done.append("folder" if stat.S_ISDIR(found.st_mode) else f"file of {found.st_size} bytes")
+        fsync(handle)
+
+    def renamed(*arguments: Any, **options: Any) -> None:
+        done.append("name")
+        replace(*arguments, **options)
+
+    monkeypatch.setattr(os, "fsync", flushed)
+    monkeypatch.setattr(os, "replace", renamed)
+    with files.written(tmp_path, "image") as stream:
+        stream.write(b"whole")
+    assert done == ["file of 5 bytes", "name", "folder"]
 
 
 def _write_half(stream: BinaryIO) -> None:

@@ -83,7 +83,8 @@ def _open_regular(folder: Path, name: str, flags: int) -> int | None:
 def written(folder: Path, name: str, *, check: Callable[[Path], None] = lambda _: None, mode: int = 0o644) -> Iterator[BinaryIO]:
     """A stream into a new file of that mode.
 
-    The file appears under its name, complete, when the block and then `check` of its path succeed.
+    The file appears under its name, complete, when the block and then `check` of its path succeed. It is flushed to the disk before that,
+    and its name after it, so that a power cut leaves the file before or the whole new one.
 
     It replaces an existing file or link of that name. Raises `InvalidRequest` as `inside`.
     """
@@ -96,8 +97,11 @@ def written(folder: Path, name: str, *, check: Callable[[Path], None] = lambda _
         try:
             with open(os.open(part, flags, mode, dir_fd=handle), "wb") as stream:
                 yield stream
+                stream.flush()
+                os.fsync(stream.fileno())
             check(folder / part)
             os.replace(part, name, src_dir_fd=handle, dst_dir_fd=handle)
+            os.fsync(handle)
         finally:
             with suppress(FileNotFoundError):
                 os.unlink(part, dir_fd=handle)

@@ -54,7 +54,6 @@ def make(settings: HostSettings, guest: GuestId, boot: Boot, disk_gib: int, driv
         if drive is not None:
             with files.written(folder, iso.name, mode=0o600) as stream:
                 stream.write(drive)
-            _flush(iso)
     except BaseException as error:
         for path in (overlay, iso):
             files.remove(folder, path.name)
@@ -64,7 +63,10 @@ def make(settings: HostSettings, guest: GuestId, boot: Boot, disk_gib: int, driv
 
 
 def take(settings: HostSettings, guest: GuestId, boot: int) -> None:
-    """Put what `make` made in the place of the old disk and drive, and write down with which boot. What it did not make is gone then."""
+    """Put what `make` made in the place of the old disk and drive, and write down with which boot. What it did not make is gone then.
+
+    All of it is on the disk when this returns.
+    """
     folder = state_folder(settings, "overlays", host_key(settings))
     for new, old in (("new.iso", "iso"), ("new.qcow2", "qcow2")):
         made = _path(settings, guest, new)
@@ -75,9 +77,6 @@ def take(settings: HostSettings, guest: GuestId, boot: int) -> None:
     disk.settled(settings, guest)
     with files.written(folder, _path(settings, guest, "rebuilt").name, mode=0o600) as stream:
         stream.write(str(boot).encode())
-        stream.flush()
-        os.fsync(stream.fileno())
-    _flush(folder)
 
 
 def _path(settings: HostSettings, guest: GuestId, suffix: str) -> Path:
@@ -86,7 +85,7 @@ def _path(settings: HostSettings, guest: GuestId, suffix: str) -> Path:
 
 
 def _flush(path: Path) -> None:
-    """Flush a file or a folder to the disk."""
+    """Flush a file to the disk."""
     handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(handle)
