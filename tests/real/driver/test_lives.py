@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -268,6 +269,32 @@ def test_a_daemon_that_dies_in_a_start_for_good_leaves_no_process(driver: Libvir
         lab.start_daemon()
     assert isinstance(error, Unavailable)
     assert "its definition may be left: virsh" in str(error)
+
+
+def test_a_daemon_that_accepts_and_never_answers_is_asked_once(
+    driver: LibvirtDriver, lab: LabHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pinfold.drivers.libvirt.connection._OPEN_SECONDS", 0.2)
+    path = lab.run_dir / "libvirt-sock"
+    lab.kill_daemon()
+    path.unlink(missing_ok=True)
+    try:
+        with socket.socket(socket.AF_UNIX) as silent:
+            silent.bind(str(path))
+            silent.listen()
+            for _ in range(4):
+                with pytest.raises(Unavailable, match="cannot be reached"):
+                    driver.guests()
+            silent.settimeout(60)
+            asked, _ = silent.accept()
+            silent.setblocking(False)
+            with asked, pytest.raises(BlockingIOError):
+                silent.accept()
+    finally:
+        path.unlink()
+        lab.start_daemon()
+    monkeypatch.undo()
+    assert driver.guests() == ()
 
 
 def test_a_closed_driver_is_unavailable(lab: LabHost) -> None:

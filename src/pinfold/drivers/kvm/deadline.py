@@ -6,9 +6,11 @@ import queue
 import threading
 import time
 from collections.abc import Callable
-from typing import Final, TypeVar
+from dataclasses import dataclass
+from typing import Final, Generic, TypeVar
 
 POLL_SECONDS: Final = 0.005
+_AGAIN_SECONDS: Final = 600.0
 
 Answer = TypeVar("Answer")
 
@@ -37,7 +39,90 @@ def within(seconds: float, call: Callable[[], Answer]) -> Answer:
     try:
         answer, error = answers.get(timeout=seconds)
     except queue.Empty:
-        raise TimeoutError(f"no answer within {seconds:.0f} seconds") from None
+        raise _overdue(seconds) from None
     if error is not None:
         raise error
     return answer  # type: ignore[return-value]  # the call's own None included
+
+
+@dataclass(slots=True, eq=False)
+class _Running(Generic[Answer]):
+    """A call in its thread. `late` means that its caller has given it up."""
+
+    began: float
+    ended: bool = False
+    late: bool = False
+    answer: Answer | None = None
+    error: Exception | None = None
+
+
+class BoundedCalls(Generic[Answer]):
+    """Calls of `call` with a time limit, which do not pile up where it never returns. Any thread may use it.
+
+    1. While a call is overdue, no other one begins. Callers wait for the overdue one, and the first of them gets its answer.
+    2. An answer for which nobody waits is kept for the next caller, who gets it if it is `usable` by then.
+    3. An overdue call that fails lets the next one begin. Its error is too old to be told.
+    4. A call that is overdue for `again_seconds` no longer holds up another one: whatever it waits for may have been replaced.
+    """
+
+    def __init__(
+        self, call: Callable[[], Answer], *, usable: Callable[[Answer], bool] = lambda _: True, again_seconds: float = _AGAIN_SECONDS
+    ) -> None:
+        self._call = call
+        self._usable = usable
+        self._again_seconds = again_seconds
+        self._changed = threading.Condition()
+        self._overdue: list[_Running[Answer]] = []
+        self._kept: list[Answer] = []
+        self._forgotten = False
+
+    def within(self, seconds: float) -> Answer:
+        """Return or raise what a call does. Raises `TimeoutError` if that takes longer; the call then keeps running."""
+        end = time.monotonic() + seconds
+        with self._changed:
+            while True:
+                while self._kept:
+                    kept = self._kept.pop()
+                    if self._usable(kept):
+                        return kept
+                if not self._is_held_up():
+                    break
+                if not self._changed.wait(end - time.monotonic()):
+                    raise _overdue(seconds)
+        running: _Running[Answer] = _Running(began=time.monotonic())
+        threading.Thread(target=self._run, args=(running,), name="a call with a time limit", daemon=True).start()
+        with self._changed:
+            if not self._changed.wait_for(lambda: running.ended, end - time.monotonic()):
+                running.late = True
+                self._overdue.append(running)
+                raise _overdue(seconds)
+        if running.error is not None:
+            raise running.error
+        return running.answer  # type: ignore[return-value]  # the call's own None included
+
+    def forget(self) -> None:
+        """Drop the answers that are kept, and those that are still to come."""
+        with self._changed:
+            self._forgotten = True
+            self._kept.clear()
+
+    def _is_held_up(self) -> bool:
+        since = time.monotonic() - self._again_seconds
+        return any(running.began > since for running in self._overdue)
+
+    def _run(self, running: _Running[Answer]) -> None:
+        try:
+            running.answer = self._call()
+        except Exception as error:
+            running.error = error
+        with self._changed:
+            running.ended = True
+            if running.late:
+                self._overdue.remove(running)
+                if running.error is None and not self._forgotten:
+                    self._kept.append(running.answer)  # type: ignore[arg-type]  # as in `within`
+            self._changed.notify_all()
+
+
+def _overdue(seconds: float) -> TimeoutError:
+    return TimeoutError(f"no answer within {seconds:.0f} seconds")

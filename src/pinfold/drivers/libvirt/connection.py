@@ -42,6 +42,9 @@ class Connection:
         self._open: Any = None
         self._registered: tuple[int, ...] = ()
         self._closed = False
+        self._opening: deadline.BoundedCalls[Any] = deadline.BoundedCalls(
+            lambda: libvirt.open(address.uri), usable=lambda connection: not _lost(connection)
+        )
         self.calls = Calls(self._apart, patient=not address.local)
         _start_event_loop()
         self.live()
@@ -83,6 +86,7 @@ class Connection:
             self._closed = True
             self._callbacks.clear()
             connection, self._open = self._open, None
+            self._opening.forget()
         with suppress(TimeoutError):  # do not wait for a daemon that hangs
             deadline.within(_CLOSE_SECONDS, lambda: self._let_go(connection))
 
@@ -106,11 +110,10 @@ class Connection:
         return fresh
 
     def _opened(self) -> Any:
-        uri = self.address.uri
         if not self.address.local:
-            return libvirt.openReadOnly(uri)
+            return libvirt.openReadOnly(self.address.uri)
         # A daemon may accept the call and never answer. (A remote one may ask a person for a password, so it gets no limit.)
-        return deadline.within(_OPEN_SECONDS, lambda: libvirt.open(uri))
+        return self._opening.within(_OPEN_SECONDS)
 
     def _watch(self, connection: Any) -> None:
         """Keepalive and events, where the connection's driver has them."""
