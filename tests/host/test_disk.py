@@ -120,6 +120,29 @@ def test_a_config_drive_is_only_for_its_owner_stays_for_a_restart_and_goes_with_
         disk.prepare(settings, A, boot, 0, again=True)
 
 
+def test_what_a_failed_start_made_goes_and_what_was_there_before_stays(settings: HostSettings, image: Boot) -> None:
+    drive, overlay = disk.drive_path(settings, A), disk.overlay_path(settings, A)
+    assert disk.lacking(settings, A) == (overlay, drive)
+    drive.parent.mkdir(parents=True)
+    drive.write_bytes(b"the only copy")
+    made = disk.lacking(settings, A)
+    assert made == (overlay,)
+    disk.prepare(settings, A, image, 0)
+    disk.discard(settings, A, made)
+    assert list(drive.parent.iterdir()) == [drive]
+    disk.discard(settings, A, (overlay, drive))
+    assert list(drive.parent.iterdir()) == []
+
+
+def test_an_image_that_cannot_be_used_takes_no_config_drive_with_it(settings: HostSettings, image: Boot) -> None:
+    drive = disk.drive_path(settings, A)
+    drive.parent.mkdir(parents=True)
+    drive.write_bytes(b"the only copy")
+    with pytest.raises(InvalidRequest, match="cannot be made"):
+        disk.prepare(settings, A, Boot(disk=image.disk, disk_format="qcow2"), 0)
+    assert list(drive.parent.iterdir()) == [drive]
+
+
 def test_a_marker_with_a_strange_name_is_not_swept(settings: HostSettings, image: Boot) -> None:
     folder = Path(disk.prepare(settings, A, image, 0).disk).parent
     (folder / "x y.starting").touch()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
 import subprocess
 from collections.abc import Iterable, Sequence
@@ -90,7 +91,7 @@ def _with_overlay(settings: HostSettings, guest: GuestId, boot: Boot, disk_gib: 
     try:
         make_overlay(boot, disk_gib, overlay)
     except BaseException:
-        remove(settings, guest)
+        discard(settings, guest, (overlay,))
         raise
     return replace(boot, disk=str(overlay), disk_format="qcow2")
 
@@ -119,6 +120,19 @@ def remove(settings: HostSettings, guest: GuestId) -> None:
     for suffix in ("qcow2", "iso", "new.qcow2", "new.iso", "rebuilt"):
         files.remove(_folder(settings), f"{_checked(guest)}.{suffix}")
     settled(settings, guest)
+
+
+def lacking(settings: HostSettings, guest: GuestId) -> tuple[Path, ...]:
+    """Those of its overlay and its config drive that the guest does not have yet. If its first start fails, `discard` deletes them."""
+    return tuple(path for path in (overlay_path(settings, guest), drive_path(settings, guest)) if not os.path.lexists(path))
+
+
+def discard(settings: HostSettings, guest: GuestId, made: Iterable[Path]) -> None:
+    """Deletes files that a start of the guest made, and the mark of its overlay with it; missing ones are no error."""
+    for path in made:
+        files.remove(path.parent, path.name)
+        if path == overlay_path(settings, guest):
+            settled(settings, guest)
 
 
 def settled(settings: HostSettings, guest: GuestId) -> None:

@@ -4,7 +4,7 @@
 2. Read its threads until stable and compare each with the record. If one differs, pin once more and compare again.
 3. Survey again: no pCPU of the guest may have another owner, because somebody may have written without our lock.
 4. Resume.
-If a step fails, the guest, its definition and its files are removed before the error is raised. A disk that existed before stays.
+If a step fails, the guest, its definition and its files are removed before the error is raised. Files that existed before stay.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def start(driver: Driver, settings: HostSettings, spec: GuestSpec, *, again: boo
 
     Raises `InvalidRequest` for an unusable name, file or template, and if the host is remote or owned by an agent; `Conflict` if the name
     or id is taken or another writer took a pCPU; `NotPlaced` if a thread is not in its place; `Unavailable` if the hypervisor is away. In
-    all these cases nothing of the guest is left except a disk that existed before, unless the error says otherwise.
+    all these cases nothing of the guest is left except a disk and a config drive that existed before, unless the error says otherwise.
     """
     started = _start(driver, settings, spec.id, spec.name, lambda _: spec, agent=spec.record.owner, again=again, drive=drive)
     assert isinstance(started, StartResult)
@@ -149,7 +149,7 @@ def _start(
             with clock.step("disk"):
                 disk.sweep(settings, seen.guests)
                 serial.trim(settings)
-                _promise_removal(settings, spec, undo)
+                _promise_removal(settings, spec, undo, again=again)
                 boot = disk.prepare(settings, spec.id, spec.boot, spec.request.disk_gib, again=again, drive=drive)
             with clock.step("start paused"):
                 guest = _start_paused(driver, replace(spec, boot=boot, virt_type=spec.virt_type or settings.virt_type), undo)
@@ -244,9 +244,11 @@ def _start_paused(driver: Driver, spec: GuestSpec, undo: Undo) -> HostGuest:
     return guest
 
 
-def _promise_removal(settings: HostSettings, spec: GuestSpec, undo: Undo) -> None:
-    if not disk.overlay_path(settings, spec.id).exists():
-        undo.add(f"the disk of guest {spec.name}", lambda: disk.remove(settings, spec.id))
+def _promise_removal(settings: HostSettings, spec: GuestSpec, undo: Undo, *, again: bool) -> None:
+    """Add to `undo` the files that this start makes. A guest that ran before has its disk and its config drive, or does not start."""
+    made = () if again else disk.lacking(settings, spec.id)
+    if made:
+        undo.add(f"the disk of guest {spec.name}", lambda: disk.discard(settings, spec.id, made))
     log = Path(spec.boot.serial_log) if spec.boot.serial_log else None
     if log is not None and not log.exists():
         undo.add(f"the serial log {log}", lambda: log.unlink(missing_ok=True))

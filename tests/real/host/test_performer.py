@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -10,14 +11,14 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 from tests.build.orders import order
-from tests.real.host.bench import DEDICATED, Bench
+from tests.real.host.bench import DEDICATED, Bench, FailsLate
 
 from pinfold.agent.client import ServiceClient
 from pinfold.agent.events import Outcome
 from pinfold.agent.perform import Performer
 from pinfold.agent.reconcile import Act, Task
 from pinfold.agent.wire import FAILURE_SENT, GuestOrder
-from pinfold.core.errors import Conflict
+from pinfold.core.errors import Conflict, Unavailable
 from pinfold.core.fit.answer import Fit
 from pinfold.core.fit.engine import fit
 from pinfold.core.networks import HostNetwork, NetworkKind, Port, mac_of
@@ -47,6 +48,14 @@ class Host:
     @property
     def overlay(self) -> Path:
         return disk.overlay_path(self.bench.settings, self.order.guest)
+
+    def with_drive(self) -> Path:
+        """Its config drive, of which the service has no copy any more. The order then names one."""
+        self.order = structs.replace(self.order, config_drive=True)
+        path = disk.drive_path(self.bench.settings, self.order.guest)
+        path.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
+        path.write_bytes(b"the only copy")
+        return path
 
     def states(self) -> list[GuestState]:
         return [guest.state for guest in self.bench.driver.guests()]
@@ -128,6 +137,28 @@ def test_a_disk_that_is_gone_is_told_and_not_made_anew(host: Host) -> None:
         outcome = host.do(Act.START, booted=booted, ran=ran)
         assert outcome.booted and not outcome.gone and str(host.overlay) in outcome.failure
     assert not host.overlay.exists()
+
+
+def test_a_later_start_that_fails_keeps_the_config_drive_of_a_guest_without_a_disk(host: Host) -> None:
+    shutil.copy(host.bench.rom, host.image.with_suffix(".rom"))
+    host.image.unlink()
+    drive = host.with_drive()
+    host.performer._driver = FailsLate(host.bench.driver, "resume")  # type: ignore[assignment]
+    with pytest.raises(Unavailable):
+        host.do(Act.START, booted=1)
+    assert (host.states(), drive.read_bytes()) == ([], b"the only copy")
+    assert host.do(Act.START, booted=1) == Outcome(booted=True)
+
+
+def test_a_later_start_without_its_disk_keeps_the_config_drive(host: Host) -> None:
+    host.do(Act.START)
+    host.do(Act.UNDEFINE)
+    drive = host.with_drive()
+    moved = host.overlay.rename(host.image.with_suffix(".moved"))
+    assert str(host.overlay) in host.do(Act.START, booted=1).failure
+    assert drive.read_bytes() == b"the only copy"
+    moved.rename(host.overlay)
+    assert host.do(Act.START, booted=1) == Outcome(booted=True)
 
 
 def test_a_guest_of_that_id_that_is_not_the_agents_is_neither_touched_nor_confirmed_gone(host: Host) -> None:
