@@ -58,16 +58,15 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
 
 
 def machine() -> str:
-    """The processor, the kernel, the interpreter and how busy the machine has been."""
-    model = platform.machine()
-    for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-        if line.startswith("model name"):
-            model = line.partition(":")[2].strip()
-            break
+    """The processor, the kernel, the interpreter and how busy the machine is: to be asked before a measurement begins."""
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+    virtual = any(line.startswith("flags") and "hypervisor" in line.split() for line in lines)
     memory = int(Path("/proc/meminfo").read_text(encoding="ascii").split()[1]) >> 20
     return (
-        f"{model}, {os.cpu_count()} processors, {memory} GiB; {platform.system()} {platform.release()}, "
-        f"{platform.python_implementation()} {platform.python_version()}; load {os.getloadavg()[2]:.1f} on average."
+        f"{model}, {os.cpu_count()} processors, {memory} GiB{', a virtual machine' if virtual else ''}; "
+        f"{platform.system()} {platform.release()}, {platform.python_implementation()} {platform.python_version()}; "
+        f"load {os.getloadavg()[0]:.1f} in the minute before."
     )
 
 

@@ -45,7 +45,7 @@ class Page:
 class Subject:
     """One benchmark. `measure` takes the size and the seed; `page` is pure. `limits` says what the figures do not show.
 
-    `lacks` says in sentences what it needs and this machine lacks.
+    `lacks` says in sentences what it needs and this machine lacks. `seeded` says that the seed changes what is measured.
     """
 
     name: str
@@ -54,6 +54,7 @@ class Subject:
     page: Callable[[Figures], Page]
     limits: str
     lacks: Callable[[], Sequence[str]] = tuple
+    seeded: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +75,7 @@ def run(subject: Subject, size: Size, seed: int, folder: Path = PAGES) -> list[s
     """Measure, write the raw JSON, the page and its plots, and return the sentences of the missed budgets, or of what is lacking."""
     if lacking := subject.lacks():
         return [f"{subject.name}: this machine lacks {one}" for one in lacking]
+    before = machine()
     figures = subject.measure(size, seed)
     record = Record(
         subject=subject.name,
@@ -81,7 +83,7 @@ def run(subject: Subject, size: Size, seed: int, folder: Path = PAGES) -> list[s
         seed=seed,
         taken=datetime.now(UTC).strftime("%Y-%m-%d"),
         commit=_commit(),
-        machine=machine(),
+        machine=before,
         versions=_versions(),
         figures=json.loads(json.dumps(figures)),
     )
@@ -113,10 +115,10 @@ def write(subject: Subject, folder: Path = PAGES) -> list[str]:
         if isinstance(part, Plot):
             (folder / "plots" / f"{part.name}.svg").write_text(draw(part), encoding="utf-8")
     (folder / f"{subject.name}.md").write_text(text_of(subject, record), encoding="utf-8")
-    return [budget.sentence() for budget in _judged(record, page) if not budget.kept]
+    return [budget.sentence() for budget in judged(record, page) if not budget.kept]
 
 
-def _judged(record: Record, page: Page) -> Sequence[Budget]:
+def judged(record: Record, page: Page) -> Sequence[Budget]:
     """The budgets of a page; at size `check`, which tries the code on a few cases, the exact ones."""
     return [budget for budget in page.budgets if budget.exact or record.size != Size.CHECK.value]
 
@@ -125,14 +127,15 @@ def text_of(subject: Subject, record: Record) -> str:
     """The Markdown of a page. Pure."""
     page = subject.page(record.figures)
     versions = ", ".join(f"{name} {version}" for name, version in sorted(record.versions.items()))
+    source = f"seed {record.seed}" if subject.seeded else "the same input each time"
     lines = [
         f"# {subject.title}",
         "",
         f"Written by `make bench-{subject.name}` from [its raw figures](raw/{subject.name}.json); run that to change it.",
-        f"Size `{record.size}`, seed {record.seed}, taken {record.taken} at commit {record.commit}.",
+        f"Size `{record.size}`, {source}, taken {record.taken} at commit {record.commit}.",
         "",
     ]
-    budgets = _judged(record, page)
+    budgets = judged(record, page)
     lines += [f"- {budget.sentence()}" for budget in budgets]
     lines += [""] if budgets else []
     lines += [record.machine, f"{versions}.", ""]

@@ -124,6 +124,7 @@ AGENT: Final = Subject(
     measure=measure,
     page=page,
     lacks=lacks,
+    seeded=False,
     limits="""\
 The guests are tiny, alike and have no operating system. A start with a disk, a network or gigabytes of huge pages takes longer in both
 columns. The time between the API's answer and the agent's order is not in it. The lab is libvirt and QEMU of this machine, with other

@@ -164,15 +164,14 @@ def _needed(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     if base["agents"] < _ENOUGH:
         return _TOO_FEW.format(agents=f"{base['agents']:,}", enough=f"{_ENOUGH:,}").splitlines()
     cost = cost_ms(base)
-    cells = [
-        (hosts, hosts * cost / 1e3 / base["lease"], processes_needed(hosts, cost, base["lease"]), _how(hosts, rows)) for hosts in _FLEETS
-    ]
+    cells = []
+    for hosts in _FLEETS:
+        row = next((one for one in by_size if (one["database"], one["agents"], one["processes"]) == (base["database"], hosts, 1)), base)
+        each = cost_ms(row)
+        how = "measured above" if row["agents"] == hosts else "computed"
+        cells.append((hosts, hosts * each / 1e3 / row["lease"], processes_needed(hosts, each, row["lease"]), how))
     words = _NEEDED.format(cost=f"{cost:.2f}", agents=f"{base['agents']:,}", database=base["database"], busy=f"{100 * BUSY:.0f}")
     return [*words.splitlines(), "", *table(("hosts", "processors that agents take", "API processes", "the figure is"), cells)]
-
-
-def _how(agents: int, rows: Sequence[Mapping[str, Any]]) -> str:
-    return "measured above" if any(row["agents"] == agents for row in rows) else "computed"
 
 
 def _plot(rows: Sequence[Mapping[str, Any]]) -> Plot:
@@ -214,9 +213,10 @@ the more of them there are ([0059](../design/0059-polls-that-end-together.md))."
 _ASKED: Final = "What agents asked in that time. `PollOrders` is the long poll, which renews the lease:"
 
 _NEEDED: Final = """\
-From {cost} ms for each agent and lease, as measured with {agents} agents on {database}, at a lease of 30 s, if agents may take {busy} % of
-one processor for each API process. One process uses one processor, and keeps at most 16,384 connections unless told otherwise, of which
-an agent has one or two: with more than 8,000 hosts, raise `[pinfold_api] connections` and `LimitNOFILE`, or start another process."""
+From what one process took above, and for more hosts than that from {cost} ms for each agent and lease, as measured with {agents} agents on
+{database}, at a lease of 30 s, if agents may take {busy} % of one processor for each API process. Several processes take somewhat more in
+all, as the table above says. One process uses one processor, and keeps at most 16,384 connections unless told otherwise, of which an agent
+has one or two: with more than 8,000 hosts, raise `[pinfold_api] connections` and `LimitNOFILE`, or start another process."""
 
 _TOO_FEW: Final = """\
 Not computed: with {agents} agents, what a process does without any (it heals, and it asks for the Placement that is away) is a large part
@@ -239,7 +239,7 @@ AGENTS: Final = Subject(
     limits="""\
 The agents' hosts have no guests: what guests do is reported in addition, when it changes. The agents, the API processes and the database
 share the pCPUs of one machine; CPU time counts only the API's own, but other work on the same cores makes it longer. Connections are on
-loopback, without TLS. A fleet that starts at once, as after an outage, costs more than the steady state. The load of the machine stands
-above: where it is far beyond the number of processors, seconds of a start measure the load, and CPU is several times what it is on a quiet
-machine. Compare with another run only at the same load.""",
+loopback, without TLS. A fleet that starts at once costs more than the steady state: [after an outage](outage.md). The load of the machine
+stands above: where it is far beyond the number of processors, seconds of a start measure the load, and CPU is several times what it is on
+a quiet machine. Compare with another run only at the same load.""",
 )

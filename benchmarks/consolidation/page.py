@@ -36,8 +36,10 @@ _WORDS: Final = """\
 KVM guests of 16 MiB with one vCPU and one disk, without IOThreads. Their vCPUs are on pCPU 1; all other threads of QEMU share pCPU 0
 with the highest priority, so that other programs of the machine yield to them. *idle* guests sleep. *chatty* ones read 8 blocks of 4
 KiB a hundred times a second, *heavy* ones 16 blocks of 64 KiB two hundred times. Guests are added step by step; each step is watched
-for {seconds:g} s. The delay is the time that threads were ready and waited, as a share of the time and divided by their slices, of
-`/proc/PID/task/TID/schedstat`. The monitor of each guest is asked for its status, one after another."""
+for {seconds:g} s. *Wait* is the time that threads were ready and had no pCPU (`/proc/PID/task/TID/schedstat`): once as a share of the time,
+which is over 100 % where several threads wait at once, and once for each slice that they ran. The pCPU may read as more than 100 % busy
+where a thread's sum comes late. The monitor of each guest is asked for its status, one after another. *Start* is how long `virsh create` of
+one more guest took, and *millicpu* what one guest's overhead threads ran, in thousandths of a pCPU."""
 
 
 def measure(size: Size, _seed: int) -> Figures:
@@ -112,8 +114,8 @@ def page(figures: Figures) -> Page:
         "wait per slice, us",
         "monitor p50, ms",
         "p99, ms",
-        "start, s",
-        "millicpu per guest",
+        "start of a guest, s",
+        "millicpu of a guest",
     )
     body: list[str | Plot] = [*_WORDS.format(seconds=figures["seconds"]).splitlines(), ""]
     body += table(heads, [(row["mode"], row["guests"], *(row[name] for name in names), round(_millicpu(row), 1)) for row in rows])
@@ -160,7 +162,11 @@ def _coefficients(rows: Sequence[dict[str, Any]]) -> list[str]:
     if not all(each.values()):
         return ["This run did not measure every mode, so it gives none."]
     alone = statistics.median(each["idle"])
-    lines = [f"- `guest_millicpu`: an idle guest ran {alone:.1f}."]
+    lines = [
+        "Medians over all steps, the full ones too, in millicpu (thousandths of a pCPU):",
+        "",
+        f"- `guest_millicpu`: an idle guest ran {alone:.1f}.",
+    ]
     for mode, batches in _BATCHES.items():
         more = statistics.median(each[mode]) - alone
         lines.append(f"- `disk_millicpu`: a {mode} disk added {more:.1f}, {1000 * more / batches:.0f} for each 1,000 batches a second.")
@@ -173,13 +179,16 @@ CONSOLIDATION: Final = Subject(
     measure=measure,
     page=page,
     lacks=lacks,
+    seeded=False,
     limits="""\
 Guests are alike and their disks are files in the page cache, so no time of a real disk and no network is in it. One run of each step: its
 spread is that of the neighbouring steps. The rates that `pinfold advise` assumes come from [the page of overhead](overhead.md), not from
 here. A knee is where the wait begins to grow beside that of the first steps, not where it begins to hurt: `advise` takes the wait that the
 operator allows and the configured rates, so it names another number of guests. By default these are above what an idle guest ran here, and
-below what a busy disk added. On a pCPU that is nearly full a guest runs less than it wants, so that its millicpu fall. pinfold leaves the
-weight of the pool's cgroup as it is. A 0.1 ms EEVDF slice for the pool's threads (`sched_setattr`) was tried before this benchmark, with 3
-to 12 guests and a pool from idle to 89 % busy: it changed neither delay nor slices nor the monitor's response, because bursts are shorter
-than the default slice.""",
+below what a busy disk added. On a pCPU that is nearly full a guest runs less than it wants, so that its millicpu fall. The highest
+priority (nice -19) is this measurement's alone: pinfold sets no priority, so on a host whose own programs use the pool's pCPUs threads
+wait for these too. pinfold sets no weight of the pool's cgroup either: that is the operator's, since it takes time from the host's own
+programs. A 0.1 ms EEVDF slice for the pool's threads (`sched_setattr`) was tried before this benchmark, with 3 to 12 guests and a pool
+from idle to 89 % busy: it changed neither delay nor slices nor the monitor's response, because bursts are shorter than the
+default slice.""",
 )

@@ -176,7 +176,8 @@ _TITLES: Final = {
 _WORDS: Final = """\
 {each} chatty and {each} heavy guests at once, each with one IOThread for its disk. The two settings of a trial take turns on the same
 running guests, {runs} times {seconds:g} s each; figures are medians. A trial pays where its second setting lowers the wait or the
-monitor's response of one load and does not raise those of the other."""
+monitor's response of one load and does not raise those of the other. Differences of a few per cent may be chance. The weight is one of
+cgroup v1 (`cpu.shares`); a host without that leaves the trial out. For the two pools the second pCPU is the one of the vCPUs."""
 _FIGURES: Final = ("busy_percent", "wait_percent", "wait_us", "monitor_p50_ms", "monitor_p99_ms")
 
 

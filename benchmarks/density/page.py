@@ -27,13 +27,14 @@ _LARGE: Final = (10_000, "pack:2 core:18 mem:73728", 120.0)
 _GUESTS: Final = 100_000
 _WORDS: Final = """\
 Each row fills a fleet of empty hosts with pinned guests, until the first is refused and until nothing fits. The scheduler of the service
-decides about each guest, with its default settings. Hosts are of two cells with 24 cores of two threads and 4 GiB for each pCPU; two
-pCPUs of each are left to the host itself. unset and isolate need no overhead pool and get none; share gives up the pCPUs of its pool.
-Guests have one disk and one NIC, so a `share` guest of 2 vCPUs books 44 of the 1,000 millicpu of each pCPU in the pool. All rows of a
-mix see the same requests. A setting that refuses a large guest has room for small ones later, so compare vCPUs rather than guests.
-The pool here is of overhead alone: where floating vCPUs use it too, as Nova's `cpu_shared_set`, half of each pCPU counts unless
-`shared_fraction` says otherwise, and the same guests need twice the pCPUs.
-`pinfold simulate` does the same for any fleet: [simulate a fleet](../how-to/simulate-a-fleet.md)."""
+decides about each guest, with its default settings. Hosts are of two cells with 24 cores of two threads and 4 GiB for each pCPU; two pCPUs
+of each are left to the host itself. unset and isolate need no overhead pool and get none; share gives up the pCPUs of its pool. Guests
+have one disk and one NIC, so a `share` guest of 2 vCPUs books 44 of the 1,000 millicpu of each pCPU in the pool. All rows of a mix see the
+same requests. A setting that refuses a large guest has room for small ones later, so compare vCPUs rather than guests. *Stranded* pCPUs
+are free when nothing fits any more, *for lack of* pCPUs in one place, of memory beside them or of room in the overhead pool. The pool here
+is of overhead alone: where floating vCPUs use it too, as Nova's `cpu_shared_set`, half of each pCPU counts unless `shared_fraction` says
+otherwise, and the same guests need twice the pCPUs. `pinfold simulate` does the same for any fleet: [simulate a
+fleet](../how-to/simulate-a-fleet.md)."""
 _TRACES: Final = """\
 The hosts and requests of [production traces](../../benchmarks/packing/traces/README.md), in order; groups and fault domains are left out.
 No pCPU is left to the host, because the trace tells what is free for guests. Hosts with four pCPUs or fewer are left out."""
@@ -195,8 +196,9 @@ def _churn(found: dict[str, Any]) -> list[str | Plot]:
 ## Guests that come and go
 
 Mix mixed. From the full fleet random guests end until 90 % of the vCPUs are left; then a guest arrives whenever fewer run, and otherwise
-a random one ends. Usable are free pCPUs that the mix's largest guests (16 vCPUs on two cells) can take."""
-    return [*words.splitlines(), "", *table(heads, rows), "", plot]
+a random one ends, {events:,} times in all. Usable are free pCPUs that the mix's largest guests (16 vCPUs on two cells) can take."""
+    events = max((sample["events"] for one in found["results"] for sample in one["churn"]), default=0)
+    return [*words.format(events=events).splitlines(), "", *table(heads, rows), "", plot]
 
 
 DENSITY: Final = Subject(

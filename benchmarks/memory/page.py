@@ -62,6 +62,7 @@ MEMORY: Final = Subject(
     title="Memory of the API",
     measure=measure,
     page=page,
+    seeded=False,
     limits="""\
 One process, used for minutes, by one client at a time. More clients at once have more requests in memory, and a Placement outside the
 process takes most of the memory with it. Figures of a small run are of 200 hosts and say nothing about the budget of 1,000.""",

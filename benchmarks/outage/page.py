@@ -170,8 +170,8 @@ OUTAGE: Final = Subject(
     page=page,
     lacks=_lacks,
     limits="""\
-One API process alone: with a second one on another machine, agents go on there, and no host is down. The hosts have no guests, so a report
-is short, and nothing has changed on them meanwhile. Placement is away: hosts that come back unchanged need nothing of it. Connections are
-on loopback, without TLS. The load of the machine stands above: where it is far beyond the number of processors, the seconds measure the
-load.""",
+One API process alone. Where others stand behind the same address, they answer meanwhile; that was not measured. The hosts have no guests,
+so a report is short, and nothing has changed on them meanwhile. Placement is away: hosts that come back unchanged need nothing of it.
+Connections are on loopback, without TLS. The load of the machine stands above: where it is far beyond the number of processors, the
+seconds measure the load.""",
 )

@@ -143,8 +143,10 @@ OVERHEAD: Final = Subject(
     measure=measure,
     page=page,
     lacks=lacks,
+    seeded=False,
     limits="""\
 One run of each step, short disk writes alone, and guests that are all alike. `make bench-consolidation` has idle and heavy guests, the
-response of the monitor and the time of a start. After a new run the table of `core.overhead.assumption` must follow; a test compares
-them.""",
+response of the monitor and the time of a start. The highest priority (nice -19) is this measurement's alone: pinfold sets none, so on a
+host whose own programs use the pool's pCPUs threads wait for these too. After a new run the table of `core.overhead.assumption` must
+follow; a test compares them.""",
 )

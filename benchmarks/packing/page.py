@@ -131,6 +131,7 @@ PACKING: Final = Subject(
     title="Packing",
     measure=measure,
     page=page,
+    seeded=False,
     limits="""\
 One fleet and three sequences of requests, without departures. A run places the same number of vCPUs each time; seconds of CPU are of one
 run. Between equally good hosts a hash of the guest's id decides, and ids of other programs differ: `pinfold simulate` of the same traces

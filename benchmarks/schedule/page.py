@@ -314,6 +314,7 @@ SCHEDULE: Final = Subject(
     title="Scheduling",
     measure=measure,
     page=page,
+    seeded=False,
     limits="""\
 Hosts are synthetic and no agent starts a guest. Decisions are of one process; the rates of processes that decide side by side depend on
 how often two choose the same host. The clients that create share the pCPUs with the API and the database, so rates on 2 pCPUs say little

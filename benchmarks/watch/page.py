@@ -78,6 +78,7 @@ WATCH: Final = Subject(
     measure=measure,
     page=page,
     lacks=lacks,
+    seeded=False,
     limits="""\
 All guests are alike, have one vCPU and do nothing. Guests that come and go make a sweep read their definitions anew, and guests with
 many vCPUs have more threads to read. The web page of `--ui` is not in it. On a lab host a sweep reads one file more for each thread,

@@ -163,6 +163,8 @@ def test_the_summary_says_what_other_loads_and_fleets_gave() -> None:
         "| statistics",
         "| writes",
         "| migration",
+        "| storm, started by pinfold",
+        "| storm, an emulated guest",
     ]
     assert sum(line.startswith("| ") for line in fleets.partition("## What pinfold")[0].splitlines()) == 1 + 6
 

@@ -84,3 +84,18 @@ def test_an_unknown_subject_is_refused_with_the_known_ones(capsys: pytest.Captur
     with pytest.raises(SystemExit):
         main(["packin"])
     assert "'packin' is none of packing" in capsys.readouterr().err
+
+
+def test_the_summary_names_each_missed_budget_with_its_page(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    budgets = [Budget(what="slow", measured=5, bound=4, unit="s"), Budget(what="fast", measured=3, bound=4, unit="s")]
+    made = Subject(name="made-up", title="Made up", measure=lambda *_: {}, page=lambda _: Page(body=[], budgets=budgets), limits="")
+    monkeypatch.setattr(summary, "SUBJECTS", (made,))
+    assert summary.text(tmp_path).endswith("None of the pages that are here misses one.\n")
+    assert run(made, Size.SMALL, 1, tmp_path) == ["slow: 5 s, at most 4 s: MISSED"]
+    assert summary.text(tmp_path).endswith("\n- [made-up](made-up.md): slow: 5 s, at most 4 s: MISSED\n")
+
+
+def test_a_page_names_the_seed_only_where_that_changes_what_is_measured(tmp_path: Path) -> None:
+    made = Subject(name="made-up", title="Made up", measure=lambda *_: {}, page=lambda _: Page(body=[]), limits="", seeded=False)
+    run(made, Size.SMALL, 3, tmp_path)
+    assert "Size `small`, the same input each time, taken" in (tmp_path / "made-up.md").read_text()

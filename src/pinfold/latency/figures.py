@@ -106,13 +106,15 @@ def ratio(floating: float | None, sharing: float | None, least: float = 0.0, sai
 
     >>> ratio(45.0, 1.0), ratio(4063.0, 0.033, 20, "20 us"), ratio(5.6, 50.0, 20, "20 us"), ratio(5.6, 8.2, 20, "20 us")
     ('45', '> 200 (share below 20 us)', '< 0.4 (float below 20 us)', 'both below 20 us')
+    >>> ratio(14.7, 0.0468, 0.1, "0.1 %")
+    '> 140 (share below 0.1 %)'
     """
     if floating is None or sharing is None or not (sharing or least):
         return "-"
     if floating < least and sharing < least:
         return f"both below {said}"
     if sharing < least:
-        return f"> {significant(floating / least, 2)} (share below {said})"
+        return f"> {significant(_lowered(floating / least, 2), 2)} (share below {said})"
     if floating < least:
         return f"< {significant(least / sharing, 2)} (float below {said})"
     return significant(floating / sharing, 2)
@@ -129,6 +131,12 @@ def significant(value: float, digits: int = 3) -> str:
     behind = digits - 1 - math.floor(math.log10(abs(value)))
     text = f"{round(value, behind):,.{max(0, behind)}f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def _lowered(value: float, digits: int) -> float:
+    """The number without what comes after so many digits that matter: a lower bound stays one."""
+    unit = 10.0 ** (math.floor(math.log10(value)) - digits + 1) if value > 0 else 1.0
+    return math.floor(value / unit) * unit
 
 
 def who_ran(group: Sequence[Sample]) -> list[tuple[str, float]]:
