@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -107,3 +108,29 @@ def test_a_busy_service_says_when_to_come_again(status: int, header: str, low: f
             client.heartbeat()
         client.close()
     assert low <= refused.value.again <= high
+
+
+def test_the_address_of_this_machine_is_that_of_the_latest_connection_and_outlives_a_failed_lookup(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Handler(BaseHTTPRequestHandler):
+        def do_DELETE(self) -> None:
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+            pass
+
+    def down(*_: object, **__: object) -> list[object]:
+        raise socket.gaierror(socket.EAI_AGAIN, "no name server answers")
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        client = ServiceClient(f"http://localhost:{server.server_port}", "token")
+        assert client.local_address == ""
+        threading.Thread(target=server.handle_request).start()
+        client.goodbye()
+        assert client.local_address == "127.0.0.1"
+        client.local_address = "192.0.2.7"  # as if the connection had left by another interface
+        monkeypatch.setattr(socket, "getaddrinfo", down)
+        with pytest.raises(ServiceAway, match="is away"):
+            client.goodbye()
+        client.close()
+    assert client.local_address == "192.0.2.7"

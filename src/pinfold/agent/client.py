@@ -8,11 +8,11 @@ from __future__ import annotations
 import logging
 import random
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Any, BinaryIO, Final
 from urllib.parse import quote, urlsplit
 
 import httpx
@@ -88,8 +88,11 @@ class ServiceClient:
         self._verify = _trust(ca_file, certificate)
         # Ask for no compression: a small compressed response could expand to any length.
         headers = self._authorization | {"Accept-Encoding": "identity"}
-        self._http = httpx.Client(base_url=url, headers=headers, timeout=timeout, verify=self._verify)
+        hooks: dict[str, list[Callable[..., Any]]] = {"request": [self._follow]}
+        self._http = httpx.Client(base_url=url, headers=headers, timeout=timeout, verify=self._verify, event_hooks=hooks)
         self._timeout = timeout
+        self.local_address = ""
+        """This machine's address in the latest connection to the service, '' before the first. One that fails changes nothing."""
 
     @property
     def url(self) -> str:
@@ -245,6 +248,13 @@ class ServiceClient:
         if in_lines and (why := refusal_message(body)):
             raise ServiceAway(f"the service failed at {call}: {why}")
         return body
+
+    def _follow(self, request: httpx.Request) -> None:
+        request.extensions["trace"] = self._trace  # httpcore's extension, which tells when a connection is made
+
+    def _trace(self, event: str, info: Mapping[str, Any]) -> None:
+        if event == "connection.connect_tcp.complete":
+            self.local_address = str(info["return_value"].get_extra_info("client_addr")[0])
 
     def _translated(self) -> _Translated:
         return _Translated(str(self._http.base_url))

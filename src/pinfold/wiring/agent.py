@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
 
 from pinfold import __version__
 from pinfold.agent.client import ServiceClient, read_token
@@ -53,7 +52,7 @@ def open_agent(settings: FleetSettings, service: ServiceClient) -> Iterator[Agen
             service,
             lambda: host_facts(
                 settings.host,
-                service.url,
+                service.local_address,
                 hypervisor=driver.platform_name(),
                 version=driver.hypervisor_version(),
                 features=driver.features(),
@@ -100,7 +99,7 @@ def serve_agent(settings: FleetSettings, *, ready: Callable[[str], None]) -> Non
 
 def host_facts(
     settings: HostSettings,
-    service: str,
+    address: str,
     *,
     hypervisor: str,
     version: int,
@@ -108,10 +107,11 @@ def host_facts(
     processor_refused: str,
     booted: int | None,
 ) -> HostFacts:
-    """Facts of this machine: its boot id, the size of the disk for overlays, and facts for people, with its address towards the service.
+    """Facts of this machine: its boot id, the size of the disk for overlays, and facts for people. No name server is asked.
 
-    `hypervisor` is its name and `version` its version, `processor_refused` why it cannot give guests the configured processor, and `booted`
-    when the machine was started, in seconds since the epoch.
+    `address` is this machine's towards the service, '' if it is not known yet. `hypervisor` is its name and `version` its version,
+    `processor_refused` why it cannot give guests the configured processor, and `booted` when the machine was started, in seconds since the
+    epoch.
     """
     disk = os.statvfs(settings.state_dir)
     model = next((line.partition(":")[2].strip() for line in _CPUINFO.read_text().splitlines() if line.startswith("model name")), "")
@@ -124,7 +124,7 @@ def host_facts(
             ("agent_version", __version__),
             *([("booted", str(booted))] if booted is not None else []),
             ("cpu_model", model),
-            ("host_ip", address_towards(service)),
+            *([("host_ip", address)] if address else []),
             ("hostname", socket.gethostname()),
             ("hypervisor_type", hypervisor),
             ("hypervisor_version", str(version)),
@@ -148,19 +148,3 @@ def _with_templates(features: tuple[str, ...], settings: HostSettings) -> tuple[
     if host_features.HARDWARE not in features:
         return features
     return (*features, *map(host_features.template, templates.names(Path(settings.templates_dir))))
-
-
-def address_towards(url: str) -> str:
-    """The address from which this machine would send to the URL's host; loopback if there is no route. Nothing is sent.
-
-    >>> address_towards("http://127.0.0.1:8774")
-    '127.0.0.1'
-    """
-    parts = urlsplit(url)
-    try:
-        family, kind, _, _, peer = socket.getaddrinfo(parts.hostname, parts.port or 443, type=socket.SOCK_DGRAM)[0]
-        with socket.socket(family, kind) as probe:
-            probe.connect(peer)
-            return str(probe.getsockname()[0])
-    except OSError:
-        return "127.0.0.1"

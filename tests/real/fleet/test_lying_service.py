@@ -11,6 +11,10 @@ from tests.real.patience import until
 from tests.rig.processes import defined, domains
 
 
+def test_the_report_of_a_host_has_its_address_towards_the_service(victim: Victim) -> None:
+    assert dict(victim.liar.hello["report"]["facts"])["host_ip"] == "127.0.0.1"
+
+
 def test_an_order_with_a_path_for_an_id_deletes_nothing_and_holds_up_no_other_order(victim: Victim, probe_rom: Path) -> None:
     liar, precious = victim.liar, {}
     for path in (victim.state / "overlays/other.qcow2", victim.state / "other.qcow2", victim.state / "overlays/other.starting"):
