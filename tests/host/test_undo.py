@@ -46,12 +46,13 @@ def test_a_step_waits_for_a_hypervisor_that_comes_back() -> None:
     assert len(tries) == 3
 
 
-def test_what_is_left_is_said_and_the_other_steps_still_run() -> None:
+def test_what_stands_on_a_step_that_failed_is_left_and_said() -> None:
     done: list[str] = []
 
     def fails() -> None:
         raise InvalidRequest("no permission")
 
-    with pytest.raises(Unavailable, match=r"^lost; guest a could not be removed: no permission$"):
-        fail(Undo(wait_seconds=0), ("the disk", lambda: done.append("disk")), ("guest a", fails))
-    assert done == ["disk"]
+    steps = [("the disk", lambda: done.append("disk")), ("the log", lambda: done.append("log")), ("guest a", fails)]
+    with pytest.raises(Unavailable, match=r"^lost; guest a could not be removed: no permission; left with it: the log, the disk$"):
+        fail(Undo(wait_seconds=0), *steps, ("the port", lambda: done.append("port")))
+    assert done == ["port"]

@@ -20,7 +20,8 @@ _log = logging.getLogger(__name__)
 class Undo:
     """Runs its steps, the last first, if its block ends before `forget` is called.
 
-    If a step fails too, the other steps still run, and the error says what is left and why.
+    If a step fails too, the steps before it do not run: what they would remove, such as a disk, may still be in use by what is left, such
+    as a paused guest that somebody resumes later. The error says what is left and why.
     """
 
     def __init__(self, *, wait_seconds: float = WAIT_SECONDS) -> None:
@@ -39,16 +40,17 @@ class Undo:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        left = []
         while self._steps:
             what, step = self._steps.pop()
             _log.info("taking back %s", what)
             problem = self._take_back(step)
-            if problem is not None:
-                left.append(f"{what} could not be removed: {problem}")
-        if left:
-            before = f"{error}; " if error is not None else ""
-            raise Unavailable(before + "; ".join(left)) from error
+            if problem is None:
+                continue
+            said = [] if error is None else [str(error)]
+            said.append(f"{what} could not be removed: {problem}")
+            if self._steps:
+                said.append(f"left with it: {', '.join(other for other, _ in reversed(self._steps))}")
+            raise Unavailable("; ".join(said)) from error
 
     def _take_back(self, step: Callable[[], None]) -> PinfoldError | OSError | None:
         deadline = time.monotonic() + self._wait_seconds

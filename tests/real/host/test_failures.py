@@ -26,6 +26,7 @@ from pinfold.core.fit.answer import NoFit
 from pinfold.core.pools import PoolConfig
 from pinfold.core.reasons import Kind
 from pinfold.drivers.port import Boot, Driver, GuestState, HostGuest, Observation
+from pinfold.host import disk
 from pinfold.host.description import GuestDescription
 from pinfold.host.start import NotPlaced, StartResult, place, restart
 from pinfold.host.stop import stop
@@ -196,6 +197,31 @@ def test_libvirtd_dies_for_good_and_the_error_says_what_is_left(bench: Bench) ->
         wait_for_daemon(bench)
     stop(bench.driver, bench.settings, "web", remove=True)
     assert bench.left() == []
+
+
+def test_a_guest_that_libvirtd_did_not_let_us_remove_keeps_its_disk_and_can_be_started(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pinfold.host.start.Undo", partial(Undo, wait_seconds=0.0))
+    image = tmp_path / "disk.img"
+    image.write_bytes(bytes(1 << 20))
+    image.chmod(0o644)
+    wanted = bench.order("web", DEDICATED, boot=Boot(rom=str(bench.rom), disk=str(image)))
+    dying: Any = Interrupted(bench.driver, bench, "resume", comes_back=False)
+    try:
+        with pytest.raises(Unavailable, match=r"guest web could not be removed: .*; left with it: .*the disk of guest web$"):
+            place(dying, bench.settings, wanted)
+    finally:
+        bench.lab.start_daemon()
+        wait_for_daemon(bench)
+    guest = bench.guest("web")
+    overlay = disk.overlay_path(bench.settings, guest.id)
+    assert (guest.state, overlay.exists()) == (GuestState.PAUSED, True)
+    before = overlay.stat()
+    for _ in range(2):  # the second start opens the disk anew
+        assert restart(bench.driver, bench.settings, "web").guest.state is GuestState.RUNNING
+        stop(bench.driver, bench.settings, "web")
+    assert (overlay.stat().st_ino, disk.has_run(bench.settings, guest.id)) == (before.st_ino, True)
 
 
 def test_libvirt_away(bench: Bench) -> None:
