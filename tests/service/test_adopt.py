@@ -34,6 +34,7 @@ from pinfold.service.guests.reports import ClaimName
 from pinfold.store import claims, guests, host_orders, tombstones
 from pinfold.store.database import Database
 from pinfold.store.records import PROTOCOL_FACT, ClaimRecord, Desired, GuestRecord, HostReport, Observed, Pause, Requester
+from pinfold.store.schema import guest as guest_table
 
 pytestmark = pytest.mark.real_placement
 
@@ -228,6 +229,48 @@ def test_a_released_domain_is_a_strangers_again(database: Database, fleet: Fleet
     at_rest(database, placement)
     fleet.adopter.adopt(host, web, BY)
     assert record(database, web.guest).deleted is None
+
+
+def test_a_release_is_one_without_its_task_too(database: Database, fleet: Fleet, placement: Placement, host: HostId) -> None:
+    """Administrators cleared the task under earlier versions. The domain may end only if its user deletes the server."""
+    web = wanted()
+    fleet.adopter.adopt(host, web, BY)
+    taken_over(database, fleet, host, web)
+    fleet.guests.release(web.guest)
+    with database.write() as connection:
+        connection.execute(sa.update(guest_table).where(guest_table.c.id == web.guest).values(task=""))
+    assert record(database, web.guest).takeover is Takeover.RELEASE
+    fleet.guests.delete(web.guest)
+    assert record(database, web.guest).takeover is Takeover.ADOPTED
+
+
+def test_no_reset_ends_an_adoption_or_a_release(database: Database, fleet: Fleet, placement: Placement, host: HostId) -> None:
+    web = wanted()
+    fleet.adopter.adopt(host, web, BY)
+    with pytest.raises(Conflict, match="while it is in task_state adopting"):
+        fleet.edits.reset(web.guest, error=False)
+    fleet.edits.reset(web.guest, error=True)
+    taken_over(database, fleet, host, web)
+    fleet.edits.reset(web.guest, error=False)
+    fleet.guests.release(web.guest)
+    fleet.edits.reset(web.guest, error=True)
+    with pytest.raises(Conflict, match="while it is in task_state releasing"):
+        fleet.edits.reset(web.guest, error=False)
+    assert record(database, web.guest).takeover is Takeover.RELEASE
+    change(database, fleet, host, reporting(WEB))
+    fleet.reports.absent(host, web.guest, named(claim_of(database, web.guest)))
+    with database.read() as connection:
+        assert tombstones.of_host(connection, host) == ()
+    at_rest(database, placement)
+
+
+def test_a_reset_leaves_the_deletion_of_an_adopted_server_a_deletion(database: Database, fleet: Fleet, host: HostId) -> None:
+    web = wanted()
+    fleet.adopter.adopt(host, web, BY)
+    taken_over(database, fleet, host, web)
+    fleet.guests.delete(web.guest)
+    fleet.edits.reset(web.guest, error=False)
+    assert (record(database, web.guest).task, record(database, web.guest).takeover) == ("deleting", Takeover.ADOPTED)
 
 
 def test_a_server_that_pinfold_made_is_not_released(database: Database, fleet: Fleet, host: HostId) -> None:

@@ -253,6 +253,19 @@ def test_scheduling_that_stopped_half_way_is_told(database: Database, placement:
     assert fleet.healer.heal().interrupted == (guest,)
 
 
+def test_a_guest_whose_state_an_administrator_resets_still_finds_a_host(database: Database, placement: Placement) -> None:
+    fleet = assemble(database, placement, structs.replace(EAGER, claim_seconds=0))
+    (host,) = synced_hosts(database, fleet, "c01")
+    guest = add_guest(database, pinned(2))
+    fleet.edits.reset(guest, error=True)
+    fleet.edits.reset(guest, error=False)
+    fleet.healer.tend()
+    with database.read() as connection:
+        found = guests.get(connection, guest)
+    assert (found.host, found.task, found.reset) == (host, "spawning", False)
+    at_rest(database, placement)
+
+
 def test_a_guest_whose_claim_is_only_intended_can_be_released(database: Database, fleet: Fleet, placement: Placement) -> None:
     (host,) = synced_hosts(database, fleet, "c01")
     guest, _ = _intend(database, host, pinned(2), seconds=600)

@@ -94,6 +94,15 @@ def test_an_adopted_domain_that_disappears_is_an_error_of_its_server(fleet: Flee
     assert fleet.usage("c1")["PCPU"] == 1, "a claim is released by nothing but a word that the domain is gone and unwanted"
 
 
+def test_an_administrators_reset_does_not_turn_a_release_into_the_end_of_the_domain(fleet: Fleet, c1: Agent) -> None:
+    adopted(fleet, c1)
+    assert fleet.http.post(f"/v1/servers/{WEB}/release", json={}).status_code == 202
+    before = c1.order(WEB)
+    answer = fleet.ask("POST", f"/servers/{WEB}/action", {"os-resetState": {"state": "active"}}, status=409)
+    assert answer.json()["conflictingRequest"]["message"] == f"Cannot 'resetState' instance {WEB} while it is in task_state releasing"
+    assert c1.order(WEB) == before and before["takeover"] == "release"
+
+
 def _with(**changes: Any) -> dict[str, Any]:
     return {**PLAN, **changes}
 

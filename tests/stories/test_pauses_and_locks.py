@@ -189,6 +189,26 @@ def test_a_reset_ends_a_task_and_a_fault_that_nobody_will_end(fleet: Fleet, serv
     assert fleet.agents["c1"].order(server)["pause"] == "disk"
 
 
+def test_a_reset_ends_no_delete(fleet: Fleet, server: str) -> None:
+    act(fleet, server, {"os-resetState": {"state": "error"}})
+    fleet.ask("DELETE", f"/servers/{server}", status=204)
+    act(fleet, server, {"os-resetState": {"state": "active"}})
+    assert words(fleet, server) == ("ACTIVE", "active", "deleting", 1)
+    fleet.obey()
+    fleet.ask("GET", f"/servers/{server}", status=404)
+    events = fleet.ask("GET", f"/servers/{server}/os-instance-actions", status=200).json()["instanceActions"]
+    assert [(event["action"], event["message"]) for event in events] == [("delete", None), ("create", None)]
+
+
+def test_a_server_that_no_host_takes_stays_in_error(fleet: Fleet) -> None:
+    """It would be shown in BUILD, and nobody would build it."""
+    server = fleet.create("vm", fleet.flavor("pin", vcpus=2, hw_cpu_policy="dedicated"))
+    assert fleet.status(server) == "ERROR"
+    assert act(fleet, server, {"os-resetState": {"state": "active"}}, 409).endswith("to active: it is on no host. It can be deleted")
+    assert fleet.status(server) == "ERROR"
+    fleet.ask("DELETE", f"/servers/{server}", status=204)
+
+
 def test_a_forced_delete_deletes(fleet: Fleet, server: str) -> None:
     act(fleet, server, {"forceDelete": None})
     fleet.obey()

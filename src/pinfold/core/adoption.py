@@ -23,7 +23,8 @@ class Takeover(Enum):
     """What an agent is to do with the domain of a guest that it did not make: take it over, keep it, or give it back. NONE for the guests
     that agents make.
 
-    An agent never makes such a domain, and never starts one that has gone.
+    An agent never makes such a domain, and never starts one that has gone. ADOPTED for a guest that is wanted absent says that its user
+    deletes it, and that the domain ends.
     """
 
     NONE = ""

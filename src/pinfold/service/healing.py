@@ -41,7 +41,7 @@ from pinfold.service.providers import Providers
 from pinfold.store import claims, guests, hosts, tombstones
 from pinfold.store.database import Database
 from pinfold.store.guests import GuestFilter
-from pinfold.store.records import ADOPTING, ClaimRecord, ClaimState, Desired, GuestRecord, HostRecord
+from pinfold.store.records import ADOPTING, SCHEDULING, ClaimRecord, ClaimState, Desired, GuestRecord, HostRecord
 
 _log = logging.getLogger(__name__)
 _AT_ONCE = 100
@@ -148,7 +148,7 @@ class Healer:
         place = place and (not known or any(host.up for host in known))
         for guest_id in healed.interrupted if place else ():
             guest = self._lifecycle.get(guest_id)
-            if guest.desired is not Desired.ABSENT and guest.host is None and guest.task == "scheduling":
+            if guest.desired is not Desired.ABSENT and guest.host is None and guest.task == SCHEDULING:
                 self._lifecycle.place(guest)
         with self._database.read() as connection:
             unwanted = guests.page(connection, GuestFilter(desired=Desired.ABSENT))

@@ -12,7 +12,7 @@ from pinfold.core.encoding import decoder, encode
 from pinfold.core.fit.written import Refusal
 from pinfold.core.request.model import Flavor, GuestRequest
 from pinfold.store.database import EpochNow
-from pinfold.store.records import Desired, FailedStart, Fault, GuestRecord, Move, NewGuest, Observed, Pairs, Pause
+from pinfold.store.records import SCHEDULING, Desired, FailedStart, Fault, GuestRecord, Move, NewGuest, Observed, Pairs, Pause
 
 _read_pairs = decoder(Pairs)
 _read_names = decoder(frozenset[str])
@@ -28,7 +28,7 @@ AT_FIRST: Final[Mapping[str, Any]] = {
     "revision": 1,
     "desired": Desired.RUNNING.value,
     "observed": Observed.UNSEEN.value,
-    "task": "scheduling",
+    "task": SCHEDULING,
     "boots": 1,
     "booted": 0,
     "report": "",

@@ -21,6 +21,7 @@ from pinfold.store.records import (
     REBUILD,
     REBUILDING,
     RESET,
+    SCHEDULING,
     ClaimRecord,
     ClaimRole,
     ClaimState,
@@ -239,8 +240,11 @@ def mend(connection: sa.Connection, guest_id: GuestId) -> None:
     _change(connection, sa.and_(guest.c.id == guest_id, guest.c.deleted.is_(None)), guest_id, fault="")
 
 
-def reset(connection: sa.Connection, guest_id: GuestId, details: Pairs) -> None:
-    """Clear the guest's error, and end its task without waiting for its agent. Raises `Conflict` when it is deleted."""
+def reset(connection: sa.Connection, guest_id: GuestId, details: Pairs, *, end: bool) -> None:
+    """Clear the guest's error, and with `end` end its task without waiting for its agent. Raises `Conflict` when it is deleted."""
+    if not end:
+        _note(connection, guest_id, fault="", details=encode(details))
+        return
     _note(connection, guest_id, fault="", task="", details=encode(details))
     guest_events.end(connection, guest_id, "an administrator reset the server's state")
 
@@ -390,7 +394,7 @@ def thread_reports(connection: sa.Connection, host: HostId) -> tuple[tuple[Guest
     return tuple((row[0], row[1]) for row in connection.execute(chosen))
 
 
-def interrupted(connection: sa.Connection, idle_seconds: float, *, task: str = "scheduling", limit: int = 100) -> tuple[GuestRecord, ...]:
+def interrupted(connection: sa.Connection, idle_seconds: float, *, task: str = SCHEDULING, limit: int = 100) -> tuple[GuestRecord, ...]:
     """Guests that no process is scheduling any more: that task, no live claim, unchanged for that long."""
     query = sa.select(guest).where(guest.c.task == task, guest.c.deleted.is_(None), ~_HAS_LIVE_CLAIM)
     idle = sa.func.abs(EpochNow() - guest.c.updated) >= idle_seconds  # a time in the future (the clock was set back) is old too

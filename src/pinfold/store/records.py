@@ -206,6 +206,10 @@ ADOPTING: Final = "adopting"
 """The task of a guest whose domain an agent is to take over."""
 RELEASING: Final = "releasing"
 """The task of a guest whose domain an agent is to give back."""
+DELETING: Final = "deleting"
+"""The task of a guest that a user deletes."""
+SCHEDULING: Final = "scheduling"
+"""The task of a guest for which a host is to be found."""
 REBUILDING: Final = "rebuilding"
 """The task of a guest whose disk is made anew."""
 REBUILD: Final = "rebuild"
@@ -352,10 +356,14 @@ class GuestRecord(Struct, frozen=True, kw_only=True):
 
     @property
     def takeover(self) -> Takeover:
-        """What its agent is to do with a domain that it did not make."""
+        """What its agent is to do with a domain that it did not make. An unwanted one ends only if its user deletes the guest; without any
+        task it is given back, since an agent can do that again and cannot bring back what it has ended.
+        """
         if not self.adopted:
             return Takeover.NONE
-        return {ADOPTING: Takeover.ADOPT, RELEASING: Takeover.RELEASE}.get(self.task, Takeover.ADOPTED)
+        if self.desired is Desired.ABSENT:
+            return Takeover.ADOPTED if self.task == DELETING else Takeover.RELEASE
+        return Takeover.ADOPT if self.task == ADOPTING else Takeover.ADOPTED
 
     @property
     def adopted(self) -> bool:

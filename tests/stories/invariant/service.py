@@ -95,6 +95,8 @@ class Service(RuleBasedStateMachine):
         self.worlds: dict[str, World] = {}
         self.servers: list[str] = []
         self.strangers = 0
+        self.unwanted: set[str] = set()
+        """The servers that users deleted."""
         self.fault: tuple[str, int] | None = None
         self.fleet = self._start_api()
         self.stack.callback(lambda: self.fleet.http.close())
@@ -277,11 +279,21 @@ class Service(RuleBasedStateMachine):
         with self._mortal():
             assert self.fleet.http.post(f"/v1/servers/{server}/release", json={}).status_code in (202, 404, 409)
 
+    @rule(which=WHICH, state=st.sampled_from(("active", "active", "error")))
+    def reset(self, which: int, state: str) -> None:
+        server = self._a_server(which)
+        if server is None:
+            return
+        with self._mortal():
+            body = {"os-resetState": {"state": state}}
+            assert self.fleet.ask("POST", f"/servers/{server}/action", body).status_code in (202, 404, 409)
+
     @rule(which=WHICH)
     def delete(self, which: int) -> None:
         server = self._a_server(which)
         if server is None:
             return
+        self.unwanted.add(server)
         with self._mortal():
             assert self.fleet.ask("DELETE", f"/servers/{server}").status_code in (204, 404)
 
@@ -314,6 +326,7 @@ class Service(RuleBasedStateMachine):
                 assert claim.id == domain.claim and domain.revision <= claim.revision
                 assert claim.fit.taken == domain.fit.taken
                 assert {pcpu for pcpu, (owner, _) in owners[host].items() if owner == guest} == set(domain.fit.taken)
+            assert world.ended <= self.unwanted, "a domain that pinfold did not make has ended, and no user deleted its server"
         assert kept <= {(world.agent.id, guest) for world in self.worlds.values() for guest in world.disks}, "a disk is lost"
 
     def teardown(self) -> None:
@@ -330,7 +343,11 @@ class Service(RuleBasedStateMachine):
             world.turn(fresh=True)
         self._settle()
         self._equal()
+        with self.database.read() as connection:
+            left = [guest for guest in guests.page(connection) if guest.host is None and guest.fault is None]
+        assert left == [], "they are shown in BUILD, and nobody finds a host for them"
         for server in self._stored():
+            self.unwanted.add(server)
             self.fleet.ask("DELETE", f"/servers/{server}", status=204)
         self._settle()
         self._equal()

@@ -101,6 +101,10 @@ class World:
     """The domains without our record, by id, and where they are pinned."""
     disks: set[str] = field(default_factory=set)
     """The guests that ran here, and whose disk nobody deleted."""
+    adopted: set[str] = field(default_factory=set)
+    """The domains that were taken over and have not been given back."""
+    ended: set[str] = field(default_factory=set)
+    """Those of them that were removed."""
     saved: Memory = field(default_factory=Memory)
     state: State = field(default_factory=lambda: starting(Memory(), RULES, 0.0))
     pending: list[Action] = field(default_factory=list)
@@ -223,6 +227,7 @@ class World:
         return tuple(Foreign(name=name_of(guest), cpus=place.taken) for guest, place in sorted(self.strangers.items()))
 
     def _give_back(self, guest: str) -> None:
+        self.adopted.discard(guest)
         if guest in self.domains:
             self.strangers[guest] = self.domains.pop(guest).fit
 
@@ -252,6 +257,7 @@ class World:
                 if self.failing or self.strangers.get(guest) != claim.fit:
                     return Outcome(gone=True, failure="it cannot be taken over")
                 del self.strangers[guest]
+                self.adopted.add(guest)
                 self.domains[guest] = Domain(claim=claim.id, revision=claim.revision, fit=claim.fit, state=GuestState.RUNNING)
                 return Outcome(booted=True)
             case Act.RELEASE:
@@ -265,6 +271,8 @@ class World:
                 return Outcome()
             case Act.REMOVE | Act.CONFIRM_ABSENT:
                 self.disks.discard(guest)
+                if guest in self.domains and guest in self.adopted:
+                    self.ended.add(guest)
                 self.domains.pop(guest, None)
                 return Outcome(gone=True)
             case _:

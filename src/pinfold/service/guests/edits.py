@@ -5,11 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from pinfold.core.errors import LimitReached
+from pinfold.core.adoption import Takeover
+from pinfold.core.errors import Conflict, LimitReached
 from pinfold.core.identity import GuestId
 from pinfold.store import guests
 from pinfold.store.database import Database
-from pinfold.store.records import LOCKED, LOCKED_REASON, RESET, TAGS, GuestRecord, Pairs, Pause
+from pinfold.store.records import (
+    DELETING,
+    LOCKED,
+    LOCKED_REASON,
+    RELEASING,
+    RESET,
+    SCHEDULING,
+    TAGS,
+    Desired,
+    GuestRecord,
+    Pairs,
+    Pause,
+)
 
 MOST_METADATA: Final = 128
 PAUSING: Final = {Pause.IN_MEMORY: "pausing", Pause.ON_DISK: "suspending"}
@@ -44,16 +57,21 @@ class Edits:
     def reset(self, guest_id: GuestId, *, error: bool) -> None:
         """Show the guest in `error` until it is reset again or rebooted hard; or show what its agent sees, clear its fault, and end its
         task, which may have been lost.
+
+        The tasks stay that lead to a host and to a delete: without them, nobody would find the one or finish the other. Raises `Conflict`
+        for a guest whose domain is taken over or given back, and for one in error on no host, of which no agent sees anything.
         """
         with self._database.write() as connection:
             guest = guests.get(connection, guest_id)
             if not error and guest.task in PAUSING.values():
-                guests.want(connection, guest_id, guest.desired, task="")  # before the guest's row is held: it locks the host's first
+                # Before the guest's row is held, because it locks the host's first.
+                guests.want(connection, guest_id, guest.desired, task="", revision=guest.revision)
             guest = guests.hold(connection, guest_id)
             if error:
                 guests.edit(connection, guest_id, details=_changed(guest, {RESET: "error"}))
-            else:
-                guests.reset(connection, guest_id, _changed(guest, {RESET: None}))
+                return
+            _refuse_reset(guest)
+            guests.reset(connection, guest_id, _changed(guest, {RESET: None}), end=guest.task not in (SCHEDULING, DELETING))
 
     def change_metadata(self, guest_id: GuestId, change: Callable[[dict[str, str]], dict[str, str]]) -> Pairs:
         """Store what `change` makes of a guest's metadata, and return it. Raises `LimitReached` when that is too much."""
@@ -81,6 +99,13 @@ def refuse_too_much_metadata(metadata: dict[str, str]) -> None:
     """Raise `LimitReached` when a guest's metadata has too many entries."""
     if len(metadata) > MOST_METADATA:
         raise LimitReached(f"Maximum number of metadata items exceeds {MOST_METADATA}")
+
+
+def _refuse_reset(guest: GuestRecord) -> None:
+    if guest.takeover in (Takeover.ADOPT, Takeover.RELEASE):
+        raise Conflict(f"Cannot 'resetState' instance {guest.id} while it is in task_state {guest.task or RELEASING}")
+    if guest.host is None and guest.desired is not Desired.ABSENT and guest.task != SCHEDULING:
+        raise Conflict(f"Cannot 'resetState' instance {guest.id} to active: it is on no host. It can be deleted")
 
 
 def _changed(guest: GuestRecord, changes: Mapping[str, str | None]) -> Pairs:

@@ -29,6 +29,7 @@ from pinfold.store import claims, flavors, guests, hosts, ports
 from pinfold.store.database import Database
 from pinfold.store.records import (
     ADOPTING,
+    DELETING,
     RELEASING,
     ClaimState,
     Desired,
@@ -287,7 +288,7 @@ class Lifecycle:
         if guest.deleted is not None:
             raise InvalidRequest(f"guest {guest_id}: no such guest")
         with self._database.write() as connection:
-            guests.want(connection, guest_id, Desired.ABSENT, task="deleting")
+            guests.want(connection, guest_id, Desired.ABSENT, task=DELETING)
         self.remove_if_unwanted(guest_id)
 
     def get(self, guest_id: GuestId) -> GuestRecord:

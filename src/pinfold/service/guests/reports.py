@@ -23,7 +23,7 @@ from pinfold.service.guests.lifecycle import UNPAUSING, Lifecycle
 from pinfold.service.providers import Providers
 from pinfold.store import claims, guest_configs, guest_events, guests, hosts
 from pinfold.store.database import Database
-from pinfold.store.records import REBUILDING, ClaimRecord, Desired, FailedStart, GuestRecord, Observed, Pause
+from pinfold.store.records import REBUILDING, SCHEDULING, ClaimRecord, Desired, FailedStart, GuestRecord, Observed, Pause
 
 _log = logging.getLogger(__name__)
 
@@ -184,7 +184,7 @@ class Reports:
         with self._database.read() as connection:
             name = hosts.get(connection, host_id).name
         failed = FailedStart(host=host_id, name=name, sentence=f"the start failed: {failure}")
-        after = self._lifecycle.displace(guest, host_id, task="scheduling", failed=failed)
+        after = self._lifecycle.displace(guest, host_id, task=SCHEDULING, failed=failed)
         if after is None:
             return
         if len(failed_on(after)) < MOST_HOSTS_TRIED:
