@@ -128,7 +128,7 @@ def _guest(url: str) -> str:
     """The id of a guest."""
     database = Database(url)
     with database.read() as connection:
-        found = guests.page(connection, guests.GuestFilter(), limit=1)[0]
+        found = guests.page(connection, limit=1)[0]
     database.close()
     return found.id
 

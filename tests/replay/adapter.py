@@ -47,7 +47,7 @@ from pinfold.host.verify import verify
 from pinfold.store import aggregates, claims, flavors, guests, hosts, tombstones
 from pinfold.store.claim_rows import IntendedClaim
 from pinfold.store.database import Database, upgrade
-from pinfold.store.guests import GuestFilter
+from pinfold.store.guest_filter import GuestFilter
 from pinfold.store.records import ClaimState
 
 _read_host = reader(HostState)

@@ -18,7 +18,7 @@ from tests.replay import adapter, families
 from pinfold.core.fit.written import Refusal
 from pinfold.store import claims, guests, hosts, tombstones
 from pinfold.store.database import Database, upgrade
-from pinfold.store.guests import GuestFilter
+from pinfold.store.guest_filter import GuestFilter
 from pinfold.store.records import ClaimRole, ClaimState, FailedStart, Fault
 
 PATIENCE = 240.0

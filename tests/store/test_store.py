@@ -28,7 +28,7 @@ from pinfold.core.reasons import Kind, Reason, ReasonCode
 from pinfold.core.request.model import Flavor
 from pinfold.store import aggregates, flavors, guests, host_orders, hosts, tombstones
 from pinfold.store.database import Database, tell, upgrade
-from pinfold.store.guests import GuestFilter
+from pinfold.store.guest_filter import GuestFilter
 from pinfold.store.records import Desired, Fault, FlavorRecord, NewGuest, Observed, Tombstone
 from pinfold.store.schema import metadata
 

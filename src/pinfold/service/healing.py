@@ -40,7 +40,7 @@ from pinfold.service.guests.lifecycle import Lifecycle
 from pinfold.service.providers import Providers
 from pinfold.store import claims, guests, hosts, tombstones
 from pinfold.store.database import Database
-from pinfold.store.guests import GuestFilter
+from pinfold.store.guest_filter import GuestFilter
 from pinfold.store.records import ADOPTING, SCHEDULING, ClaimRecord, ClaimState, Desired, GuestRecord, HostRecord
 
 _log = logging.getLogger(__name__)

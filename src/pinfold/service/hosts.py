@@ -19,7 +19,7 @@ from pinfold.service.guests.lifecycle import Lifecycle
 from pinfold.service.presence import Presence
 from pinfold.store import claims, findings, guests, history, hosts
 from pinfold.store.database import Database
-from pinfold.store.guests import GuestFilter
+from pinfold.store.guest_filter import GuestFilter
 from pinfold.store.hosts import Heard
 from pinfold.store.records import NOTHING, ClaimState, Desired, HostRecord, HostReport
 

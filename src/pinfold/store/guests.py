@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, Final
 
@@ -16,6 +15,7 @@ from pinfold.core.fit.written import Refusal
 from pinfold.core.identity import GuestId, HostId
 from pinfold.store import claims, console_tokens, guest_configs, guest_events, guest_rows, hosts, ports
 from pinfold.store.database import EpochNow
+from pinfold.store.guest_filter import GuestFilter, conditions_of, name_test
 from pinfold.store.records import (
     ADOPTING,
     REBUILD,
@@ -38,27 +38,6 @@ from pinfold.store.records import (
 )
 from pinfold.store.schema import claim, guest
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GuestFilter:
-    """Which guests a listing shows: every field that is not None must match. `host` is an id, `name` a predicate on the name, and
-    `name_has` a part of it in any case.
-    """
-
-    project: str | None = None
-    name: Callable[[str], bool] | None = None
-    name_has: str | None = None
-    host: str | None = None
-    image: str | None = None
-    ids: tuple[str, ...] | None = None
-    desired: Desired | None = None
-    observed: Observed | None = None
-    task: str | None = None
-    failed: bool | None = None
-    changed_since: float | None = None
-    deleted: bool | None = False
-
-
 _HAS_LIVE_CLAIM: Final = sa.select(claim.c.id).where(claim.c.guest == guest.c.id, claim.c.state != ClaimState.ABANDONED.value).exists()
 
 # Built once, because every create uses them: SQLAlchemy takes longer to build an expression than SQLite to execute it.
@@ -71,6 +50,8 @@ PLACE_EACH: Final = (
 """Sends guests to a host, unless they are gone or unwanted; without a condition that says which, and without the host."""
 PLACE: Final = PLACE_EACH.where(guest.c.id == sa.bindparam("guest_id"))
 _PLACE_ALL: Final = PLACE_EACH.where(guest.c.id.in_(sa.bindparam("guest_ids", expanding=True)))
+_THERE: Final = GuestFilter()
+_AT_FIRST: Final = 100
 _AT_ONCE: Final = 500
 _FIND: Final = sa.select(guest).where(guest.c.id == sa.bindparam("guest_id"))
 
@@ -359,23 +340,38 @@ def find(connection: sa.Connection, guest_id: GuestId) -> GuestRecord | None:
 
 
 def page(
-    connection: sa.Connection, wanted: GuestFilter = GuestFilter(), *, marker: str | None = None, limit: int | None = None
+    connection: sa.Connection,
+    wanted: GuestFilter = _THERE,
+    *,
+    keep: Callable[[GuestRecord], bool] | None = None,
+    marker: str | None = None,
+    limit: int | None = None,
 ) -> tuple[GuestRecord, ...]:
-    """The matching guests, newest first, at most `limit`, after the guest with the id `marker`. Raises `InvalidRequest`."""
-    conditions, order = _conditions(wanted), (guest.c.created.desc(), guest.c.id.desc())
+    """The matching guests, newest first, at most `limit`, after the guest with the id `marker`. Raises `InvalidRequest`.
+
+    `keep` is a test that the database cannot do. The guests that it refuses do not count; they are read in few statements, and no more of
+    them than it takes to find `limit` others.
+    """
+    conditions, order = conditions_of(wanted), (guest.c.created.desc(), guest.c.id.desc())
     if marker is not None:
         after = connection.execute(sa.select(guest.c.created, guest.c.id).where(guest.c.id == marker)).first()
         if after is None:
             raise InvalidRequest(f"marker {marker}: no such guest", key="marker")
-        conditions.append(sa.or_(guest.c.created < after[0], sa.and_(guest.c.created == after[0], guest.c.id < after[1])))
+        conditions.append(_follows(after[0], after[1]))
     if wanted.name is None and wanted.name_has is None:
-        query = sa.select(guest).where(*conditions).order_by(*order).limit(limit)
-        return tuple(guest_rows.record(row) for row in connection.execute(query).mappings())
+        query = sa.select(guest).where(*conditions).order_by(*order)
+        if keep is None or limit is None:
+            rows = connection.execute(query.limit(limit)).mappings()
+            return tuple([found for found in map(guest_rows.record, rows) if keep is None or keep(found)])
+        return tuple(islice(filter(keep, _by_chunks(connection, query, limit)), limit))
     # Read only names first, from their index: a row is large, and most rows do not match.
-    test, names_first = _name_test(wanted), sa.select(guest.c.id, guest.c.name).where(*conditions).order_by(*order)
+    test, names_first = name_test(wanted), sa.select(guest.c.id, guest.c.name).where(*conditions).order_by(*order)
+    most = limit if keep is None else None
     if test is None:
-        return _in_order(connection, [row[0] for row in connection.execute(names_first.limit(limit))])
-    return _in_order(connection, list(islice((row[0] for row in connection.execute(names_first) if test(row[1])), limit)))
+        ids = [row[0] for row in connection.execute(names_first.limit(most))]
+    else:
+        ids = list(islice((row[0] for row in connection.execute(names_first) if test(row[1])), most))
+    return tuple(islice(filter(keep, _in_order(connection, ids)) if keep else _in_order(connection, ids), limit))
 
 
 def orders(connection: sa.Connection, host: HostId) -> tuple[tuple[GuestRecord, ClaimRecord], ...]:
@@ -418,43 +414,28 @@ def _host(connection: sa.Connection, guest_id: GuestId) -> HostId | None:
     return connection.execute(sa.select(guest.c.host).where(guest.c.id == guest_id)).scalar_one_or_none()
 
 
-def _conditions(wanted: GuestFilter) -> list[Any]:
-    equal = {
-        guest.c.project: wanted.project,
-        guest.c.host: wanted.host,
-        guest.c.image: wanted.image,
-        guest.c.desired: wanted.desired and wanted.desired.value,
-        guest.c.observed: wanted.observed and wanted.observed.value,
-        guest.c.task: wanted.task,
-    }
-    conditions: list[Any] = [column == value for column, value in equal.items() if value is not None]
-    if wanted.ids is not None:
-        conditions.append(guest.c.id.in_(wanted.ids))
-    if wanted.name_has is not None and wanted.name_has.isascii():
-        conditions.append(guest.c.name.icontains(wanted.name_has, autoescape=True))
-    if wanted.failed is not None:
-        conditions.append(guest.c.fault != "" if wanted.failed else guest.c.fault == "")
-    if wanted.changed_since is not None:
-        conditions.append(guest.c.updated >= wanted.changed_since)
-    if wanted.deleted is not None:
-        conditions.append(guest.c.deleted.is_not(None) if wanted.deleted else guest.c.deleted.is_(None))
-    return conditions
-
-
-def _name_test(wanted: GuestFilter) -> Callable[[str], bool] | None:
-    """What the database does not compare: a predicate, and a part of a name with letters beyond ASCII, whose case SQLite does not know."""
-    if wanted.name_has is None or wanted.name_has.isascii():
-        return wanted.name
-    part, also = wanted.name_has.lower(), wanted.name
-    return lambda name: part in name.lower() and (also is None or also(name))
-
-
-def _in_order(connection: sa.Connection, ids: list[GuestId]) -> tuple[GuestRecord, ...]:
-    found: dict[GuestId, GuestRecord] = {}
+def _in_order(connection: sa.Connection, ids: list[GuestId]) -> Iterator[GuestRecord]:
     for start in range(0, len(ids), _AT_ONCE):
-        rows = connection.execute(sa.select(guest).where(guest.c.id.in_(ids[start : start + _AT_ONCE]))).mappings()
-        found |= {row["id"]: guest_rows.record(row) for row in rows}
-    return tuple(found[guest_id] for guest_id in ids)
+        chunk = ids[start : start + _AT_ONCE]
+        rows = connection.execute(sa.select(guest).where(guest.c.id.in_(chunk))).mappings()
+        found = {row["id"]: guest_rows.record(row) for row in rows}
+        yield from (found[guest_id] for guest_id in chunk)
+
+
+def _by_chunks(connection: sa.Connection, query: sa.Select[Any], limit: int) -> Iterator[GuestRecord]:
+    """The guests of a query, newest first. The first chunk is smaller: it is often enough."""
+    size, rest = max(limit, _AT_FIRST), query
+    while True:
+        rows = connection.execute(rest.limit(size)).mappings().all()
+        yield from map(guest_rows.record, rows)
+        if len(rows) < size:
+            return
+        size, rest = max(limit, _AT_ONCE), query.where(_follows(rows[-1]["created"], rows[-1]["id"]))
+
+
+def _follows(created: float, guest_id: str) -> sa.ColumnElement[bool]:
+    """Whether a guest comes after another in a listing, newest first."""
+    return sa.or_(guest.c.created < created, sa.and_(guest.c.created == created, guest.c.id < guest_id))
 
 
 def _note(connection: sa.Connection, guest_id: GuestId, **values: str) -> GuestRecord:

@@ -399,7 +399,7 @@ class Service(RuleBasedStateMachine):
 
     def _stored(self) -> list[str]:
         with self.database.read() as connection:
-            return [guest.id for guest in guests.page(connection, guests.GuestFilter()) if guest.deleted is None]
+            return [guest.id for guest in guests.page(connection) if guest.deleted is None]
 
 
 def _keeps_its_disk(guest: GuestRecord) -> bool:

@@ -22,7 +22,7 @@ from pinfold.api.response_schema import Link, closed, since
 from pinfold.api.router import Router
 from pinfold.core.errors import InvalidRequest
 from pinfold.store import guests, hosts
-from pinfold.store.guests import GuestFilter
+from pinfold.store.guest_filter import GuestFilter
 from pinfold.store.records import GuestRecord
 
 router = Router(prefix=f"{ROOT}/os-simple-tenant-usage", tags=["usage"])

@@ -29,7 +29,7 @@ from pinfold.core.request.model import Flavor
 from pinfold.drawing.small import Marks, fleet_legend
 from pinfold.drawing.strip import in_words, strip_svg
 from pinfold.store import findings, flavors, guests, hosts
-from pinfold.store.guests import GuestFilter
+from pinfold.store.guest_filter import GuestFilter
 
 PAGE: Final = 50
 """The most hosts on one page of the fleet."""

@@ -11,7 +11,7 @@ from pinfold.api.ui.repair import repair_sentence
 from pinfold.api.ui.repin import progress_sentence
 from pinfold.api.v1.hosts import find, map_of_host
 from pinfold.store import findings, guests, hosts, repairs
-from pinfold.store.guests import GuestFilter
+from pinfold.store.guest_filter import GuestFilter
 from pinfold.store.records import HostRecord
 
 

@@ -24,7 +24,7 @@ from pinfold.core.host_map import Observed
 from pinfold.core.identity import GuestId, HostId
 from pinfold.core.overhead import ThreadClass
 from pinfold.store import findings, guests, hosts
-from pinfold.store.guests import GuestFilter
+from pinfold.store.guest_filter import GuestFilter
 from pinfold.store.records import HostRecord
 
 router = Router(prefix="/v1/hosts", tags=["hosts"])

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from pinfold.api.compute.hypervisors.schemas import Totals
 from pinfold.store import guests
-from pinfold.store.guests import GuestFilter
+from pinfold.store.guest_filter import GuestFilter
 from pinfold.store.records import GuestRecord, HostLedger, HostRecord, Observed
 
 

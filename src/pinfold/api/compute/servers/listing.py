@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Final, Literal
 
 import sqlalchemy as sa
@@ -14,6 +14,7 @@ from pinfold.api.compute.headers import Version
 from pinfold.api.compute.instants import seconds_of
 from pinfold.api.compute.links import ROOT, Limit, after_marker, next_page, page_size
 from pinfold.api.compute.names import name_matches
+from pinfold.api.compute.servers.narrowing import with_a_tag, with_details, with_status, with_tags
 from pinfold.api.compute.servers.schemas import ServerList, ServerListInFull
 from pinfold.api.compute.servers.status import ServerStatus, server_status
 from pinfold.api.compute.servers.view import Form, Place, brief, full
@@ -22,11 +23,11 @@ from pinfold.api.dependencies import ApiServices, Services
 from pinfold.api.microversion import Microversion
 from pinfold.api.router import Router
 from pinfold.core.errors import InvalidRequest
-from pinfold.core.identity import GuestId
+from pinfold.core.identity import GuestId, HostId
 from pinfold.core.networks import Port
 from pinfold.service.aggregates import zones
 from pinfold.store import aggregates, guests, hosts, ports
-from pinfold.store.guests import GuestFilter
+from pinfold.store.guest_filter import GuestFilter
 from pinfold.store.records import GuestRecord
 
 router = Router(prefix=ROOT, tags=["servers"])
@@ -48,6 +49,13 @@ _WITHOUT_EFFECT: Final = frozenset(
     }
 )
 """Filters of Nova that clients do not offer and that mean nothing here: accepted and ignored."""
+_DECIDED_BY_THE_DATABASE: Final = frozenset(
+    {
+        *("limit", "marker", "sort_key", "sort_dir", "name", "host", "node", "hypervisor_hostname", "uuid", "all_tenants", "ip", "ip6"),
+        *("project_id", "tenant_id", "user_id", "deleted", "changes_since"),
+    }
+)
+"""Query parameters for which no row has to be looked at."""
 _TRUE: Final = frozenset({"true", "1", "yes", "on", "t", "y"})
 
 _SORTS: Final[dict[str, Callable[[GuestRecord], Any]]] = {
@@ -165,34 +173,16 @@ def _page(services: ApiServices, request: Request, asked: ServerQuery) -> list[t
         if asked.marker is not None and (marker is None or not caller.sees(marker.project)):
             raise InvalidRequest(f"marker [{asked.marker[:255]}] not found", key="marker")
         of_host = zones(aggregates.all(connection))
-        places: dict[str, Place] = {host.id: Place(host=host, zone=of_host.get(host.id, DEFAULT_ZONE)) for host in hosts.all(connection)}
-        wanted = _in_database(asked, places if caller.everywhere else None, project, _addressed(connection, asked))
+        places = {host.id: Place(host=host, zone=of_host.get(host.id, DEFAULT_ZONE)) for host in hosts.all(connection)}
+        wanted = _in_database(asked, places, project, _addressed(connection, asked), sees_hosts=caller.everywhere)
         if wanted is None or limit == 0:
             return []
-        found: Sequence[GuestRecord] = []
-        keep = _keeps(asked, places)
+        keep = _keeps(asked, places) if asked.model_fields_set - _DECIDED_BY_THE_DATABASE else None
         if asked.sort_key or asked.sort_dir:
-            kept = [guest for guest in guests.page(connection, wanted) if keep(guest)]
-            found = _after(kept, asked, marker)[:limit]
+            found = _after(guests.page(connection, wanted, keep=keep), asked, marker)[:limit]
         else:
-            found = list(_newest(connection, wanted, keep, asked.marker, limit))
-    return [(guest, places.get(guest.host or "")) for guest in found]
-
-
-def _newest(
-    connection: sa.Connection, wanted: GuestFilter, keep: Callable[[GuestRecord], bool], marker: str | None, limit: int
-) -> Iterator[GuestRecord]:
-    """The first `limit` matching guests, read in pages so that a long table is not read whole."""
-    left = limit
-    while left:
-        chunk = guests.page(connection, wanted, marker=marker, limit=limit)
-        for guest in chunk:
-            if left and keep(guest):
-                left -= 1
-                yield guest
-        if len(chunk) < limit:
-            return
-        marker = chunk[-1].id
+            found = guests.page(connection, wanted, keep=keep, marker=asked.marker, limit=limit)
+    return [(guest, places.get(guest.host or HostId(""))) for guest in found]
 
 
 def _all_projects(request: Request, asked: ServerQuery) -> bool:
@@ -211,23 +201,38 @@ def _addressed(connection: sa.Connection, asked: ServerQuery) -> frozenset[str] 
 
 
 def _in_database(
-    asked: ServerQuery, places: dict[str, Place] | None, project: str | None, addressed: frozenset[str] | None
+    asked: ServerQuery, places: dict[HostId, Place], project: str | None, addressed: frozenset[str] | None, *, sees_hosts: bool
 ) -> GuestFilter | None:
-    """The filters that the database applies; None if no guest can match. Who sees no hosts (no `places`) does not filter by them, as in
-    Nova. `addressed` are the only guests that may match.
+    """The filters that the database applies; None if no guest can match. Who sees no hosts does not filter by them, as in Nova.
+    `addressed` are the only guests that may match.
     """
-    named = {place.host.name: host for host, place in (places or {}).items()}
-    host = None if places is None else asked.host or asked.node or asked.hypervisor_hostname
-    if host and host not in named:
+    named = {place.host.name: host for host, place in places.items()}
+    host = asked.host or asked.node or asked.hypervisor_hostname if sees_hosts else None
+    projects = {asked_for for asked_for in (project, asked.project_id, asked.tenant_id) if asked_for is not None}
+    if (host and host not in named) or len(projects) > 1:
         return None
     ids = addressed
     if asked.uuid is not None:
         ids = frozenset((asked.uuid,)) if ids is None else ids & {asked.uuid}
+    statuses = with_status(map(str.upper, asked.status), [each for each, place in places.items() if not place.host.up])
     return GuestFilter(
-        project=project,
+        project=next(iter(projects), None),
+        owner=asked.user_id,
         name=None if asked.name is None else name_matches(asked.name),
         host=named[host] if host else None,
         ids=None if ids is None else tuple(sorted(ids)),
+        task="" if asked.task_state == "None" else asked.task_state,
+        details=with_details(
+            {
+                "flavor_id": asked.flavor,
+                "image_id": asked.image or None,
+                "hostname": asked.hostname,
+                "reservation_id": asked.reservation_id,
+                "key_name": asked.key_name,
+            }
+        ),
+        tags=with_tags(_words(asked.tags)),
+        any_of=(*((statuses,) if asked.status else ()), *with_a_tag(_words(asked.tags_any))),
         deleted=_deleted(asked),
         changed_since=None if asked.changes_since is None else seconds_of(asked.changes_since),
     )
@@ -240,7 +245,7 @@ def _deleted(asked: ServerQuery) -> bool | None:
     return _is_true(asked.deleted)
 
 
-def _keeps(asked: ServerQuery, places: dict[str, Place]) -> Callable[[GuestRecord], bool]:
+def _keeps(asked: ServerQuery, places: dict[HostId, Place]) -> Callable[[GuestRecord], bool]:
     """The filters that are applied to the rows."""
     statuses, states = {status.upper() for status in asked.status}, {state.lower() for state in asked.vm_state}
     before = None if asked.changes_before is None else seconds_of(asked.changes_before)
@@ -251,7 +256,7 @@ def _keeps(asked: ServerQuery, places: dict[str, Place]) -> Callable[[GuestRecor
         disk_config = "AUTO" if _is_true(asked.auto_disk_config) else "MANUAL"
 
     def keep(guest: GuestRecord) -> bool:
-        place = places.get(guest.host or "")
+        place = places.get(guest.host or HostId(""))
         details = dict(guest.details)
         words: ServerStatus = server_status(guest, host_up=place is not None and place.host.up)
         equal = (
@@ -264,9 +269,6 @@ def _keeps(asked: ServerQuery, places: dict[str, Place]) -> Callable[[GuestRecor
             (asked.key_name, details.get("key_name")),
             (asked.launch_index, details.get("launch_index", "0")),
             (disk_config, details.get("disk_config", "MANUAL")),
-            (asked.project_id, guest.project),
-            (asked.tenant_id, guest.project),
-            (asked.user_id, guest.owner),
             (asked.availability_zone, place.zone if place else details.get("zone", "")),
         )
         return (
@@ -296,7 +298,7 @@ def _tagged(found: frozenset[str], every: frozenset[str], any_of: frozenset[str]
     return every <= found and (not any_of or bool(any_of & found)) and (not not_all or not not_all <= found) and not not_any & found
 
 
-def _after(kept: list[GuestRecord], asked: ServerQuery, marker: GuestRecord | None) -> Sequence[GuestRecord]:
+def _after(kept: Sequence[GuestRecord], asked: ServerQuery, marker: GuestRecord | None) -> Sequence[GuestRecord]:
     """The guests in the requested order that follow the marker. The marker itself may not be among them (any more)."""
     every = _sorted([*kept, *([] if marker is None or marker in kept else [marker])], asked)
     return after_marker(every, [guest.id for guest in every], asked.marker)
