@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from tests.rig.client import NEWEST
+from tests.build.rows import add_host
+from tests.rig.client import NEWEST, compute
 from tests.rig.in_process import Fleet
 from tests.service.test_together import counted
 
@@ -87,3 +88,59 @@ def test_a_page_without_filters_reads_the_servers_that_it_shows(busy: tuple[Flee
     found = fleet.ask("GET", "/servers?limit=3").json()["servers"]
     assert len(found) == 3
     assert len(read) == 6
+
+
+HYPERVISORS = [
+    ("2.96", "/os-hypervisors"),
+    ("2.96", "/os-hypervisors?with_servers=true"),
+    ("2.96", "/os-hypervisors?limit=1&hypervisor_hostname_pattern=c"),
+    ("2.96", "/os-hypervisors/detail?with_servers=true"),
+    ("2.53", "/os-hypervisors/detail?with_servers=true"),
+    ("2.53", "/os-hypervisors/statistics"),
+    ("2.1", "/os-hypervisors/c/search"),
+    ("2.1", "/os-hypervisors/c/servers"),
+    ("2.1", "/os-hosts"),
+]
+
+
+def test_hosts_and_their_servers_cost_no_statements_each(busy: tuple[Fleet, str]) -> None:
+    fleet, server = busy
+    few = {path: statements(fleet, path, version) for version, path in HYPERVISORS}
+    for number in range(20):
+        add_host(fleet.database, f"c1{number}")
+    add_like(fleet, server, 20)
+    assert {path: statements(fleet, path, version) for version, path in HYPERVISORS} == few
+
+
+def test_hypervisors_show_what_their_servers_do_newest_server_first(busy: tuple[Fleet, str]) -> None:
+    fleet, first = busy
+    add_host(fleet.database, "c2")
+    second = fleet.create("two", "tiny")
+    there = [{"uuid": server, "name": f"instance-{server}"} for server in (second, first)]
+    brief = fleet.ask("GET", "/os-hypervisors?with_servers=true").json()["hypervisors"]
+    full = fleet.ask("GET", "/os-hypervisors/detail?with_servers=true", version="2.53").json()["hypervisors"]
+    for shown in (brief, full):
+        assert [(one["hypervisor_hostname"], one.get("servers")) for one in shown] == [("c1", there), ("c2", None)]
+    assert [(one["running_vms"], one["current_workload"]) for one in full] == [(1, 1), (0, 0)]
+    one = fleet.ask("GET", f"/os-hypervisors/{full[0]['id']}?with_servers=true", version="2.53").json()["hypervisor"]
+    assert one == full[0]
+    total = fleet.ask("GET", "/os-hypervisors/statistics", version="2.53").json()["hypervisor_statistics"]
+    assert (total["count"], total["running_vms"], total["current_workload"], total["vcpus_used"]) == (2, 1, 1, 2)
+    assert "servers" not in fleet.ask("GET", "/os-hypervisors").json()["hypervisors"][0]
+
+
+def test_hypervisors_come_in_pages_from_the_microversion_on_that_brought_them(fleet: Fleet) -> None:
+    names = [f"c{number:02}" for number in range(5)]
+    for name in names:
+        add_host(fleet.database, name)
+    for noun in ("os-hypervisors", "os-hypervisors/detail"):
+        path: str | None = f"http://pinfold.test/compute/v2.1/{noun}?limit=2"
+        seen: list[str] = []
+        while path:
+            answer = fleet.http.get(path, headers=compute()).json()
+            seen += [one["hypervisor_hostname"] for one in answer["hypervisors"]]
+            path = next((link["href"] for link in answer.get("hypervisors_links", ())), None)
+        assert seen == names
+        before = fleet.ask("GET", f"/{noun}?limit=2", version="2.32").json()
+        assert [one["hypervisor_hostname"] for one in before["hypervisors"]] == names
+        assert set(before) == {"hypervisors"}

@@ -11,7 +11,7 @@ from typing import Annotated, Final, Literal
 from fastapi import Query
 from typing_extensions import TypedDict
 
-from pinfold.api.compute.hypervisors.totals import guests_on, usage
+from pinfold.api.compute.hypervisors.totals import usage
 from pinfold.api.compute.links import ROOT
 from pinfold.api.compute.proxies import until
 from pinfold.api.compute.zones import DEFAULT_ZONE
@@ -22,7 +22,9 @@ from pinfold.api.response_schema import closed
 from pinfold.api.router import Router
 from pinfold.core.errors import InvalidRequest, not_found
 from pinfold.service.aggregates import zones
-from pinfold.store import aggregates, hosts
+from pinfold.store import aggregates, guests, guests_of_hosts, hosts
+from pinfold.store.guest_filter import GuestFilter
+from pinfold.store.guests_of_hosts import IDLE
 from pinfold.store.records import GuestRecord
 
 _ELSEWHERE: Final = "Hosts are at /os-hypervisors and /os-services: use `openstack hypervisor list` and `openstack compute service list`."
@@ -84,7 +86,7 @@ class HostResources(TypedDict):
 def list_hosts_in_zones(services: Services, zone: Annotated[str, Query(max_length=255)] = "") -> HostsInZones:
     """The hosts that are enabled, by name; `zone` keeps those of one availability zone."""
     with services.database.read() as connection:
-        found = [one for one in hosts.all(connection) if not one.disabled]
+        found = [one for one in hosts.outlines(connection) if not one.disabled]
         of_host = zones(aggregates.all(connection))
     shown: list[HostInZone] = [{"host_name": one.name, "service": "compute", "zone": of_host.get(one.id, DEFAULT_ZONE)} for one in found]
     return {"hosts": [one for one in shown if zone in ("", one["zone"])]}
@@ -98,8 +100,8 @@ def show_host_resources(name: str, services: Services) -> HostResources:
         if record is None:
             raise not_found("Host", name)
         (ledger,) = hosts.ledgers(connection, [record.id])
-        there = guests_on(connection, record)
-    totals = usage(ledger, there)
+        there = guests.page(connection, GuestFilter(host=record.id))
+        totals = usage(ledger, guests_of_hosts.activity(connection, [record.id]).get(record.id, IDLE))
     parts = [
         _part(name, "(total)", totals.vcpus, totals.memory_mib, totals.disk_gib),
         _part(name, "(used_now)", totals.vcpus_used, totals.memory_used_mib, totals.disk_used_gib),

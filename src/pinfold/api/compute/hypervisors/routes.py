@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Final
 
+import sqlalchemy as sa
 from fastapi import Query, Request
 from pydantic import BaseModel
 
@@ -25,18 +26,20 @@ from pinfold.api.compute.hypervisors.schemas import (
     HypervisorWithTotals,
     StatisticsShown,
 )
-from pinfold.api.compute.hypervisors.totals import Usage, guests_on, usage
+from pinfold.api.compute.hypervisors.totals import Usage, usage
 from pinfold.api.compute.links import ROOT, Limit, after_marker, next_page, sized
-from pinfold.api.dependencies import ApiServices, Services
+from pinfold.api.dependencies import Services
 from pinfold.api.errors import ApiError
 from pinfold.api.microversion import Microversion
 from pinfold.api.response_schema import Link
 from pinfold.api.router import Router
 from pinfold.core.errors import not_found
-from pinfold.core.identity import HostId
+from pinfold.core.identity import GuestId, HostId
 from pinfold.core.plural import count
-from pinfold.store import hosts
-from pinfold.store.records import GuestRecord, HostLedger, HostRecord
+from pinfold.store import guests_of_hosts, hosts
+from pinfold.store.guests_of_hosts import IDLE
+from pinfold.store.hosts import HostOutline
+from pinfold.store.records import HostLedger, HostRecord
 
 router = Router(prefix=ROOT, tags=["hypervisors"])
 
@@ -63,10 +66,11 @@ WithServers = Annotated[bool, Query()]
 @router.get("/os-hypervisors", responses={404: {}})
 def list_hypervisors(asked: Filters, request: Request, services: Services, version: Version) -> HypervisorList:
     """The hosts, in brief."""
-    shown, there, more = _list(asked, request, services, version, "os-hypervisors")
-    servers = asked.with_servers and version >= _BY_ID
-    listing: HypervisorList = {"hypervisors": [_brief(one.record, there[one.record.id] if servers else ()) for one in shown]}
-    if more:
+    with services.database.read() as connection:
+        shown = _page(connection, asked, version)
+        there = _servers(connection, shown, asked, version)
+    listing: HypervisorList = {"hypervisors": [_brief(one, there.get(one.id, ())) for one in shown]}
+    if more := _more(request, "os-hypervisors", shown, asked, version):
         listing["hypervisors_links"] = more
     return listing
 
@@ -74,11 +78,12 @@ def list_hypervisors(asked: Filters, request: Request, services: Services, versi
 @router.get("/os-hypervisors/detail", responses={404: {}})
 def list_hypervisors_detail(asked: Filters, request: Request, services: Services, version: Version) -> HypervisorListInFull:
     """The hosts, in full."""
-    shown, there, more = _list(asked, request, services, version, "os-hypervisors/detail")
-    servers = asked.with_servers and version >= _BY_ID
-    found = [_full(one, there[one.record.id], version, with_servers=servers) for one in shown]
+    with services.database.read() as connection:
+        shown = _page(connection, asked, version)
+        there = _servers(connection, shown, asked, version)
+        found = _in_full(connection, [one.id for one in shown], there, version)
     listing: HypervisorListInFull = {"hypervisors": found}
-    if more:
+    if more := _more(request, "os-hypervisors/detail", shown, asked, version):
         listing["hypervisors_links"] = more
     return listing
 
@@ -89,7 +94,8 @@ def show_statistics(services: Services, version: Version) -> StatisticsShown:
     if version >= _USAGE_GONE:
         raise ApiError(404, "The resource could not be found.")
     with services.database.read() as connection:
-        found = [usage(ledger, guests_on(connection, ledger.record)) for ledger in hosts.ledgers(connection)]
+        now = guests_of_hosts.activity(connection)
+        found = [usage(ledger, now.get(ledger.record.id, IDLE)) for ledger in hosts.ledgers(connection)]
     total = Usage(
         vcpus=sum(each.vcpus for each in found),
         vcpus_used=sum(each.vcpus_used for each in found),
@@ -107,23 +113,28 @@ def show_statistics(services: Services, version: Version) -> StatisticsShown:
 def show_hypervisor(hypervisor_id: str, services: Services, version: Version, with_servers: WithServers = False) -> HypervisorShown:
     """One host by its id."""
     with services.database.read() as connection:
-        ledger = next(iter(hosts.ledgers(connection, [HostId(hypervisor_id)])), None)
-        if ledger is None:
-            raise not_found("Hypervisor", hypervisor_id)
-        there = guests_on(connection, ledger.record)
-    return {"hypervisor": _full(ledger, there, version, with_servers=with_servers and version >= _BY_ID)}
+        wanted = [HostId(hypervisor_id)]
+        there = guests_of_hosts.ids(connection, wanted) if with_servers and version >= _BY_ID else {}
+        found = _in_full(connection, wanted, there, version)
+    if not found:
+        raise not_found("Hypervisor", hypervisor_id)
+    return {"hypervisor": found[0]}
 
 
 @router.get("/os-hypervisors/{pattern}/search", responses={404: {}})
 def search_hypervisors(pattern: str, services: Services, version: Version) -> HypervisorMatches:
     """The hosts whose name contains a text. As in Nova, a filter of the listing replaces it from microversion 2.53 on."""
-    return {"hypervisors": [_brief(record) for record, _ in _matching(services, pattern, version)]}
+    with services.database.read() as connection:
+        return {"hypervisors": [_brief(one) for one in _before_ids(connection, pattern, version)]}
 
 
 @router.get("/os-hypervisors/{pattern}/servers", responses={404: {}})
 def list_servers_of_hypervisors(pattern: str, services: Services, version: Version) -> HypervisorMatches:
     """The same with the servers on them."""
-    return {"hypervisors": [_brief(record, there) for record, there in _matching(services, pattern, version)]}
+    with services.database.read() as connection:
+        found = _before_ids(connection, pattern, version)
+        there = guests_of_hosts.ids(connection, [one.id for one in found])
+    return {"hypervisors": [_brief(one, there.get(one.id, ())) for one in found]}
 
 
 @router.get("/os-hypervisors/{hypervisor_id}/uptime")
@@ -132,41 +143,49 @@ def show_uptime(hypervisor_id: str, services: Services, version: Version) -> Hyp
     if version >= _USAGE_GONE:
         raise ApiError(404, "The resource could not be found.")
     with services.database.read() as connection:
-        ledger = next(iter(hosts.ledgers(connection, [HostId(hypervisor_id)])), None)
-    if ledger is None:
+        record = next(iter(hosts.some(connection, [HostId(hypervisor_id)])), None)
+    if record is None:
         raise not_found("Hypervisor", hypervisor_id)
-    if not ledger.record.up:
-        raise ApiError(400, f"Service of host {ledger.record.name} is down.")
-    return {"hypervisor": {**_brief(ledger.record), "uptime": _uptime(ledger.record) or ""}}
+    if not record.up:
+        raise ApiError(400, f"Service of host {record.name} is down.")
+    return {"hypervisor": {**_brief(record), "uptime": _uptime(record) or ""}}
 
 
-def _matching(services: ApiServices, pattern: str, version: Microversion) -> list[tuple[HostRecord, tuple[GuestRecord, ...]]]:
+def _before_ids(connection: sa.Connection, pattern: str, version: Microversion) -> Sequence[HostOutline]:
+    """The hosts whose name contains a text, for requests of before microversion 2.53. Raises `ApiError` 404 for none, and since then."""
     if version >= _BY_ID:
         raise ApiError(404, "The resource could not be found.")
-    with services.database.read() as connection:
-        found = [record for record in hosts.all(connection) if pattern.lower() in record.name.lower()]
-        if not found:
-            raise ApiError(404, f"No hypervisor matching '{pattern[:255]}' could be found.")
-        return [(record, guests_on(connection, record)) for record in found]
+    return _matching(connection, pattern)
 
 
-def _list(
-    asked: HypervisorQuery, request: Request, services: ApiServices, version: Microversion, noun: str
-) -> tuple[Sequence[HostLedger], dict[HostId, tuple[GuestRecord, ...]], list[Link]]:
-    """One page of the hosts, the guests on each by its id, and the link to the next page."""
-    pattern = asked.hypervisor_hostname_pattern
-    with services.database.read() as connection:
-        found = [ledger for ledger in hosts.ledgers(connection) if pattern.lower() in ledger.record.name.lower()]
-        if pattern and not found:
-            raise ApiError(404, f"No hypervisor matching '{pattern[:255]}' could be found.")
-        shown = sized(after_marker(found, [ledger.record.id for ledger in found], asked.marker), asked.limit)
-        there = {ledger.record.id: guests_on(connection, ledger.record) for ledger in shown}
-    last = shown[-1].record.id if shown else None
-    more = next_page(request, noun, shown, asked.limit, last) if version >= _PAGED else []
-    return shown, there, more
+def _matching(connection: sa.Connection, pattern: str) -> Sequence[HostOutline]:
+    found = [one for one in hosts.outlines(connection) if pattern.lower() in one.name.lower()]
+    if pattern and not found:
+        raise ApiError(404, f"No hypervisor matching '{pattern[:255]}' could be found.")
+    return found
 
 
-def _brief(host: HostRecord, there: Sequence[GuestRecord] = ()) -> HypervisorInBrief:
+def _page(connection: sa.Connection, asked: HypervisorQuery, version: Microversion) -> Sequence[HostOutline]:
+    """One page of the hosts; all of them before microversion 2.33, which brought pages."""
+    found = _matching(connection, asked.hypervisor_hostname_pattern)
+    if version < _PAGED:
+        return found
+    return sized(after_marker(found, [one.id for one in found], asked.marker), asked.limit)
+
+
+def _more(request: Request, noun: str, shown: Sequence[HostOutline], asked: HypervisorQuery, version: Microversion) -> list[Link]:
+    """The link to the next page."""
+    return next_page(request, noun, shown, asked.limit, shown[-1].id if shown else None) if version >= _PAGED else []
+
+
+def _servers(
+    connection: sa.Connection, shown: Sequence[HostOutline], asked: HypervisorQuery, version: Microversion
+) -> dict[HostId, tuple[GuestId, ...]]:
+    """The servers on each of the hosts; none where the caller did not ask for them."""
+    return guests_of_hosts.ids(connection, [one.id for one in shown]) if asked.with_servers and version >= _BY_ID else {}
+
+
+def _brief(host: HostOutline | HostRecord, there: Sequence[GuestId] = ()) -> HypervisorInBrief:
     shown: HypervisorInBrief = {
         "id": host.id,
         "hypervisor_hostname": host.name,
@@ -174,27 +193,43 @@ def _brief(host: HostRecord, there: Sequence[GuestRecord] = ()) -> HypervisorInB
         "status": "disabled" if host.disabled else "enabled",
     }
     if there:
-        shown["servers"] = [{"uuid": guest.id, "name": f"instance-{guest.id}"} for guest in there]
+        shown["servers"] = [{"uuid": guest, "name": f"instance-{guest}"} for guest in there]
     return shown
 
 
-def _full(
-    ledger: HostLedger, there: tuple[GuestRecord, ...], version: Microversion, *, with_servers: bool
-) -> HypervisorInFull | HypervisorWithTotals:
-    host = ledger.record
+def _in_full(
+    connection: sa.Connection, ids: Sequence[HostId], there: Mapping[HostId, Sequence[GuestId]], version: Microversion
+) -> list[HypervisorInFull | HypervisorWithTotals]:
+    """Those hosts in full, by name. `there` are the servers to show. Claims are read only where totals are shown."""
+    if version >= _USAGE_GONE:
+        return [{**_described(one, there.get(one.id, ())), "uptime": _uptime(one)} for one in hosts.some(connection, ids)]
+    now = guests_of_hosts.activity(connection, ids)
+    return [
+        {
+            **_described(ledger.record, there.get(ledger.record.id, ())),
+            "cpu_info": _cpu_info(ledger, version),
+            **usage(ledger, now.get(ledger.record.id, IDLE)).as_api(),
+        }
+        for ledger in hosts.ledgers(connection, ids)
+    ]
+
+
+def _described(host: HostRecord, there: Sequence[GuestId]) -> HypervisorDetails:
     facts = dict(host.report.facts)
-    described: HypervisorDetails = {
-        **_brief(host, there if with_servers else ()),
+    return {
+        **_brief(host, there),
         "hypervisor_type": facts.get("hypervisor_type", "QEMU"),
         "hypervisor_version": _whole_number(facts, "hypervisor_version"),
         "host_ip": facts.get("host_ip", "127.0.0.1"),
         "service": {"id": host.id, "host": host.name, "disabled_reason": host.disabled_reason or None},
     }
-    if version >= _USAGE_GONE:
-        return {**described, "uptime": _uptime(host)}
-    online = ledger.state.topology.online
-    cpu: CpuInfo = {"model": facts.get("cpu_model", ""), "topology": {"cells": len(ledger.state.topology.cells), "cpus": len(online)}}
-    return {**described, "cpu_info": cpu if version >= _CPU_OBJECT else json.dumps(cpu), **usage(ledger, there).as_api()}
+
+
+def _cpu_info(ledger: HostLedger, version: Microversion) -> CpuInfo | str:
+    topology = ledger.state.topology
+    model = dict(ledger.record.report.facts).get("cpu_model", "")
+    cpu: CpuInfo = {"model": model, "topology": {"cells": len(topology.cells), "cpus": len(topology.online)}}
+    return cpu if version >= _CPU_OBJECT else json.dumps(cpu)
 
 
 def _whole_number(facts: Mapping[str, str], name: str) -> int:

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import sqlalchemy as sa
-
 from pinfold.api.compute.hypervisors.schemas import Totals
-from pinfold.store import guests
-from pinfold.store.guest_filter import GuestFilter
-from pinfold.store.records import GuestRecord, HostLedger, HostRecord, Observed
+from pinfold.store.guests_of_hosts import Activity
+from pinfold.store.records import HostLedger
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,8 +39,8 @@ class Usage:
         }
 
 
-def usage(ledger: HostLedger, there: tuple[GuestRecord, ...]) -> Usage:
-    """The totals of a host with the guests on it."""
+def usage(ledger: HostLedger, now: Activity) -> Usage:
+    """The totals of a host, and what its guests do now."""
     state = ledger.state
     fits = [claim.fit for claim in state.ledger.claims]
     return Usage(
@@ -53,11 +50,6 @@ def usage(ledger: HostLedger, there: tuple[GuestRecord, ...]) -> Usage:
         memory_used_mib=sum(fit.memory_mib for fit in fits) + state.limits.reserved_memory_mib,
         disk_gib=state.disk_gib or 0,
         disk_used_gib=sum(fit.disk_gib for fit in fits) + state.limits.reserved_disk_gib,
-        running=sum(guest.observed is Observed.RUNNING for guest in there) if ledger.record.up else 0,
-        building=sum(bool(guest.task) for guest in there),
+        running=now.running if ledger.record.up else 0,
+        building=now.busy,
     )
-
-
-def guests_on(connection: sa.Connection, host: HostRecord) -> tuple[GuestRecord, ...]:
-    """The guests on a host, newest first."""
-    return guests.page(connection, GuestFilter(host=host.id))
