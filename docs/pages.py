@@ -30,7 +30,8 @@ other options are ignored. `pinfold config sample` prints all of this as a file,
    the Debian package installs it.
 
 After each file come the `*.conf` of the folder of its name with `.d` added, by name. Later values win.
-No file at all is no error: every option then has its default. The environment sets no options.
+No file at all is no error: every option then has its default. A file in a folder that you may not
+enter is an error, since nothing says then whether it sets pools. The environment sets no options.
 
 """
 

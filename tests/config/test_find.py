@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -82,3 +87,57 @@ def test_a_named_file_that_is_not_there_is_refused(etc: Path) -> None:
         _find(etc, str(etc / "absent.conf"))
     with pytest.raises(InvalidRequest, match=r"\$PINFOLD_CONFIG .*absent.conf: there is no such file"):
         _find(etc, environ={"PINFOLD_CONFIG": str(etc / "absent.conf")})
+
+
+AS_NOBODY = """
+import contextlib, io, os, sys
+from pinfold.cli.app import run
+from pinfold.cli.session import Parts
+from pinfold.config import find
+find.find_files.__kwdefaults__.update(own_file=sys.argv[1], nova_file=sys.argv[2])
+os.environ.pop("PINFOLD_CONFIG", None)
+with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+    run(["config", "check", "--offline", os.devnull], Parts(open_driver=None))
+os.setgroups([]); os.setgid(65534); os.setuid(65534)
+sys.exit(run(["config", "check", "--offline", *sys.argv[3:]], Parts(open_driver=None)))
+"""
+"""All is imported by root, whose Python another user may not be able to read."""
+
+
+@pytest.fixture
+def locked() -> Iterator[Path]:
+    """A folder that everybody can read, with `nova/nova.conf` in a folder that only root may enter."""
+    with tempfile.TemporaryDirectory(prefix="pf-etc-", dir="/tmp") as folder:
+        Path(folder).chmod(0o755)
+        (Path(folder) / "nova").mkdir(mode=0o700)
+        (Path(folder) / "nova" / "nova.conf").write_text("[compute]\ncpu_shared_set = 0\n")
+        yield Path(folder)
+
+
+def _as_nobody(folder: Path, *words: str) -> tuple[int, str, str]:
+    path = os.pathsep.join(entry for entry in sys.path if entry)
+    command = [sys.executable, "-c", AS_NOBODY, str(folder / "pinfold.conf"), str(folder / "nova" / "nova.conf"), *words]
+    environment = os.environ | {"PYTHONPATH": path, "COLUMNS": "400"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_a_file_in_a_folder_that_the_user_may_not_enter_is_refused_named_or_not(locked: Path) -> None:
+    nova = locked / "nova" / "nova.conf"
+    status, _, err = _as_nobody(locked, str(nova))
+    assert (status, err) == (2, f"pinfold: --config {nova} cannot be read: Permission denied\n")
+    status, _, err = _as_nobody(locked)
+    assert (status, err) == (2, f"pinfold: configuration file {nova} cannot be read: Permission denied\n")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_nobody_looks_into_novas_folder_if_our_own_file_sets_something(locked: Path) -> None:
+    (locked / "pinfold.conf").write_text("[compute]\ncpu_shared_set = 0\n")
+    status, out, err = _as_nobody(locked)
+    assert (status, err) == (0, "") and f"read {locked / 'pinfold.conf'}" in out
+
+
+def test_a_usual_place_below_a_file_is_no_place(etc: Path) -> None:
+    found = find_files((), {}, nova=True, own_file=str(etc / "nova.conf" / "pinfold.conf"), nova_file=str(etc / "nova.conf"))
+    assert found == (str(etc / "nova.conf"),)

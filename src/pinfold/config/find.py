@@ -11,6 +11,7 @@ from pinfold.core.errors import InvalidRequest
 ENVIRONMENT = "PINFOLD_CONFIG"
 OWN_FILE = "/etc/pinfold/pinfold.conf"
 NOVA_FILE = "/etc/nova/nova.conf"
+_FILE = "configuration file"
 _MAX_DROP_INS = 64
 
 
@@ -23,18 +24,18 @@ def find_files(
     4. /etc/nova/nova.conf, only for commands that change nothing (`nova`), so that nobody starts guests on Nova's pools by accident;
     also where the own file sets nothing, as the sample that the Debian package installs.
     After each file come the `*.conf` files of its folder with `.d` added, by name, as Nova reads `nova.conf.d`.
-    The current directory is never searched. Raises `InvalidRequest` for a named file that does not exist.
+    The current directory is never searched. Raises `InvalidRequest` for a named file that does not exist, and for one, named
+    or in its usual place, of which this user may not know whether it exists: to go on without it would be to go on with other pools.
     """
     chosen, origin = named_files(named, environ), "--config" if any(named) else f"${ENVIRONMENT}"
     if not chosen:
         usual = (own_file, nova_file) if nova else (own_file,)
-        there = [name for name in usual if os.path.lexists(name)]
-        chosen, origin = ([name for name in there if _sets_something(Path(name))] or there)[:1], ""
+        chosen, origin = _first(usual), ""
     found: list[str] = []
     for name in chosen:
         path = Path(name).absolute()
-        if not path.exists():
-            raise InvalidRequest(f"{origin or 'configuration file'} {name}: there is no such file", key=str(path))
+        if not _is_there(path, origin or _FILE):
+            raise InvalidRequest(f"{origin or _FILE} {name}: there is no such file", key=str(path))
         found.append(str(path))
         found.extend(_drop_ins(path))
     return tuple(found)
@@ -63,6 +64,31 @@ def drop_in(files: Sequence[str], name: str) -> Path | None:
     return Path(own[-1], name) if own else None
 
 
+def _first(usual: Sequence[str]) -> list[str]:
+    """The first of the files that sets something, else the first that is there. Those behind it are not looked at."""
+    there = []
+    for name in usual:
+        if not _is_there(Path(name), _FILE, follow=False):
+            continue
+        there.append(name)
+        if _sets_something(Path(name)):
+            return [name]
+    return there[:1]
+
+
+def _is_there(path: Path, what: str, *, follow: bool = True) -> bool:
+    """Whether there is something at that path; without `follow`, a link counts that leads nowhere. Raises `InvalidRequest` if that cannot
+    be known: `Path.exists` says no then, or raises, by Python's version.
+    """
+    try:
+        path.stat(follow_symlinks=follow)
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return False
+    except OSError as error:
+        raise InvalidRequest(f"{what} {path} cannot be read: {error.strerror}", key=str(path)) from error
+    return True
+
+
 def _sets_something(path: Path) -> bool:
     """Whether a file, or one of the folder beside it, has more than comments and names of sections. True if that cannot be told."""
     try:
@@ -75,7 +101,7 @@ def _sets_something(path: Path) -> bool:
 
 def _drop_ins(path: Path) -> list[str]:
     folder = path.with_name(path.name + ".d")
-    if not folder.is_dir():
+    if not (_is_there(folder, "configuration folder") and folder.is_dir()):
         return []
     try:
         names = sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".conf"))
