@@ -15,9 +15,11 @@ from tests.service.test_together import counted
 
 from pinfold.accounting.client import Placement
 from pinfold.service.fleet import Fleet
+from pinfold.service.guests.reports import ClaimName
 from pinfold.service.hosts import OtherHost
 from pinfold.store import hosts
 from pinfold.store.database import Database
+from pinfold.store.records import Observed
 
 pytestmark = pytest.mark.real_placement
 
@@ -60,6 +62,17 @@ def test_a_host_that_is_back_and_has_not_changed_takes_four_statements_and_nothi
     assert len(statements(seen)) == 1
     with database.read() as connection:
         assert hosts.get(connection, host).up
+
+
+def test_the_report_of_a_guest_takes_four_statements(database: Database, fleet: Fleet, placement: Placement) -> None:
+    """Whether its host is being re-pinned, the guest, which is locked with that, its claim, and what was seen."""
+    (host,) = synced_hosts(database, fleet, "c01")
+    made = create(database, fleet, SHARE)
+    named = ClaimName(claim=made.claim, revision=made.revision)
+    fleet.reports.seen(host, made.guest, named, Observed.RUNNING, booted=1, report=None)
+    with counted(database) as seen, asked(placement) as wanted:
+        fleet.reports.seen(host, made.guest, named, Observed.RUNNING, booted=1, report=None)
+    assert (len(statements(seen)), wanted) == (4, []), seen
 
 
 def test_the_guests_of_a_host_that_is_back_follow_pools_that_changed_while_it_was_away(

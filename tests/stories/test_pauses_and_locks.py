@@ -35,7 +35,8 @@ def server(fleet: Fleet) -> str:
 
 def says(agent: Agent, server: str, observed: Observed, **more: Any) -> None:
     order = agent.order(server)
-    told = GuestReport(revision=order["claim"]["revision"], observed=observed, boot=order["boot"], claim=order["claim"]["id"], **more)
+    facts = {"boot": order["boot"]} | more
+    told = GuestReport(revision=order["claim"]["revision"], observed=observed, claim=order["claim"]["id"], **facts)
     assert agent.ask("POST", f"/guests/{server}", plain(told)).status_code == 204
 
 

@@ -110,7 +110,7 @@ def test_a_rebuild_that_fails_puts_the_server_in_error_until_a_later_boot_brings
     shown = fleet.show(server)
     assert (shown["status"], shown["fault"]["message"]) == ("ERROR", "The rebuild failed on c1: image other is no disk")
     assert "while it is in vm_state error" in act(fleet, server, SOFT, 409)
-    says(c1, server, observed)  # by an agent that has forgotten
+    says(c1, server, observed, boot=None)  # by an agent that has forgotten
     assert (fleet.status(server), c1.order(server)["rebuild"]) == ("ERROR", 2) if observed is Observed.STOPPED else True
     act(fleet, server, HARD)
     assert (c1.order(server)["boot"], c1.order(server)["rebuild"]) == (3, 2)
@@ -125,6 +125,24 @@ def test_an_administrator_may_clear_the_error_of_a_rebuild_that_failed(fleet: Fl
     act(fleet, server, {"os-resetState": {"state": "active"}})
     says(c1, server, Observed.RUNNING, failure="no such image")
     assert (fleet.status(server), c1.order(server)["rebuild"]) == ("ACTIVE", 2)
+
+
+@pytest.mark.parametrize("failure", ["", "image other is no disk"])
+def test_a_rebuild_ends_as_its_agent_says_though_an_administrator_has_cleared_its_task(fleet: Fleet, failure: str) -> None:
+    c1 = fleet.host("c1", KNOWS_PAUSES)
+    picture(fleet, "other")
+    server = fleet.create("vm", fleet.flavor("pin", vcpus=2, hw_cpu_policy="dedicated"), config_drive=True)
+    fleet.obey()
+    rebuild(fleet, server, user_data=USER_DATA, adminPass="a secret")
+    act(fleet, server, {"os-resetState": {"state": "active"}})
+    says(c1, server, Observed.RUNNING, boot=1)
+    assert (fleet.status(server), c1.order(server)["rebuild"], config(c1, server) != 404) == ("ACTIVE", 2, True)
+    for _ in ("told", "told again"):
+        says(c1, server, Observed.RUNNING, failure=failure)
+        if failure:
+            assert (fleet.show(server)["fault"]["message"], c1.order(server)["rebuild"]) == (f"The rebuild failed on c1: {failure}", 2)
+        else:
+            assert (words(fleet, server), c1.order(server)["rebuild"], config(c1, server)) == (ACTIVE, 0, 404)
 
 
 def test_a_server_in_error_is_rebuilt(fleet: Fleet, server: str) -> None:

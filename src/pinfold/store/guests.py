@@ -54,6 +54,7 @@ _THERE: Final = GuestFilter()
 _AT_FIRST: Final = 100
 _AT_ONCE: Final = 500
 _FIND: Final = sa.select(guest).where(guest.c.id == sa.bindparam("guest_id"))
+_HOLD: Final = _FIND.with_for_update(key_share=True)  # as a change of the row locks it: rows that refer to it can be added meanwhile
 
 
 def create(connection: sa.Connection, new: NewGuest) -> GuestRecord:
@@ -320,7 +321,7 @@ def get(connection: sa.Connection, guest_id: GuestId) -> GuestRecord:
     """One guest, including deleted ones. Raises `InvalidRequest` when there is none."""
     found = find(connection, guest_id)
     if found is None:
-        raise InvalidRequest(f"guest {guest_id}: no such guest")
+        raise _no_such(guest_id)
     return found
 
 
@@ -329,14 +330,15 @@ def hold(connection: sa.Connection, guest_id: GuestId) -> GuestRecord:
 
     Use it to read what a change depends on. Raises `InvalidRequest` when there is none.
     """
-    connection.execute(sa.select(guest.c.id).where(guest.c.id == guest_id).with_for_update())
-    return get(connection, guest_id)
+    found = _read(connection, _HOLD, guest_id)
+    if found is None:
+        raise _no_such(guest_id)
+    return found
 
 
 def find(connection: sa.Connection, guest_id: GuestId) -> GuestRecord | None:
     """One guest, including deleted ones, or None."""
-    row = connection.execute(_FIND, {"guest_id": guest_id}).mappings().first()
-    return None if row is None else guest_rows.record(row)
+    return _read(connection, _FIND, guest_id)
 
 
 def page(
@@ -408,6 +410,15 @@ def names(connection: sa.Connection, ids: Iterable[str]) -> dict[str, str]:
     """The name of each of those guests that exists."""
     rows = connection.execute(sa.select(guest.c.id, guest.c.name).where(guest.c.id.in_(list(ids))))
     return {row[0]: row[1] for row in rows}
+
+
+def _read(connection: sa.Connection, query: sa.Select[Any], guest_id: GuestId) -> GuestRecord | None:
+    row = connection.execute(query, {"guest_id": guest_id}).mappings().first()
+    return None if row is None else guest_rows.record(row)
+
+
+def _no_such(guest_id: GuestId) -> InvalidRequest:
+    return InvalidRequest(f"guest {guest_id}: no such guest")
 
 
 def _host(connection: sa.Connection, guest_id: GuestId) -> HostId | None:

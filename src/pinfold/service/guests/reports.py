@@ -91,19 +91,19 @@ class Reports:
         try:
             with self._database.write() as connection:
                 repin = self._repinner.under_way(connection, host_id)
-                guest = guests.get(connection, guest_id)
+                guest = guests.hold(connection, guest_id)  # no request of a user comes between what is read and what is written
                 claim = claims.live(connection, guest_id)
                 if claim is None or claim.host != host_id or not named.means(claim):
                     raise Conflict(f"the host has no {named.sentence()} for it")
                 done = _done(guest, observed, booted)
                 after = guests.observe(connection, guest_id, observed, host=host_id, booted=booted, report=report, done=done)
-                rebuilt = done and guest.task != "" and guest.rebuild > 0 and not failure
+                rebuilt = booted is not None and booted >= guest.rebuild > 0 and not failure
                 if rebuilt:
                     guests.rebuilt(connection, after)
                 if guest.config_drive and (rebuilt or (observed is Observed.RUNNING and guest.launched is None)):
                     guest_configs.forget(connection, guest_id)  # its drive is made
                 if failure and done and guest.rebuild:
-                    if guest.task:  # told once; an administrator may have cleared it since
+                    if guest.task or (booted or 0) > guest.booted:  # told once; an administrator may have cleared it since
                         _fail_in_place(connection, guest, host_id, failure)
                 elif failure and done and guest.desired is Desired.RUNNING:
                     _fail_in_place(connection, guest, host_id, failure)
@@ -168,6 +168,9 @@ class Reports:
             return
         if guest.desired is not Desired.ABSENT and guest.booted:
             with self._database.write() as connection:
+                guest = guests.hold(connection, guest_id)
+                if guest.desired is Desired.ABSENT:
+                    return  # its agent confirms that when it has read the order
                 guests.observe(connection, guest_id, Observed.ABSENT, host=host_id)
                 _fail_in_place(connection, guest, host_id, failure)
             return
