@@ -8,6 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from tests.cli.conftest import Pinfold
 from tests.core.test_advice import QUIET, hour
 from tests.core.test_flavor_costs import EVENT
@@ -83,6 +84,32 @@ def test_flavors_of_a_cloud_with_pinned_vcpus_are_compared(pinfold: Pinfold, con
     (small,) = found["flavors"]
     assert (small["name"], small["booked_millicpu"], small["cpu"]["evidence"]) == ("rt.small", 96, "measured")
     assert found["flavors_from"] == str(file)
+
+
+WIDE = {"hw:cpu_policy": "dedicated", "hw:emulator_threads_policy": "share", "hw:vif_multiqueue_enabled": "true"}
+
+
+def test_each_queue_of_an_interface_counts_as_it_books(pinfold: Pinfold, config: Path, tmp_path: Path) -> None:
+    file, own = tmp_path / "flavors.json", tmp_path / "flavors.toml"
+    file.write_text(json.dumps([{"ID": "1", "Name": "wide", "VCPUs": 16, "Properties": WIDE}]))
+    properties = "".join(f'"{key}" = "{value}"\n' for key, value in WIDE.items())
+    own.write_text(f"[flavors.wide]\nvcpus = 16\nram = 64\n[flavors.wide.properties]\n{properties}")
+    config.write_text(config.read_text() + f"flavors_file = {own}\n")
+    booked = pinfold("nova", "flavors", "--config", str(config), "--flavor-json", str(file)).out
+    assert "resources:CUSTOM_OVERHEAD_MILLICPU=222 " in booked
+    assumed = ("--assume", "guests=60", "--assume", "cpu-per-guest=0.02")
+    for source in (("--flavor-json", str(file)), ()):
+        said = " ".join(pinfold("advise", "--config", str(config), *assumed, *source).out.split())
+        assert "Guests book 27 pCPUs of the pool (60 guests (assumed) book 222 millicpu each" in said, said
+
+
+def test_a_flavor_with_queues_finds_the_hours_that_were_measured_of_its_guests(pinfold: Pinfold, config: Path, tmp_path: Path) -> None:
+    keep(config, HOURS, tuple(replace(one, vcpus=16, nics=2 * 16) for one in EVENT))
+    file = tmp_path / "flavors.json"
+    file.write_text(json.dumps([{"ID": "1", "Name": "wide", "VCPUs": 16, "Properties": WIDE}]))
+    found = json.loads(pinfold("advise", "--config", str(config), "--flavor-json", str(file), "--nics", "2", "--json").out)
+    (wide,) = found["flavors"]
+    assert (wide["nics"], wide["cpu"]["source"]) == (32, "measured: the mean of guests of this shape in 24 hours")
 
 
 def test_assumptions_need_no_journal_and_say_what_they_are(pinfold: Pinfold, config: Path) -> None:

@@ -14,9 +14,13 @@ from pinfold.cli.session import read_configuration
 from pinfold.core.errors import InvalidRequest
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from pinfold.config import Configuration
     from pinfold.core.overhead.flavor_costs import FlavorShape
     from pinfold.core.overhead.hours import OverheadHour, ShapeHour
+
+    ExtraSpecs = tuple[tuple[str, str], ...]
 
 
 def advise(
@@ -90,31 +94,38 @@ def _of_cloud(cloud: str | None, file: str | None, nics: int) -> tuple[list[Flav
     """The flavors with pinned vCPUs of a file of the openstack client, or of that cloud; and where they are from."""
     from pinfold.accounting.openstack_command import OpenstackCommand
     from pinfold.cli.nova import flavors_of_cloud
-    from pinfold.core.overhead.flavor_costs import FlavorShape, pinned
 
     listed = flavors_of_cloud(OpenstackCommand(cloud), file)
-    found = [FlavorShape(name=one.name, vcpus=one.vcpus, disks=one.disks, nics=nics) for one in listed if pinned(one.extra_specs)]
-    return found, file or f"cloud {cloud}"
+    return _shapes(((one.name, one.vcpus, one.disks, one.extra_specs) for one in listed), nics), file or f"cloud {cloud}"
 
 
 def _of_service(config: list[str] | None, nics: int) -> tuple[list[FlavorShape], str]:
     """The flavors with pinned vCPUs of pinfold's service, and its name."""
     from pinfold.cli.service import open_access
-    from pinfold.core.overhead.flavor_costs import FlavorShape, pinned
 
     with open_access(config) as service:
         listed = service.flavors()
-    found = [FlavorShape(name=one["name"], vcpus=one["vcpus"], disks=1, nics=nics) for one in listed if pinned(one["extra_specs"].items())]
-    return found, "the service"
+    return _shapes(((one["name"], one["vcpus"], 1, tuple(one["extra_specs"].items())) for one in listed), nics), "the service"
 
 
 def _of_file(configuration: Configuration, nics: int) -> tuple[list[FlavorShape] | None, str]:
     """The flavors with pinned vCPUs of the flavors file, and its name; None if it is not there."""
     from pinfold.config.flavors import read_flavors
-    from pinfold.core.overhead.flavor_costs import FlavorShape, pinned
 
     own = configuration.flavors_file
     if not configuration.flavors_named and not Path(own).exists():
         return None, ""
     flavors = read_flavors(own).values()
-    return [FlavorShape(name=one.name, vcpus=one.vcpus, disks=1, nics=nics) for one in flavors if pinned(one.extra_specs)], own
+    return _shapes(((one.name, one.vcpus, 1, one.extra_specs) for one in flavors), nics), own
+
+
+def _shapes(flavors: Iterable[tuple[str, int, int, ExtraSpecs]], nics: int) -> list[FlavorShape]:
+    """Those with pinned vCPUs of flavors that are given as name, vCPUs, disks and extra specs. Each interface counts by its queues."""
+    from pinfold.core.overhead.flavor_costs import FlavorShape, pinned
+    from pinfold.core.request.hardware import flavor_queues
+
+    return [
+        FlavorShape(name=name, vcpus=vcpus, disks=disks, nics=nics * flavor_queues(vcpus, extra_specs))
+        for name, vcpus, disks, extra_specs in flavors
+        if pinned(extra_specs)
+    ]

@@ -15,10 +15,10 @@ from pinfold.core.errors import InvalidRequest
 from pinfold.core.host import OverheadRates
 from pinfold.core.overhead import RESOURCE_CLASS, booked_millicpu
 from pinfold.core.printable import shell_line
-from pinfold.core.request.guest_hardware import MOST_QUEUES
+from pinfold.core.request.hardware import flavor_queues
 from pinfold.core.request.model import EmulatorPolicy, GuestRequest
 from pinfold.core.request.parse import EPHEMERAL, amount, object_once, properties
-from pinfold.core.request.values import TRUE, shown
+from pinfold.core.request.values import shown
 from pinfold.core.traits import OVERHEAD_POOL
 
 RESOURCE: Final = f"resources:{RESOURCE_CLASS}"
@@ -57,8 +57,7 @@ class NovaFlavor(Struct, frozen=True, kw_only=True):
     @property
     def queues(self) -> int:
         """The queues of each network interface of its guests; images may ask for them too, which is not known here."""
-        asked = dict(self.extra_specs).get("hw:vif_multiqueue_enabled", "").strip().lower()
-        return min(self.vcpus, MOST_QUEUES) if asked in TRUE else 1
+        return flavor_queues(self.vcpus, self.extra_specs)
 
     @property
     def booked(self) -> str | None:

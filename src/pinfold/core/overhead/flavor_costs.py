@@ -27,7 +27,7 @@ from pinfold.core.request.model import EmulatorPolicy, GuestRequest
 
 
 class FlavorShape(Struct, frozen=True, kw_only=True):
-    """A flavor, as far as its overhead is concerned."""
+    """A flavor, as far as its overhead is concerned. `nics` counts the queues of its network interfaces, as shapes and bookings do."""
 
     name: str
     vcpus: int
@@ -44,7 +44,7 @@ class FlavorCosts(Struct, frozen=True, kw_only=True):
     """What one flavor costs. `booked_millicpu` is its `CUSTOM_OVERHEAD_MILLICPU` by the advised rates, or by those of today without any.
 
     The pCPUs are those that one guest's overhead takes. The guests are those that one host bears, None without pools. A delay is the
-    mean wait before a slice, None without evidence. `policy` is None, and `why` says why, where there is no advice.
+    mean wait before a slice, None without evidence. `nics` counts queues. `policy` is None, and `why` says why, where there is no advice.
     """
 
     name: str

@@ -25,6 +25,15 @@ MOST_QUEUES: Final = 256
 """The most queues of a network interface: those of a tap device of Linux."""
 
 
+def interface_queues(vcpus: int, *, multiqueue: bool) -> int:
+    """The queues of each network interface of a guest, in pairs of one for each direction.
+
+    >>> interface_queues(16, multiqueue=True), interface_queues(300, multiqueue=True), interface_queues(16, multiqueue=False)
+    (16, 256, 1)
+    """
+    return min(vcpus, MOST_QUEUES) if multiqueue else 1
+
+
 class SecureBoot(Enum):
     """`os:secure_boot`. OPTIONAL is secure boot where the host has it."""
 

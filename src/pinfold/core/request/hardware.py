@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final, Protocol, TypeVar
 
 from pinfold.core.errors import InvalidRequest
-from pinfold.core.request.guest_hardware import PLAIN, TEMPLATE_NAME, GuestHardware, SecureBoot
-from pinfold.core.request.values import SpecValue, boolean, not_allowed, whole_number, word
+from pinfold.core.request.guest_hardware import PLAIN, TEMPLATE_NAME, GuestHardware, SecureBoot, interface_queues
+from pinfold.core.request.values import TRUE, SpecValue, boolean, not_allowed, whole_number, word
 
 T = TypeVar("T")
 MOST_SHARES: Final = 262144
@@ -18,6 +18,7 @@ _MOST_QUOTA: Final = 17_592_186_044_415
 """The bounds of libvirt's `<period>` in microseconds and of its `<quota>`, 2^44 - 1."""
 _MACHINE: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _TEMPLATE: Final = "pinfold:template"
+_MULTIQUEUE: Final = "hw:vif_multiqueue_enabled"
 _MEMORY_ACCESS: Final = {"private": False, "shared": True}
 _FIRMWARE: Final = {"bios": False, "uefi": True}
 _SECURE_BOOT: Final = {policy.value: policy for policy in SecureBoot}
@@ -35,6 +36,18 @@ class One(Protocol):
     def __call__(self, key: str, read: Callable[[str, str], T], /) -> SpecValue[T] | None:
         """The value of a key."""
         ...
+
+
+def flavor_queues(vcpus: int, extra_specs: Iterable[tuple[str, str]]) -> int:
+    """The queues of each network interface of a flavor's guests. Images may ask for them too, which a flavor does not know.
+
+    As Nova reads it, which takes a value that it does not know for false: the flavor may be one of a Nova cloud.
+
+    >>> flavor_queues(16, [("hw:vif_multiqueue_enabled", "True")]), flavor_queues(16, [])
+    (16, 1)
+    """
+    asked = dict(extra_specs).get(_MULTIQUEUE, "")
+    return interface_queues(vcpus, multiqueue=asked.strip().lower() in TRUE)
 
 
 def read_hardware(one: One) -> GuestHardware:
@@ -67,7 +80,7 @@ def read_hardware(one: One) -> GuestHardware:
         random_ms=period.value if random and period is not None else 0,
         performance_unit=_given(one("hw:pmu", boolean)),
         hidden=value("hw:hide_hypervisor_id", boolean, False),
-        multiqueue=value("hw:vif_multiqueue_enabled", boolean, False),
+        multiqueue=value(_MULTIQUEUE, boolean, False),
         cpu_shares=value("quota:cpu_shares", lambda name, text: whole_number(name, text, least=2, most=MOST_SHARES), 0),
         cpu_period_us=value("quota:cpu_period", lambda name, text: whole_number(name, text, least=_LEAST_PERIOD, most=_MOST_PERIOD), 0),
         cpu_quota_us=value("quota:cpu_quota", lambda name, text: whole_number(name, text, least=_LEAST_PERIOD, most=_MOST_QUOTA), 0),

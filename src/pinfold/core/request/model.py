@@ -8,7 +8,7 @@ from msgspec import UNSET, Struct, UnsetType
 
 from pinfold.core.bounds import CellIndex, Count, MemoryMib, VcpuCount
 from pinfold.core.cpuset import CpuSet
-from pinfold.core.request.guest_hardware import MOST_QUEUES, PLAIN, GuestHardware
+from pinfold.core.request.guest_hardware import PLAIN, GuestHardware, interface_queues
 
 
 class CpuPolicy(Enum):
@@ -132,7 +132,7 @@ class GuestRequest(Struct, frozen=True, kw_only=True, cache_hash=True):
     @property
     def queues(self) -> int:
         """The queues of each network interface, in pairs of one for each direction."""
-        return min(self.vcpus, MOST_QUEUES) if self.wants.multiqueue else 1
+        return interface_queues(self.vcpus, multiqueue=self.wants.multiqueue)
 
     @property
     def nic_queues(self) -> int:
