@@ -8,18 +8,22 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import msgspec
 import pytest
 from tests.real.patience import until
-from tests.real.processes.conftest import Bench
+from tests.real.processes.conftest import Bench, Hand
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import InvalidRequest, Unavailable
 from pinfold.core.overhead import Masks
 from pinfold.drivers import registry
-from pinfold.drivers.processes import search
+from pinfold.drivers.port import Driver, HostGuest
+from pinfold.drivers.processes import last_answer, monitor, search
+from pinfold.drivers.processes.monitor import Answer
 from pinfold.drivers.processes.threads import Threads
 from pinfold.linux import procfs
 
@@ -194,7 +198,7 @@ def test_no_thread_of_a_process_that_took_over_the_id_is_moved(bench: Bench, mon
     hand = bench.start("tcg")
     (process,) = [one for one in search.processes() if one.pid == hand.pid]
     old = msgspec.structs.replace(process, start_ticks=process.start_ticks - 1)
-    assert Threads().observation(old).threads == ()
+    assert Threads().look(old).observation.threads == ()
     monkeypatch.setattr(search, "is_still", lambda one: False)
     with pytest.raises(Unavailable, match="ended while its threads were moved"):
         registry.open_driver("processes:").pin(hand.id, Masks(vcpus=(CpuSet.of(0),) * 2, overhead=CpuSet.of(0)))
@@ -255,3 +259,107 @@ def test_the_guests_of_a_lab_are_its_own_libvirts(bench: Bench, lab_name: str, l
         assert "kept" not in bench.pinfold("guest", "list")
     finally:
         subprocess.run([*pinfold, "lab", "down", name], check=True, capture_output=True)
+
+
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A monitor may be asked again without a pause."""
+    for name in ("SHORTEST_SECONDS", "SAMPLE_SECONDS"):
+        monkeypatch.setattr(last_answer, name, 0.0)
+
+
+@contextmanager
+def asking(hand: Hand) -> Iterator[Callable[..., Any]]:
+    """Commands to a guest's monitor."""
+    with socket.socket(socket.AF_UNIX) as client, client.makefile("r") as lines:
+        client.connect(hand.socket)
+        lines.readline()
+
+        def execute(command: str, **arguments: object) -> Any:
+            client.sendall(json.dumps({"execute": command, "arguments": arguments}).encode() + b"\n")
+            while "return" not in (answer := json.loads(lines.readline())):
+                assert "error" not in answer, answer
+            return answer["return"]
+
+        execute("qmp_capabilities")
+        yield execute
+
+
+def told(driver: Driver, hand: Hand) -> tuple[HostGuest, list[str]]:
+    """A guest as a driver lists it now, and the classes of its threads."""
+    guest = next(one for one in driver.guests() if one.id == hand.id)
+    return guest, [thread.thread_class.value for thread in driver.observe(guest).threads]
+
+
+def test_a_monitor_that_another_client_held_is_asked_again(bench: Bench, kind: str, at_once: None) -> None:
+    hand, driver = bench.start(kind, names=False), registry.open_driver("processes:")
+    with asking(hand):
+        assert "unknown" in told(driver, hand)[1]
+    until(lambda: told(driver, hand)[1].count("vcpu") == 2, "the monitor is asked again")
+    assert "unknown" not in told(driver, hand)[1]
+
+
+def test_a_guest_that_goes_on_and_is_paused_later_is_told_so_each_time(bench: Bench, kind: str, at_once: None) -> None:
+    hand, driver = bench.start(kind), registry.open_driver("processes:")
+    for command, state in (("", "paused"), ("cont", "running"), ("stop", "paused"), ("cont", "running")):
+        if command:
+            with asking(hand) as execute:
+                execute(command)
+        until(lambda state=state: told(driver, hand)[0].state.value == state, f"it is {state}")  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("names", [True, False], ids=["named", "unnamed"])
+def test_a_vcpu_that_is_plugged_in_is_one_of_the_guest_s(bench: Bench, kind: str, at_once: None, *, names: bool) -> None:
+    hand, driver = bench.start(kind, "-smp", "1,maxcpus=2", vcpus=1, names=names, paused=False), registry.open_driver("processes:")
+    assert told(driver, hand)[1].count("vcpu") == 1
+    plug_in(hand)
+    guest, classes = told(driver, hand)
+    assert (guest.vcpus, classes.count("vcpu")) == (2, 2)
+
+
+def test_a_vcpu_that_is_plugged_in_is_told_by_name_before_the_monitor_is_asked(bench: Bench, kind: str) -> None:
+    hand, driver = bench.start(kind, "-smp", "1,maxcpus=2", vcpus=1, paused=False), registry.open_driver("processes:")
+    assert told(driver, hand)[1].count("vcpu") == 1
+    plug_in(hand)
+    until(lambda: told(driver, hand)[1].count("vcpu") == 2, "its thread has its name")
+
+
+def plug_in(hand: Hand) -> None:
+    """Give a guest the vCPU that it has room for."""
+    threads = len(os.listdir(f"/proc/{hand.pid}/task"))
+    with asking(hand) as execute:
+        free = next(one for one in execute("query-hotpluggable-cpus") if "qom-path" not in one)
+        execute("device_add", driver=free["type"], id="more", **free["props"])
+    until(lambda: len(os.listdir(f"/proc/{hand.pid}/task")) > threads, "it has the thread")
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The process of each question to a monitor."""
+    found: list[int] = []
+    ask = monitor.ask
+
+    def counted(pid: int, path: str) -> Answer | None:
+        found.append(pid)
+        return ask(pid, path)
+
+    monkeypatch.setattr(monitor, "ask", counted)
+    return found
+
+
+def test_the_monitor_of_a_guest_that_runs_is_asked_once(bench: Bench, kind: str, asked: list[int]) -> None:
+    hand, driver = bench.start(kind, paused=False), registry.open_driver("processes:")
+    for _ in range(5):
+        told(driver, hand)
+    assert asked.count(hand.pid) == 1
+
+
+def test_what_a_monitor_told_is_forgotten_with_its_process(bench: Bench, asked: list[int]) -> None:
+    hand, threads = bench.start("tcg"), Threads()
+    (process,) = [one for one in search.processes() if one.pid == hand.pid]
+    for there in ([process], [process], []):
+        threads.look(process)
+        threads.keep(there)
+    assert asked == [hand.pid]
+    threads.look(process)
+    assert asked == [hand.pid, hand.pid]

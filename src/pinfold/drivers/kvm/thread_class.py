@@ -55,6 +55,11 @@ def is_iothread_name(name: str) -> bool:
     return _ANY_IOTHREAD_NAME.match(name) is not None
 
 
+def is_vcpu_name(name: str) -> bool:
+    """Whether QEMU (`-name debug-threads=on`) gives that name to the thread of one vCPU."""
+    return _VCPU_NAME.match(name) is not None
+
+
 def is_overhead_name(name: str) -> bool:
     """Whether QEMU (`-name debug-threads=on`) gives that name to a thread of its own that is no iothread."""
     return _OVERHEAD_NAME.match(name) is not None

@@ -67,6 +67,7 @@ class ProcessesDriver:
     def guests(self) -> tuple[HostGuest, ...]:
         """Every guest, ordered by id, except those that end while they are read. Raises `Unavailable` if procfs may not be read."""
         self._known = {process.id: process for process in search.processes()}
+        self._threads.keep(self._known.values())
         online = sysfs.online()
         read = [(process, self._guest(process, online)) for process in self._known.values()]
         return tuple(sorted((guest for process, guest in read if search.is_still(process)), key=lambda guest: guest.id))
@@ -147,13 +148,13 @@ class ProcessesDriver:
         """
         thread_moves.refuse_absent(masks, sysfs.online())
         process = self._process(guest)
-        left = thread_moves.place(lambda: self._threads.observation(process), masks, partial(_move, process))
+        left = thread_moves.place(lambda: self._threads.look(process).observation, masks, partial(_move, process))
         thread_moves.refuse_misplaced(process.name, left, masks)
 
     def observe(self, guest: HostGuest) -> Observation:
         """Every thread of the guest, none if its process has ended. See `Driver.observe`."""
         process = self._find(guest.id)
-        return Observation(threads=(), witness=witness.PROCFS) if process is None else self._threads.observation(process)
+        return Observation(threads=(), witness=witness.PROCFS) if process is None else self._threads.look(process).observation
 
     def repair_command(self, subject: Subject, steps: tuple[Step, ...]) -> str:  # noqa: ARG002  # the port's
         """The command that moves the threads. See `Driver.repair_command`."""
@@ -179,13 +180,14 @@ class ProcessesDriver:
         raise InvalidRequest(f"there is no QEMU process of guest {guest!r} on this host any more", key="guest")
 
     def _guest(self, process: Process, online: CpuSet) -> HostGuest:
-        told, threads = self._threads.answer(process), self._threads.observation(process).threads
+        look = self._threads.look(process)
+        threads = look.observation.threads
         seen = {thread.vcpu for thread in threads if thread.thread_class is ThreadClass.VCPU}
         stopped = is_stopped(process.pid)
         return HostGuest(
             id=GuestId(process.id),
             name=process.name,
-            state=GuestState.PAUSED if stopped or (told is not None and told.paused) else GuestState.RUNNING,
+            state=GuestState.PAUSED if stopped or look.paused else GuestState.RUNNING,
             vcpus=max(process.line.vcpus, len(seen)),
             memory_mib=process.line.memory_mib,
             huge_mib=min(procfs.huge_kib(process.pid) // 1024, process.line.memory_mib),
