@@ -41,6 +41,11 @@ def test_a_guest_that_runs_from_its_old_disk_has_the_failure_of_its_rebuild(rebu
     assert told == GuestReport(revision=5, observed=Observed.RUNNING, boot=2, threads=SEEN, failure=failure)
 
 
+def test_a_guest_that_is_paused_has_a_failure_only_if_it_stays_so_although_it_is_to_run() -> None:
+    said = {stays: guest_report(guest(GuestState.PAUSED), FAILED, SEEN, stays_paused=stays).failure for stays in (False, True)}
+    assert said == {False: "", True: "no such image"}
+
+
 def test_a_guest_that_this_agent_never_booted_says_nothing_of_boots() -> None:
     assert guest_report(guest(GuestState.PAUSED), None, None) == GuestReport(revision=5, observed=Observed.PAUSED)
 

@@ -79,6 +79,9 @@ class Still:
     def start(self, spec: GuestSpec) -> HostGuest:
         raise NotImplementedError("a host that holds still gets no new guest")
 
+    def has_saved_memory(self, guest: str) -> bool:
+        return False
+
     def restart(self, guest: str, *, fresh: bool = False) -> HostGuest:
         return replace(self._known(guest), state=GuestState.PAUSED, pid=2000)
 

@@ -61,6 +61,23 @@ def test_a_server_is_paused_in_memory_and_goes_on(fleet: Fleet, server: str) -> 
     assert "while it is in vm_state active" in act(fleet, server, UNPAUSE, 409)
 
 
+@pytest.mark.parametrize(("rests", "goes_on"), [((PAUSE, Observed.PAUSED), UNPAUSE), ((SUSPEND, Observed.STOPPED), RESUME)])
+def test_a_server_that_cannot_go_on_is_in_error_until_its_agent_succeeds(fleet: Fleet, server: str, rests: Any, goes_on: Any) -> None:
+    c1 = fleet.agents["c1"]
+    act(fleet, server, rests[0])
+    says(c1, server, rests[1])
+    act(fleet, server, goes_on)
+    for _ in range(2):
+        says(c1, server, Observed.PAUSED, failure="pCPU 3 is taken; it stays paused")
+        assert words(fleet, server) == ("ERROR", "error", None, 3)
+    assert "pCPU 3 is taken" in fleet.ask("GET", f"/servers/{server}").json()["server"]["fault"]["message"]
+    for action in (PAUSE, UNPAUSE, SUSPEND, RESUME, START, SOFT):
+        assert "while it is in vm_state error" in act(fleet, server, action, 409)
+    says(c1, server, Observed.RUNNING)
+    assert words(fleet, server) == ACTIVE
+    act(fleet, server, PAUSE)
+
+
 def test_a_server_is_suspended_to_disk_and_resumed(fleet: Fleet, server: str) -> None:
     c1 = fleet.agents["c1"]
     act(fleet, server, SUSPEND)

@@ -23,9 +23,10 @@ from pinfold.core.identity import GuestId
 from pinfold.core.settings import HostSettings
 from pinfold.drivers.port import Boot, Driver, GuestSpec, GuestState, HostGuest, Record
 from pinfold.faultpoints import fault_point
-from pinfold.host import disk, new_disk, serial, templates
+from pinfold.host import boot_marks, disk, new_disk, serial, templates
 from pinfold.host.adopt import NotAdopted, adopt_as, give_back
 from pinfold.host.amend import NotMoved, amend
+from pinfold.host.boot_marks import BootMark
 from pinfold.host.interfaces import attach, detach
 from pinfold.host.start import NotPlaced, define, finish, restart, start
 from pinfold.host.stop import pause, save, shut_down, stop
@@ -65,8 +66,7 @@ class Performer:
             case Act.REBUILD if isinstance(order, GuestOrder):
                 return self._rebuild(order)
             case Act.SHUT_DOWN:
-                shut_down(self._driver, self._settings, guest, agent=self._owner)
-                return Outcome()
+                return self._shut_down(order)
             case Act.STOP:
                 stop(self._driver, self._settings, guest, agent=self._owner)
                 return Outcome()
@@ -228,17 +228,32 @@ class Performer:
     def _boot(self, act: Act, order: GuestOrder, ran: bool) -> Outcome:
         if self._needs_new_disk(order):
             return self._rebuild(order)
-        guest = order.guest
+        guest, keep = order.guest, act is Act.FINISH and (ran or order.booted >= order.boot)
         try:
+            found = self._found(guest) if act is Act.REBOOT and self._took_up_memory(order) else None
+            if found is not None and found.state is GuestState.RUNNING:
+                return Outcome(booted=True)
+            if found is not None and found.state is GuestState.PAUSED:
+                act = Act.FINISH
             if act is Act.FINISH:
                 finish(self._driver, self._settings, guest, agent=self._owner)
             else:
                 if act is Act.REBOOT:
                     stop(self._driver, self._settings, guest, agent=self._owner)
-                restart(self._driver, self._settings, guest, agent=self._owner, fresh=order.hard)
+                restart(self._driver, self._settings, guest, agent=self._owner, fresh=order.hard, boot=order.boot)
         except _FAILED as error:
-            return self._failed(order, error, ran)
+            return self._failed(order, error, ran, keep=keep or self._took_up_memory(order))
         return Outcome(booted=True)
+
+    def _shut_down(self, order: GuestOrder | Tombstone) -> Outcome:
+        if isinstance(order, GuestOrder) and order.desired is Desired.RUNNING and self._took_up_memory(order):
+            return Outcome(booted=True)  # it is asked to for a reboot, and runs by that boot
+        shut_down(self._driver, self._settings, order.guest, agent=self._owner)
+        return Outcome()
+
+    def _took_up_memory(self, order: GuestOrder) -> bool:
+        """Whether the boot that is ordered has begun, from saved memory. If the guest has a process, that is of this boot."""
+        return boot_marks.boot_of(self._settings, order.guest, BootMark.MEMORY_TAKEN_UP) == order.boot
 
     def _pause(self, guest: GuestId, *, on_disk: bool) -> Outcome:
         try:
@@ -247,8 +262,11 @@ class Performer:
             return Outcome(not_paused=shorten_failure(str(error)))
         return Outcome()
 
-    def _failed(self, order: GuestOrder, error: PinfoldError, ran: bool) -> Outcome:
-        """Remove a guest that never ran, so that the service can try another host. A guest that ran stays, with its disk, for its user."""
+    def _failed(self, order: GuestOrder, error: PinfoldError, ran: bool, *, keep: bool = False) -> Outcome:
+        """Remove a guest that never ran, so that the service can try another host. A guest that ran stays, with its disk, for its user.
+
+        With `keep`, a paused one stays paused, because its memory has something to lose. It is tried again.
+        """
         guest, failure = order.guest, shorten_failure(str(error))
         _log.error("guest %s does not run: %s", guest, error)
         if not ran and not order.booted and not disk.has_run(self._settings, guest):
@@ -256,6 +274,8 @@ class Performer:
             return Outcome(gone=True, failure=failure)
         found = self._found(guest)
         if found is not None and found.state is GuestState.PAUSED:
+            if keep:
+                return Outcome(booted=True, failure=shorten_failure(f"{error}; it stays paused with its memory, and is tried again"))
             # A guest that could not be verified must not stay paused: its threads are not where its record says.
             stop(self._driver, self._settings, guest, agent=self._owner)
         return Outcome(booted=True, failure=failure)

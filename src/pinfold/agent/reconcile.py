@@ -10,10 +10,10 @@
 5. Amend the record of a guest whose claim has changed since, or whose record does not name its claim yet. The guest goes on. If it is to
    be rebooted hard, stop it first: a guest that hangs cannot be amended while it runs. If its new place has pCPUs of another guest that
    has to leave them too, wait for that one.
-6. RUNNING: start a guest that is not there; one that ran here only after the turn has read the orders once more. Finish the start of one
-   that an agent's crash left paused. Undefine one whose record is of another claim, and keep its disk. Start a stopped one again only when
-   the order asks for a later boot than the last one, or when the host rebooted since. A guest that powered itself off stays off, and so
-   does one whose last boot failed.
+6. RUNNING: start a guest that is not there; one that ran here only after the turn has read the orders once more. Resume a paused one, which
+   an agent's crash left, or which was to be paused; again and again if it cannot be. Undefine one whose record is of another claim, and
+   keep its disk. Start a stopped one again only when the order asks for a later boot than the last one, or when the host rebooted since. A
+   guest that powered itself off stays off, and so does one whose last boot failed.
 7. Pause a guest that has booted as its order says, in memory or on disk. While it is to be paused, start it only for a later boot.
 8. A guest whose disk is to be made anew gets that before anything else, whether it is to run or to be stopped. It is not asked to shut
    down here: it runs on until the new disk is there.

@@ -76,18 +76,21 @@ def guest_report(
     unmoved: str = "",
     not_paused: str = "",
     rebuild: int = 0,
+    stays_paused: bool = False,
     interfaces: InterfacesReport | None = None,
 ) -> GuestReport:
     """The report of a guest that has our record. A running guest has no failure to report, whoever started it, except that its disk was not
-    made anew with the boot `rebuild`; a stopped one has no threads. `unmoved` says why it could not follow its claim.
+    made anew with the boot `rebuild`, and neither has one that is paused, unless it `stays_paused` although it is to run; a stopped one has
+    no threads. `unmoved` says why it could not follow its claim.
     """
     assert guest.record is not None
+    fails = not guest.active or stays_paused or (booted is not None and 0 < rebuild <= booted.boot)
     return GuestReport(
         revision=guest.record.revision,
         observed=_OBSERVED[guest.state],
         boot=None if booted is None else booted.boot,
         threads=threads if guest.active else None,
-        failure="" if booted is None or (guest.active and not 0 < rebuild <= booted.boot) else booted.failure,
+        failure=booted.failure if booted is not None and fails else "",
         not_paused=not_paused,
         claim=guest.record.claim,
         unmoved=unmoved,

@@ -25,7 +25,7 @@ from pinfold.core.identity import GuestId
 from pinfold.core.repairs import counts_text
 from pinfold.drivers.port import GuestState, HostGuest
 from pinfold.host.survey import Survey
-from pinfold.store.records import POOLS_REFUSED, REPAIRS, Desired, Pairs, Tombstone
+from pinfold.store.records import POOLS_REFUSED, REPAIRS, Desired, Pairs, Pause, Tombstone
 
 SHORTEST_PAUSE: Final = 0.05
 
@@ -318,8 +318,17 @@ def _guest_report(draft: Draft, guest: HostGuest, threads: ThreadReport | None) 
     rebuild = 0 if order is None else order.rebuild
     not_changed = _stands(draft.guest(guest.id), order)
     interfaces = None if order is None else interfaces_report(guest, order, () if not_changed is None else not_changed.failures)
-    not_paused = draft.guest(guest.id).not_paused
-    return guest_report(guest, booted, threads, unmoved=unmoved, not_paused=not_paused, rebuild=rebuild, interfaces=interfaces)
+    to_run = order is not None and order.desired is Desired.RUNNING and order.pause is Pause.NONE
+    return guest_report(
+        guest,
+        booted,
+        threads,
+        unmoved=unmoved,
+        not_paused=draft.guest(guest.id).not_paused,
+        rebuild=rebuild,
+        stays_paused=to_run and guest.state is GuestState.PAUSED,
+        interfaces=interfaces,
+    )
 
 
 def _send(draft: Draft, guest: GuestId, told: GuestReport) -> bool:

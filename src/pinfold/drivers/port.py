@@ -335,6 +335,10 @@ class Driver(Protocol):
         """
         ...
 
+    def has_saved_memory(self, guest: GuestId) -> bool:
+        """Whether the memory of a stopped guest is saved, so that a start that is not fresh goes on from there."""
+        ...
+
     def restart(self, guest: GuestId, *, fresh: bool = False) -> HostGuest:
         """Start a stopped guest, paused: from its saved memory if it has one and the start is not `fresh`, which forgets it.
 

@@ -116,8 +116,8 @@ def make_overlay(boot: Boot, disk_gib: int, path: Path) -> None:
 
 
 def remove(settings: HostSettings, guest: GuestId) -> None:
-    """Deletes the guest's overlay and config drive, and new ones beside them; missing ones are no error."""
-    for suffix in ("qcow2", "iso", "new.qcow2", "new.iso", "rebuilt"):
+    """Deletes the guest's overlay and config drive, new ones and marks beside them; missing ones are no error."""
+    for suffix in ("qcow2", "iso", "new.qcow2", "new.iso", "rebuilt", "resumed"):
         files.remove(_folder(settings), f"{_checked(guest)}.{suffix}")
     settled(settings, guest)
 

@@ -17,10 +17,9 @@ from pinfold.core.errors import InvalidRequest
 from pinfold.core.identity import GuestId
 from pinfold.core.settings import HostSettings
 from pinfold.drivers.port import Boot
-from pinfold.host import disk, files
+from pinfold.host import boot_marks, disk, files
+from pinfold.host.boot_marks import BootMark
 from pinfold.host.lock import host_key, state_folder
-
-_MOST_BYTES = 32
 
 
 def boot_of(settings: HostSettings, guest: GuestId) -> int:
@@ -28,13 +27,7 @@ def boot_of(settings: HostSettings, guest: GuestId) -> int:
 
     Raises `InvalidRequest` for a damaged file.
     """
-    path = _path(settings, guest, "rebuilt")
-    found = files.tail(path.parent, path.name, _MOST_BYTES)
-    if found is None:
-        return 0
-    if not found.isdigit():
-        raise InvalidRequest(f"{path} holds no number of a boot: {found[:16]!r}", key=str(path))
-    return int(found)
+    return boot_marks.boot_of(settings, guest, BootMark.DISK_MADE_ANEW)
 
 
 def make(settings: HostSettings, guest: GuestId, boot: Boot, disk_gib: int, drive: bytes | None) -> None:
@@ -75,8 +68,7 @@ def take(settings: HostSettings, guest: GuestId, boot: int) -> None:
         else:
             files.remove(folder, _path(settings, guest, old).name)
     disk.settled(settings, guest)
-    with files.written(folder, _path(settings, guest, "rebuilt").name, mode=0o600) as stream:
-        stream.write(str(boot).encode())
+    boot_marks.write(settings, guest, BootMark.DISK_MADE_ANEW, boot)
 
 
 def _path(settings: HostSettings, guest: GuestId, suffix: str) -> Path:

@@ -31,7 +31,8 @@ from pinfold.core.printable import shell_word
 from pinfold.core.settings import HostSettings
 from pinfold.drivers.port import Driver, GuestSpec, GuestState, HostGuest, Observation, refuse_remote
 from pinfold.faultpoints import fault_point
-from pinfold.host import disk, serial
+from pinfold.host import boot_marks, disk, serial
+from pinfold.host.boot_marks import BootMark
 from pinfold.host.claims import contested, misplaced
 from pinfold.host.description import GuestDescription, check_name, placed
 from pinfold.host.lock import host_lock, refuse_if_owned
@@ -159,15 +160,17 @@ def _start(
     return _started(verdict, spec.record.fit, seen, clock)
 
 
-def restart(driver: Driver, settings: HostSettings, key: str, *, agent: str = "", fresh: bool = False) -> StartResult:
-    """Start a stopped guest of ours (by name or id) in its recorded place. `agent` is the caller's name if it is the host's agent. A guest
-    whose memory was saved goes on from there, unless the start is `fresh`.
+def restart(driver: Driver, settings: HostSettings, key: str, *, agent: str = "", fresh: bool = False, boot: int = 0) -> StartResult:
+    """Start a stopped guest of ours (by name or id) in its recorded place. `agent` is the caller's name if it is the host's agent.
+
+    A guest whose memory was saved goes on from there, unless the start is `fresh`. The `boot` is then written down (0 is not), as
+    `BootMark.MEMORY_TAKEN_UP`. The hypervisor deletes the saved memory as soon as the guest has it. So if something fails after that, the
+    guest stays paused. Any other guest that fails to restart stays defined and stopped.
 
     A paused guest, which an interrupted start leaves, is verified and resumed. A record of an older pinfold gets the id of its claim.
 
     The guest kept its claim while it was stopped, but pools may have changed and others may be pinned there. Raises `NotPlaced` if its
     record is no longer valid, `InvalidRequest` if there is no such guest, it is not ours, or it runs; otherwise as `start`.
-    A guest that fails to restart stays defined and stopped.
     """
     _refuse(driver, settings, agent)
     clock = _Clock()
@@ -184,20 +187,29 @@ def restart(driver: Driver, settings: HostSettings, key: str, *, agent: str = ""
             findings = misplaced(seen, settings, guest, record.fit)
             if findings:
                 raise _not_placed(guest, findings, _way_out(guest, agent))
-            with clock.step("start paused"):
-                if record.claim is None:
-                    driver.amend(guest.id, replace(record, claim=_new_claim()))
+            if record.claim is None:
+                driver.amend(guest.id, replace(record, claim=_new_claim()))
+            saved = not fresh and driver.has_saved_memory(guest.id)
+            if not saved:
                 undo.add(f"guest {guest.name}", lambda: driver.stop(guest.id, remove=False))
-                guest = driver.restart(guest.id, fresh=fresh)
+                with clock.step("start paused"):
+                    guest = driver.restart(guest.id, fresh=fresh)
+        if saved:
+            # Without the lock, because it may take long; a guest with a saved memory gets no other place meanwhile.
+            if boot:
+                boot_marks.write(settings, guest.id, BootMark.MEMORY_TAKEN_UP, boot)
+            with clock.step("start paused"):
+                guest = driver.restart(guest.id)
         verdict = _run(driver, settings, guest, seen, clock)
         undo.forget()
     return _started(verdict, record.fit, seen, clock)
 
 
 def finish(driver: Driver, settings: HostSettings, key: str, *, agent: str = "") -> StartResult:
-    """Verify and resume a guest of ours that a crash left paused between start and resume. Raises as `restart`.
+    """Verify and resume a guest of ours that is paused: a crash left it so between start and resume, or somebody paused it. Raises as
+    `restart`.
 
-    A guest that fails stays paused; its agent removes it.
+    A guest that fails stays paused. Its agent ends it if it never ran.
     """
     _refuse(driver, settings, agent)
     clock = _Clock()

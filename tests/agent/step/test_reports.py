@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 from tests.agent.script import RULES, G, H, Script, guest, kinds, order
 
-from pinfold.agent.actions import SendGuest
-from pinfold.agent.reconcile import LastBoot, Memory
+from pinfold.agent.actions import SaveMemory, SendGuest
+from pinfold.agent.events import OrdersRead, Outcome, Saved
+from pinfold.agent.reconcile import Act, LastBoot, Memory
+from pinfold.agent.responses import ParsedOrders
+from pinfold.agent.wire import Orders
 from pinfold.drivers.port import GuestState
-from pinfold.store.records import Desired
+from pinfold.store.records import Desired, Pause
 
 
 def told(script: Script) -> list[str]:
@@ -26,6 +30,22 @@ def test_a_guests_report_is_sent_once_and_again_when_it_changes() -> None:
     script.plays(OFF, guest(state=GuestState.CRASHED))
     script.plays(OFF, guest())
     assert told(script) == ["1 stopped", "1 crashed", "1 stopped"]
+
+
+def test_a_paused_guest_that_could_not_go_on_is_told_with_the_reason_and_tried_again_until_it_runs() -> None:
+    script = Script(memory=Memory(booted=(LastBoot(guest=G, boot=1, host_boot="boot-1"),)))
+    script.plays((replace(order(), pause=Pause.IN_MEMORY),), guest(state=GuestState.PAUSED))
+    goes_on = OrdersRead(parsed=ParsedOrders(orders=Orders(count=2, orders=(order(),))), polled=True, when=script.when())
+    script.tell(goes_on)
+    for outcome in (Outcome(booted=True, failure="pCPU 3 is taken"), Outcome(booted=True)):
+        script.plays((order(),), guest(state=GuestState.PAUSED))
+        assert script.performing().task.act is Act.FINISH
+        (save,) = [action for action in script.ends(outcome=outcome) if isinstance(action, SaveMemory)]
+        script.tell(Saved(memory=save.memory, when=script.when()))
+        script.plays((order(),), guest(state=GuestState.PAUSED if outcome.failure else GuestState.RUNNING))
+        script.at += 2.0
+    reports = [action.report for action in script.begun if isinstance(action, SendGuest)]
+    assert [(one.observed.value, one.failure) for one in reports] == [("paused", ""), ("paused", "pCPU 3 is taken"), ("running", "")]
 
 
 @pytest.mark.parametrize("away", [True, False], ids=["without an answer", "refused"])

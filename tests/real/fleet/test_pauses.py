@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from tests.real.fleet.conftest import UpRig
+from tests.real.fleet.test_disks_and_stops import STRANGER
 from tests.real.patience import until
 from tests.rig.client import server_body
 from tests.rig.fits import vcpu_cpus
@@ -107,3 +109,46 @@ def test_a_hard_reboot_forgets_the_memory_of_a_suspended_server_and_a_delete_its
     assert len(saved) == 1
     up.api.delete(server)
     assert not saved[0].exists()
+
+
+def test_a_resume_in_whose_middle_the_agent_dies_goes_on_from_the_saved_memory(up: UpRig) -> None:
+    server = ticking(up, "resumed")
+    up.api.act(server, "suspend")
+    up.api.await_status(server, "SUSPENDED")
+    up.restart(fault="start.verified")
+    before = ticks(up, server)
+    up.api.act(server, "resume")
+    up.process.await_hit("start.verified")
+    assert virsh(up.lab, "domstate", server).strip() == "paused"
+    assert list(up.lab.folder.path.rglob("*.save")) == [], "its memory is nowhere else"
+    pid = domains(up.lab)[server].pid
+    up.start()
+    up.api.await_status(server, "ACTIVE")
+    until(lambda: ticks(up, server) > before, "it ticks on")
+    assert (domains(up.lab)[server].pid, serial(up, server).count("PROBE-UP")) == (pid, 1)
+
+
+@pytest.mark.unwatched  # somebody else takes its pCPU
+@pytest.mark.parametrize(("rest", "resting", "goes_on"), [("pause", "PAUSED", "unpause"), ("suspend", "SUSPENDED", "resume")])
+def test_a_server_whose_place_somebody_took_keeps_its_memory_and_goes_on_when_that_one_has_left(
+    up: UpRig, rest: str, resting: str, goes_on: str
+) -> None:
+    server = ticking(up, f"contested-{rest}")
+    (cpu,) = vcpu_cpus(up.api.placement(server)["claim"]["fit"])
+    up.api.act(server, rest)
+    up.api.await_status(server, resting)
+    stranger = up.process.folder / "stranger.xml"
+    stranger.write_text(STRANGER.format(cpus=cpu, rom=up.state / "images/ticker.rom"))
+    virsh(up.lab, "create", str(stranger))
+    before = ticks(up, server)
+    up.api.act(server, goes_on)
+    fault = up.api.await_status(server, "ERROR")["fault"]["message"]
+    assert "stranger" in fault, fault
+    virsh(up.lab, "destroy", "stranger")
+    if rest == "pause":  # a suspended one has no process yet, and waits for a start
+        assert virsh(up.lab, "domstate", server).strip() == "paused" and "it stays paused with its memory" in fault
+    else:
+        up.api.act(server, "os-start")
+    until(lambda: states(up, server) == ("ACTIVE", "active", None, 1), "it is active")
+    until(lambda: ticks(up, server) > before, "it ticks on")
+    assert serial(up, server).count("PROBE-UP") == 1

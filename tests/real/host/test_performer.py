@@ -6,7 +6,9 @@ import shutil
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from msgspec import structs
@@ -24,9 +26,10 @@ from pinfold.core.fit.engine import fit
 from pinfold.core.networks import HostNetwork, NetworkKind, Port, mac_of
 from pinfold.core.request.compile import compile_request
 from pinfold.core.request.model import Flavor
-from pinfold.drivers.port import GuestState
+from pinfold.drivers.port import Driver, GuestState
 from pinfold.host import disk
 from pinfold.host.survey import survey
+from pinfold.host.undo import Undo
 from pinfold.host.verify import verify
 
 OWNER = "the agent of bench"
@@ -159,6 +162,108 @@ def test_a_later_start_without_its_disk_keeps_the_config_drive(host: Host) -> No
     assert drive.read_bytes() == b"the only copy"
     moved.rename(host.overlay)
     assert host.do(Act.START, booted=1) == Outcome(booted=True)
+
+
+class Refuses:
+    """A driver, but for one method that fails before it does anything, once."""
+
+    def __init__(self, driver: Driver, method: str, error: Exception) -> None:
+        self._driver, self._method, self._error = driver, method, error
+
+    def __getattr__(self, name: str) -> Any:
+        if name != self._method:
+            return getattr(self._driver, name)
+        self._method = ""
+
+        def fails(*arguments: Any, **more: Any) -> Any:
+            raise self._error
+
+        return fails
+
+
+AWAY, TAKEN = Unavailable("libvirt went away"), Conflict("guest web was not started: somebody is pinned there")
+
+
+def suspended(host: Host) -> None:
+    """A guest whose memory is saved, and the order to resume it: its second boot."""
+    assert host.do(Act.START) == Outcome(booted=True)
+    assert host.do(Act.SUSPEND) == Outcome()
+    host.order = structs.replace(host.order, boot=2)
+
+
+@pytest.mark.parametrize("method", ["restart", "resume"])
+def test_a_resume_during_which_libvirt_goes_away_is_finished_and_not_booted(host: Host, method: str) -> None:
+    suspended(host)
+    late, early = FailsLate(host.bench.driver, "restart"), Refuses(host.bench.driver, "resume", AWAY)
+    host.performer._driver = late if method == "restart" else early  # type: ignore[assignment]
+    with pytest.raises(Unavailable, match=r"^libvirt went away$"):
+        host.do(Act.RESTART, booted=1, ran=True)
+    (guest,) = host.bench.driver.guests()
+    assert guest.state is GuestState.PAUSED
+    assert host.do(Act.REBOOT, booted=1, ran=True) == Outcome(booted=True)  # a boot later than the last one is ordered
+    (after,) = host.bench.driver.guests()
+    assert (after.state, after.pid) == (GuestState.RUNNING, guest.pid)
+
+
+@pytest.mark.parametrize("act", [Act.SHUT_DOWN, Act.REBOOT])
+def test_a_resume_of_which_nobody_heard_that_it_succeeded_is_neither_shut_down_nor_booted(host: Host, act: Act) -> None:
+    suspended(host)
+    host.performer._driver = FailsLate(host.bench.driver, "resume")  # type: ignore[assignment]
+    with pytest.raises(Unavailable):
+        host.do(Act.RESTART, booted=1, ran=True)
+    (guest,) = host.bench.driver.guests()
+    assert guest.state is GuestState.RUNNING
+    assert host.do(act, booted=1, ran=True) == Outcome(booted=True)
+    (after,) = host.bench.driver.guests()
+    assert (after.state, after.pid) == (GuestState.RUNNING, guest.pid)
+    host.order = structs.replace(host.order, boot=3)  # what is asked for later is done
+    assert host.do(Act.SHUT_DOWN, booted=2, ran=True) == Outcome()
+    assert host.do(Act.REBOOT, booted=2, ran=True) == Outcome(booted=True)
+    (rebooted,) = host.bench.driver.guests()
+    assert (rebooted.state, rebooted.pid == guest.pid) == (GuestState.RUNNING, False)
+
+
+def test_a_resume_that_is_refused_keeps_the_memory_and_is_tried_again(host: Host) -> None:
+    suspended(host)
+    host.performer._driver = Refuses(host.bench.driver, "resume", TAKEN)  # type: ignore[assignment]
+    outcome = host.do(Act.RESTART, booted=1, ran=True)
+    assert outcome == Outcome(booted=True, failure=f"{TAKEN}; it stays paused with its memory, and is tried again")
+    (guest,) = host.bench.driver.guests()
+    assert guest.state is GuestState.PAUSED
+    assert host.do(Act.FINISH, booted=2, ran=True) == Outcome(booted=True)
+    (after,) = host.bench.driver.guests()
+    assert (after.state, after.pid) == (GuestState.RUNNING, guest.pid)
+
+
+@pytest.mark.parametrize("booted", [0, 1], ids=["the agent remembers", "the service knows"])
+def test_a_paused_guest_that_cannot_go_on_stays_paused(host: Host, booted: int) -> None:
+    assert host.do(Act.START) == Outcome(booted=True)
+    assert host.do(Act.PAUSE) == Outcome()
+    host.performer._driver = Refuses(host.bench.driver, "resume", TAKEN)  # type: ignore[assignment]
+    (guest,) = host.bench.driver.guests()
+    outcome = host.do(Act.FINISH, booted=booted, ran=not booted)
+    assert outcome == Outcome(booted=True, failure=f"{TAKEN}; it stays paused with its memory, and is tried again")
+    assert host.states() == [GuestState.PAUSED]
+    assert host.do(Act.FINISH, booted=1, ran=True) == Outcome(booted=True)
+    (after,) = host.bench.driver.guests()
+    assert (after.state, after.pid) == (GuestState.RUNNING, guest.pid)
+
+
+def test_a_guest_that_never_ran_does_not_stay_paused(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pinfold.host.start.Undo", partial(Undo, wait_seconds=0.0))
+    host.performer._driver = Refuses(host.bench.driver, "observe", AWAY)  # type: ignore[assignment]
+    with monkeypatch.context() as patch:
+        patch.setattr(host.bench.driver, "stop", refusing)
+        with pytest.raises(Unavailable):
+            host.do(Act.START)
+    assert (host.states(), host.overlay.exists()) == ([GuestState.PAUSED], True)
+    host.performer._driver = Refuses(host.bench.driver, "observe", TAKEN)  # type: ignore[assignment]
+    assert host.do(Act.FINISH) == Outcome(gone=True, failure=str(TAKEN))
+    assert host.bench.left() == []
+
+
+def refusing(*arguments: Any, **more: Any) -> None:
+    raise AWAY
 
 
 def test_a_guest_of_that_id_that_is_not_the_agents_is_neither_touched_nor_confirmed_gone(host: Host) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 from msgspec.structs import replace
 from tests.real.host.bench import DEDICATED, Bench
 
-from pinfold.drivers.port import Boot, GuestState
+from pinfold.drivers.port import Boot, GuestState, HostGuest
 from pinfold.host.start import restart
 from pinfold.host.stop import pause, save, stop
 from pinfold.host.verify import verify
@@ -43,6 +44,29 @@ def test_a_guest_that_allocates_its_memory_at_once_goes_on_too(bench: Bench) -> 
     assert found.state is GuestState.RUNNING
     assert verify(bench.driver, bench.settings, found, online=bench.driver.topology().online).findings == ()
     assert list(bench.lab.folder.path.rglob("*.save")) == []
+
+
+def test_a_guest_may_take_as_long_to_come_back_from_its_saved_memory_as_to_save_it(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.start(bench.order("large", SHARE))
+    save(bench.driver, bench.settings, "large")
+    monkeypatch.setattr("pinfold.drivers.libvirt.driver._START_SECONDS", 0.0)
+    restart(bench.driver, bench.settings, "large")
+    assert bench.guest("large").state is GuestState.RUNNING
+
+
+def test_a_guest_that_comes_back_from_its_saved_memory_holds_up_no_other_start(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.start(bench.order("large", SHARE))
+    save(bench.driver, bench.settings, "large")
+    driver, began = bench.driver.restart, []
+
+    def slowly(guest: str, *, fresh: bool = False) -> HostGuest:
+        began.append(bench.start(bench.order("another")).guest.name)
+        return driver(guest, fresh=fresh)
+
+    monkeypatch.setattr(bench.driver, "restart", slowly)
+    restart(bench.driver, bench.settings, "large")
+    assert began == ["another"]
+    assert {guest.state for guest in bench.driver.guests()} == {GuestState.RUNNING}
 
 
 def test_a_fresh_start_forgets_the_saved_memory(bench: Bench) -> None:

@@ -59,7 +59,7 @@ _START_SECONDS: Final = 600.0
 _ASK_SECONDS: Final = 10.0
 _CHANGE_SECONDS: Final = 30.0
 _SAVE_SECONDS: Final = 3600.0
-"""Saving writes the guest's whole memory to disk."""
+"""Saving writes the guest's whole memory to disk, and the next start reads it."""
 _END_SECONDS: Final = 60.0
 """libvirt itself waits 30 seconds for an earlier act on the guest, and 15 for its process to end."""
 _GRACE_SECONDS: Final = 1.0
@@ -199,6 +199,13 @@ class LibvirtDriver:
             raise type(error)(f"{error}; {left}") from error
         return guest
 
+    def has_saved_memory(self, guest: GuestId) -> bool:
+        """Whether libvirt has a managed save of the guest. See `Driver.has_saved_memory`."""
+        what = f"the saved memory of guest {guest} cannot be looked for"
+        return self._guests.act(
+            guest, "reading", what, _ASK_SECONDS, lambda connection: bool(self._guests.domain(guest, connection).hasManagedSaveImage())
+        )
+
     def restart(self, guest: GuestId, *, fresh: bool = False) -> HostGuest:
         """Start a stopped guest, paused. See `Driver.restart`."""
         self._refuse_remote()
@@ -208,7 +215,8 @@ class LibvirtDriver:
         if known.record is not None:
             self._refuse_absent(masks(known.record.fit))
         fit = None if known.record is None else known.record.fit
-        widened = self._start_paused(guest, f"guest {known.name} cannot be started", fit, fresh=fresh)
+        seconds = _START_SECONDS if fresh or not self.has_saved_memory(guest) else _SAVE_SECONDS
+        widened = self._start_paused(guest, f"guest {known.name} cannot be started", fit, fresh=fresh, seconds=seconds)
         return self._guests.one(guest) if fit is None else self._placed(guest, fit, widened=widened)
 
     def redefine(self, guest: GuestId, record: Record, request: GuestRequest) -> HostGuest:
@@ -395,7 +403,7 @@ class LibvirtDriver:
             _, online, _ = self._connection.live().getCPUMap(0)
         thread_moves.refuse_absent(wanted, pins.cpus_of(online))
 
-    def _start_paused(self, guest: GuestId, what: str, fit: Fit | None, *, fresh: bool = True) -> bool:
+    def _start_paused(self, guest: GuestId, what: str, fit: Fit | None, *, fresh: bool = True, seconds: float | None = None) -> bool:
         """Start the guest so that QEMU can allocate its memory. Returns whether its emulator threads may now run on more than their pin.
 
         libvirt (9.0) puts QEMU into a cpuset of the emulator threads' pCPUs before QEMU runs. QEMU (since 7.2) binds the thread that
@@ -415,7 +423,7 @@ class LibvirtDriver:
             domain.start_paused(found)
             return False
 
-        return self._guests.act(guest, "start", what, _START_SECONDS, start)
+        return self._guests.act(guest, "start", what, _START_SECONDS if seconds is None else seconds, start)
 
     def _placed(self, guest: GuestId, fit: Fit, *, widened: bool) -> HostGuest:
         """A guest that `_start_paused` started, after moving the threads that libvirt did not place."""

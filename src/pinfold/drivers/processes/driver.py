@@ -80,6 +80,10 @@ class ProcessesDriver:
         """Refused, always with `InvalidRequest`."""
         refuse(f"guest {spec.name} cannot be started")
 
+    def has_saved_memory(self, guest: GuestId) -> bool:  # noqa: ARG002  # the port's
+        """Always False: nobody saved it."""
+        return False
+
     def restart(self, guest: GuestId, *, fresh: bool = False) -> HostGuest:  # noqa: ARG002  # the port's
         """Refused, always with `InvalidRequest`."""
         refuse(f"guest {guest} cannot be started")

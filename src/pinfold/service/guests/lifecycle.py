@@ -216,11 +216,14 @@ class Lifecycle:
         return self._pause(guest_id, "suspend", Pause.ON_DISK)
 
     def unpause(self, guest_id: GuestId) -> GuestRecord:
-        """Let a paused guest go on. Raises `Conflict` when it is not paused or something is under way."""
+        """Let a paused guest go on. Raises `Conflict` when it is not paused, when something is under way, and when it failed to go on;
+        its agent then tries again.
+        """
 
         def go_on() -> GuestRecord:
             guest = self._quiet(guest_id, "unpause")
-            if guest.desired is not Desired.RUNNING or guest.observed is not Observed.PAUSED:
+            tried = guest.fault is not None and guest.pause is Pause.NONE
+            if guest.desired is not Desired.RUNNING or guest.observed is not Observed.PAUSED or tried:
                 raise _wrong_state(guest, "unpause")
             return self._want(guest, Desired.RUNNING, UNPAUSING)
 

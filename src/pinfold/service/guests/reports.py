@@ -82,7 +82,8 @@ class Reports:
         """An agent reports what its guest of that claim is doing.
 
         `failure` says why its last boot failed: the guest is then in error, with its host, claim and disk, until a later boot succeeds. If
-        its disk was to be made anew with it, it may run all the same, from the old disk; the next boot makes the new one.
+        its disk was to be made anew with it, it may run all the same, from the old disk; the next boot makes the new one. If it could not
+        be resumed, it stays paused, and its agent tries again.
         `unmoved` says why its threads could not follow the claim; those that were re-pinned with it go back then. `interfaces` are those
         that it has, None if the agent does not tell. A report about a guest on another host or of an earlier claim is dropped with a log
         entry. Raises `RolledBack` for one that the database did not keep; the agent sends it again.
@@ -95,7 +96,7 @@ class Reports:
                 claim = claims.live(connection, guest_id)
                 if claim is None or claim.host != host_id or not named.means(claim):
                     raise Conflict(f"the host has no {named.sentence()} for it")
-                done = _done(guest, observed, booted)
+                done = _done(guest, observed, booted, failure)
                 after = guests.observe(connection, guest_id, observed, host=host_id, booted=booted, report=report, done=done)
                 rebuilt = booted is not None and booted >= guest.rebuild > 0 and not failure
                 if rebuilt:
@@ -208,7 +209,7 @@ def _fail_in_place(connection: sa.Connection, guest: GuestRecord, host_id: HostI
         guests.fail(connection, guest.id, fault)
 
 
-def _done(guest: GuestRecord, observed: Observed, booted: int | None) -> bool:
+def _done(guest: GuestRecord, observed: Observed, booted: int | None, failure: str) -> bool:
     """Whether the guest's task is over, now that its agent has seen this state."""
     performed = guest.booted if booted is None else booted
     if guest.desired is Desired.STOPPED:
@@ -218,4 +219,4 @@ def _done(guest: GuestRecord, observed: Observed, booted: int | None) -> bool:
         return False
     if guest.pause is not Pause.NONE:
         return observed is not Observed.RUNNING and (guest.pause is Pause.IN_MEMORY or observed is not Observed.PAUSED)
-    return guest.task != UNPAUSING or observed is not Observed.PAUSED
+    return guest.task != UNPAUSING or observed is not Observed.PAUSED or failure != ""
