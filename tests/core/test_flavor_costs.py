@@ -14,7 +14,7 @@ from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.overhead.advice import BENCHMARK_PAGE, Evidence
 from pinfold.core.overhead.assumption import BENCHMARK, Assumptions, assumptions, benchmark_busy, benchmark_delay
-from pinfold.core.overhead.flavor_costs import FlavorCosts, FlavorShape, pinned, shared_guests
+from pinfold.core.overhead.flavor_costs import FlavorCosts, FlavorShape, shared_guests
 from pinfold.core.overhead.hours import LEAST_HOURS, Place, ShapeHour
 from pinfold.core.overhead.sizing import Sizing, sizing
 from pinfold.core.pools import PoolConfig
@@ -119,11 +119,6 @@ def test_a_wrong_assumption_is_named(text: str, said: str) -> None:
         assumptions([text])
     with pytest.raises(InvalidRequest, match="given twice"):
         assumptions(["busy=0.5", "busy=0.6"])
-
-
-def test_flavors_with_pinned_vcpus_count() -> None:
-    assert pinned([("hw:cpu_policy", "dedicated")]) and pinned([("resources:PCPU", "2")])
-    assert not pinned([("hw:cpu_policy", "shared")])
 
 
 def test_the_defaults_are_those_of_the_benchmarks_page() -> None:

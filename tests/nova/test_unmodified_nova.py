@@ -8,17 +8,23 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.build.guests import HOST, POOLS
+from tests.nova.test_policies import ANSWERS, guest, said
 
 from pinfold.cli.app import run
 from pinfold.cli.session import Parts
+from pinfold.core.cpuset import CpuSet
+from pinfold.core.drift import Subject
 from pinfold.core.host import OverheadRates
 from pinfold.core.nova.flavors import NovaFlavor, changes
+from pinfold.host import nova
 
 HERE = Path(__file__).parent
 NOVA = "nova==34.0.0"
@@ -120,3 +126,23 @@ def test_nova_compute_does_not_start_without_the_file_while_guests_book(found: d
 def test_without_bookings_nova_takes_the_inventory_away_and_leaves_the_trait(found: dict[str, Any]) -> None:
     assert found["removed"] == {"inventory": None, "traits": ["CUSTOM_OVERHEAD_POOL"]}
     assert found["the guest runs on"] == "ACTIVE"
+
+
+def _answers(python: Path, *words: str) -> list[dict[str, Any]]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "OS_", "PINFOLD", "PYTEST"))}
+    done = subprocess.run([str(python), str(HERE / "policies.py"), *words], env=kept, capture_output=True, text=True, check=True)
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_nova_answers_as_recorded_which_vcpus_it_pins(python: Path) -> None:
+    assert _answers(python) == ANSWERS
+
+
+def test_the_vcpus_that_nova_pins_for_any_flavor_and_image_are_read_as_pinned(python: Path) -> None:
+    seed = secrets.randbelow(1 << 32)
+    accepted = [one for one in _answers(python, "20000", str(seed)) if one["dedicated"] is not None]
+    assert len(accepted) > 1000
+    for one in accepted:
+        found = nova.read(Subject(name="vm", pid=1001), guest(one), POOLS, HOST.online)
+        assert found.dedicated == CpuSet(one["dedicated"]), f"seed {seed}: {said(one)}"
+        assert found.findings == (), f"seed {seed}: {said(one)}"

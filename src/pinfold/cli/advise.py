@@ -121,11 +121,12 @@ def _of_file(configuration: Configuration, nics: int) -> tuple[list[FlavorShape]
 
 def _shapes(flavors: Iterable[tuple[str, int, int, ExtraSpecs]], nics: int) -> list[FlavorShape]:
     """Those with pinned vCPUs of flavors that are given as name, vCPUs, disks and extra specs. Each interface counts by its queues."""
-    from pinfold.core.overhead.flavor_costs import FlavorShape, pinned
+    from pinfold.core.nova.extra_specs import pins
+    from pinfold.core.overhead.flavor_costs import FlavorShape
     from pinfold.core.request.hardware import flavor_queues
 
     return [
         FlavorShape(name=name, vcpus=vcpus, disks=disks, nics=nics * flavor_queues(vcpus, extra_specs))
         for name, vcpus, disks, extra_specs in flavors
-        if pinned(extra_specs)
+        if pins(extra_specs)
     ]

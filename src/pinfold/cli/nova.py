@@ -97,7 +97,7 @@ def flavors_(
     config: opt.Config = None,
     as_json: opt.Json = False,
 ) -> None:
-    """Print the commands that make flavors with hw:emulator_threads_policy=share book the overhead pool.
+    """Print the commands that make flavors with pinned vCPUs and hw:emulator_threads_policy=share book the overhead pool.
 
     Flavors that are right already need no command. Nothing is changed; the commands are for a shell. The amounts follow the rates of
     \\[overhead]: one disk, one more each for ephemeral space and swap, and --nics.

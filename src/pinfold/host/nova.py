@@ -12,13 +12,16 @@ If Nova can have written both definitions, these rules choose one:
 - Else, if exactly one of the two takes a pCPU of a guest of ours, the other one counts.
 - Else nothing on the host shows which one Nova wrote, and no repair is safe.
 
+`share` alone pins nothing: Nova accepts it for floating guests, where it has no effect on vCPUs. Such a guest has pinned vCPUs only if a
+definition pins one, since an image that was not written may have asked for that.
+
 Older Novas do not write the flavor's extra specs. Then the policy is inferred from the emulator's pin, which Nova always writes for a
 pinned guest: the overhead pool means `share`, the guest's own pCPUs mean no policy, one dedicated pCPU without a vCPU means `isolate`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TypeVar
@@ -28,11 +31,12 @@ from msgspec.structs import replace
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import Definitions, Finding, FindingCode, InferredMasks, Place, Subject, compare, floating_astray, outside_pools
 from pinfold.core.errors import InvalidRequest
+from pinfold.core.nova.extra_specs import CPU_POLICY, EMULATOR_POLICY, amounts, states_share
 from pinfold.core.overhead import table
 from pinfold.core.overhead.evidence import inferred_policy, is_alone
 from pinfold.core.pools import Pools
 from pinfold.core.request.compile import compile_request
-from pinfold.core.request.model import EmulatorPolicy, Flavor, GuestRequest, Image, ThreadPolicy
+from pinfold.core.request.model import CpuPolicy, EmulatorPolicy, Flavor, GuestRequest, Image, ThreadPolicy
 from pinfold.drivers.port import DefinedPins, HostGuest, NovaRecord, Observation
 
 T = TypeVar("T")
@@ -41,7 +45,7 @@ _HARD_REBOOT = "reboot it with `openstack server reboot --hard`, which makes Nov
 _MIGRATE = "migrate or resize it, so that Nova places it by the pools of today; or give the pool its pCPUs back"
 _PLACING_KEYS = ("cpu_policy", "emulator_threads_policy", "cpu_dedicated_mask", "cpu_realtime", "numa_", "mem_page_size")
 """The prefixes of keys that affect placement, after `hw:` in a flavor or `hw_` in an image."""
-_PINNED = ("hw:cpu_policy", "dedicated")
+_IN_FLAVOR, _IN_IMAGE = (tuple(f"{prefix}{key}" for key in _PLACING_KEYS) for prefix in ("hw:", "hw_"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,8 +90,9 @@ def read(subject: Subject, guest: HostGuest, pools: Pools | None, online: CpuSet
     `pools` are the configured pools with their offline members, None if none are configured. `cells` is the number of host cells.
     `ours` are the pCPUs that guests of ours hold alone. Remembered: a sweep asks several times, and the next sweep asks the same.
     """
-    told = _told(guest.nova) if guest.nova is not None else None
     asked = _by_rank(guest, ours)
+    pinned = any(_inferred_dedicated(guest, one, pools) for one in asked)
+    told = _told(guest.nova, pinned=pinned) if guest.nova is not None else None
     dedicated = told.dedicated if told is not None else _inferred_dedicated(guest, asked[0], pools)
     if dedicated:
         return _Pinned(subject, guest, told, asked, dedicated, pools, cells).reading()
@@ -129,27 +134,45 @@ def _taken(asked: DefinedPins) -> CpuSet:
     return CpuSet.union(cpus for cpus in sets if len(cpus) == 1)
 
 
-def _told(nova: NovaRecord) -> GuestRequest | None:
+def _told(nova: NovaRecord, *, pinned: bool) -> GuestRequest | None:
     """The policies of flavor and image; None if Nova did not write them or they cannot be read.
 
-    An emulator policy needs pinned vCPUs. If it is the only policy written, something unwritten pinned the vCPUs.
+    `pinned` is whether a definition pins a vCPU to a pCPU of its own. What Nova accepts and `compile_request` refuses is read so:
+
+    1. `share`, if there is a CPU policy or `pinned` is false: the guest floats, and the policy has no effect.
+    2. Without a CPU policy: something unwritten pinned the vCPUs.
     """
     if nova.extra_specs is None:
         return None
-    specs = _placing(nova.extra_specs, "hw:")
-    properties = _placing(nova.image_properties or (), "hw_")
-    for more in ((), (_PINNED,)):
-        flavor = Flavor(vcpus=nova.vcpus, memory_mib=nova.memory_mib, extra_specs=tuple(sorted((*specs, *more))))
+    specs = _placing(nova.extra_specs)
+    properties = {key: value for key, value in nova.image_properties or () if key.startswith(_IN_IMAGE)}
+    policy = specs.get(CPU_POLICY) or properties.get("hw_cpu_policy")
+    attempts = [specs]
+    if states_share(specs.items()) and (policy or not pinned):
+        attempts.append({key: value for key, value in specs.items() if key != EMULATOR_POLICY})
+    if not policy:
+        attempts.append({**specs, CPU_POLICY: CpuPolicy.DEDICATED.value})
+    for one in attempts:
+        flavor = Flavor(vcpus=nova.vcpus, memory_mib=nova.memory_mib, extra_specs=tuple(sorted(one.items())))
         try:
-            return compile_request(flavor, Image(properties=properties))
+            return compile_request(flavor, Image(properties=tuple(sorted(properties.items()))))
         except InvalidRequest:
             continue
     return None
 
 
-def _placing(pairs: Iterable[tuple[str, str]], prefix: str) -> tuple[tuple[str, str], ...]:
-    names = (*(f"{prefix}{key}" for key in _PLACING_KEYS), "resources:PCPU", "resources:VCPU")
-    return tuple((key, value) for key, value in pairs if key.startswith(names))
+def _placing(extra_specs: tuple[tuple[str, str], ...]) -> dict[str, str]:
+    """The extra specs that affect placement. Amounts of resources become what Nova makes of them.
+
+    Nova adds up the groups of resources. PCPU pins the vCPUs. VCPU of any number means that they float, and 0 means nothing.
+    """
+    found = {key: value for key, value in extra_specs if key.startswith(_IN_FLAVOR)}
+    vcpu, pcpu = amounts(extra_specs)
+    if pcpu:
+        found["resources:PCPU"] = str(pcpu)
+    elif vcpu:
+        found.setdefault(CPU_POLICY, CpuPolicy.SHARED.value)
+    return found
 
 
 def _inferred_dedicated(guest: HostGuest, asked: DefinedPins, pools: Pools | None) -> CpuSet:
@@ -172,12 +195,26 @@ def _floating(
         given = [cpus for one in asked for cpus in _float_sets(one, vcpu, online, pinned=bound)]
         sets.append(next((cpus for cpus in given if cpus & online and cpus & online <= shared), CpuSet()))
     if all(sets):
-        wanted = InferredMasks(vcpus=tuple(sets), overhead=CpuSet.union(sets))
-        return Reading(wanted=wanted, place=Place(floating=wanted.overhead), stated=stated)
+        floats = CpuSet.union(sets)
+        shares = told is None or (guest.nova is not None and states_share(guest.nova.extra_specs or ()))
+        overhead = _beside_floating(asked, floats, pools, online) if shares else floats
+        return Reading(wanted=InferredMasks(vcpus=tuple(sets), overhead=overhead), place=Place(floating=floats), stated=stated)
     beyond = CpuSet.union(cpus for vcpu in range(guest.vcpus) for cpus in _float_sets(asked[0], vcpu, online, pinned=True)[:1])
     movable = cells == 1 or not bound or not any(one.vcpus for one in asked)
     wanted = InferredMasks(vcpus=(CpuSet(),) * guest.vcpus, overhead=CpuSet())
     return Reading(wanted=wanted, place=Place(), stated=stated, beyond=beyond, movable=movable)
+
+
+def _beside_floating(asked: tuple[DefinedPins, ...], floats: CpuSet, pools: Pools | None, online: CpuSet) -> CpuSet:
+    """The place of the emulator threads of a floating guest that may have the policy `share`.
+
+    Nova pins them to the whole shared pool if such a guest has cells, though its vCPUs float over a cell's part of it. Where they are
+    pinned to less, or not at all, they belong beside the vCPUs.
+    """
+    pinned = [one.emulator for one in asked if one.emulator]
+    if pools is None:
+        return pinned[0] if pinned else floats
+    return pools.shared if any(cpus & online == pools.shared & online for cpus in pinned) else floats
 
 
 def _float_sets(asked: DefinedPins, vcpu: int, online: CpuSet, *, pinned: bool) -> list[CpuSet]:

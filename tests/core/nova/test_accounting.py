@@ -116,8 +116,11 @@ def test_a_node_without_a_pool_wants_neither_inventory_nor_trait_nor_bookings() 
     assert check(node("a", inventory=None), replace(provider(a=PLAIN), inventory=None, traits=frozenset())) == ()
 
 
+SHARE = (("hw:cpu_policy", "dedicated"), ("hw:emulator_threads_policy", "share"))
+
+
 def test_a_flavor_that_is_wrong_comes_with_its_command() -> None:
-    (found,) = check(node(), provider(), NovaFlavor(id="2", name="b", vcpus=1, extra_specs=(("hw:emulator_threads_policy", "share"),)))
+    (found,) = check(node(), provider(), NovaFlavor(id="2", name="b", vcpus=1, extra_specs=SHARE))
     assert found.subject == "flavor b"
     assert found.command.startswith("openstack flavor set ")
 

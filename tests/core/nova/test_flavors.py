@@ -73,6 +73,31 @@ def test_a_wrong_flavor_is_corrected(more: list[tuple[str, str]], why: str) -> N
     assert (change.why, dict(change.assigned)) == (why, {RESOURCE: "48", TRAIT: "required"})
 
 
+ALONE = ("hw:emulator_threads_policy", "share")
+BOOKS = ((RESOURCE, "48"), (TRAIT, "required"))
+
+
+@pytest.mark.parametrize(
+    "more", [[], [("hw:cpu_policy", "shared")], [("resources:VCPU", "4")], [("resources:VCPU", "0")], [("resources:PCPU", "0")]], ids=str
+)
+def test_a_flavor_without_pinned_vcpus_books_nothing_for_share(more: list[tuple[str, str]]) -> None:
+    assert printed(flavor("a", ALONE, *more, share=False)) == []
+
+
+@pytest.mark.parametrize(
+    "more", [("hw:cpu_policy", "mixed"), ("resources:PCPU", "4"), ("resources1:PCPU", "4"), ("hw:cpu_policy", "dedicated")], ids=str
+)
+def test_a_flavor_with_pinned_vcpus_books_for_share_however_it_says_so(more: tuple[str, str]) -> None:
+    (change,) = changes([flavor("a", ALONE, more, share=False)], RATES, 1)
+    assert dict(change.assigned) == dict(BOOKS)
+
+
+def test_a_flavor_that_books_stops_if_its_vcpus_float_and_is_left_alone_if_images_may_pin_them() -> None:
+    (change,) = changes([flavor("a", ALONE, ("hw:cpu_policy", "shared"), *BOOKS, share=False)], RATES, 1)
+    assert (change.why, change.removed) == ("books 48 millicpu and has no pinned vCPUs", (RESOURCE, TRAIT))
+    assert printed(flavor("a", ALONE, *BOOKS, share=False)) == []
+
+
 def test_a_flavor_that_lost_the_policy_stops_booking() -> None:
     assert printed(flavor("a", (RESOURCE, "48"), (TRAIT, "required"), share=False)) == [
         "openstack flavor unset --property resources:CUSTOM_OVERHEAD_MILLICPU --property trait:CUSTOM_OVERHEAD_POOL a"

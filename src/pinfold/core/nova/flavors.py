@@ -1,6 +1,7 @@
 """Which extra specs the flavors of a Nova cloud need to book the overhead pool, and the commands that set or remove them. Pure.
 
-A flavor with `hw:emulator_threads_policy=share` asks for the millicpu that a guest of it books, and for hosts that have a pool.
+A flavor with pinned vCPUs and `hw:emulator_threads_policy=share` asks for the millicpu that a guest of it books, and for hosts that have a
+pool. Without pinned vCPUs the policy has no effect, and nothing is booked.
 """
 
 from __future__ import annotations
@@ -13,10 +14,11 @@ from msgspec import Struct
 
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.host import OverheadRates
+from pinfold.core.nova.extra_specs import leaves_policy_to_image, pins, states_share
 from pinfold.core.overhead import RESOURCE_CLASS, booked_millicpu
 from pinfold.core.printable import shell_line
 from pinfold.core.request.hardware import flavor_queues
-from pinfold.core.request.model import EmulatorPolicy, GuestRequest
+from pinfold.core.request.model import GuestRequest
 from pinfold.core.request.parse import EPHEMERAL, amount, object_once, properties
 from pinfold.core.request.values import shown
 from pinfold.core.traits import OVERHEAD_POOL
@@ -51,8 +53,13 @@ class NovaFlavor(Struct, frozen=True, kw_only=True):
 
     @property
     def shares(self) -> bool:
-        """Whether the emulator threads of its guests run on the shared pool."""
-        return dict(self.extra_specs).get("hw:emulator_threads_policy") == EmulatorPolicy.SHARE.value
+        """Whether the emulator threads of its guests run on the shared pool by the policy `share`, which needs pinned vCPUs."""
+        return states_share(self.extra_specs) and pins(self.extra_specs)
+
+    @property
+    def may_share(self) -> bool:
+        """Whether that depends on the image, as this flavor states `share` and names no CPU policy."""
+        return states_share(self.extra_specs) and leaves_policy_to_image(self.extra_specs)
 
     @property
     def queues(self) -> int:
@@ -128,14 +135,16 @@ def millicpu_of(flavor: NovaFlavor, rates: OverheadRates, nics: int) -> int:
 def changes(flavors: Iterable[NovaFlavor], rates: OverheadRates, nics: int) -> tuple[FlavorChange, ...]:
     """The flavors that do not book what their guests need, in the given order.
 
-    A flavor that is right is left out. One that no longer has the policy stops booking.
+    A flavor that is right is left out. One that no longer has the policy, or no pinned vCPUs, stops booking. One that leaves it to images
+    whether its vCPUs are pinned is left as it is: either answer would be wrong for some of its guests.
     """
     found = []
     for flavor in flavors:
         specs = dict(flavor.extra_specs)
         if not flavor.shares:
-            if flavor.booked is not None:
-                why = f"books {flavor.booked} millicpu and has no policy share"
+            if flavor.booked is not None and not flavor.may_share:
+                lacks = "no pinned vCPUs" if states_share(flavor.extra_specs) else "no policy share"
+                why = f"books {flavor.booked} millicpu and has {lacks}"
                 found.append(FlavorChange(flavor=flavor, why=why, removed=_present(specs)))
             continue
         wanted = {RESOURCE: str(millicpu_of(flavor, rates, nics)), TRAIT: REQUIRED}

@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import groupby
 
 from msgspec import Struct
@@ -74,12 +74,6 @@ def flavor_costs(
     """The costs of each flavor, in the given order. `rates` are those of today, `pcpus` those of the host for guests and their overhead."""
     used, delays = usage(hours), {place: _delays(hours, place) for place in Place}
     return tuple(_costs(one, advice, used, delays, rates, pcpus, assumed) for one in flavors)
-
-
-def pinned(extra_specs: Iterable[tuple[str, str]]) -> bool:
-    """Whether guests of a flavor with these have pinned vCPUs, so that it may have an emulator policy."""
-    specs = dict(extra_specs)
-    return specs.get("hw:cpu_policy") in ("dedicated", "mixed") or "hw:emulator_threads_policy" in specs or "resources:PCPU" in specs
 
 
 def seen_shapes(hours: Sequence[ShapeHour]) -> tuple[FlavorShape, ...]:
