@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 import uuid
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -11,13 +13,16 @@ from msgspec.structs import replace
 from tests.build.hosts import report
 from tests.build.requests import floating
 from tests.build.rows import add_host
+from tests.service.test_together import counted
 
-from pinfold.core.errors import Conflict
+from pinfold.core.errors import Conflict, InvalidRequest
 from pinfold.core.networks import HostNetwork, NetworkKind, StaticRange
 from pinfold.core.request.model import Flavor
 from pinfold.store import guests, ports
 from pinfold.store.database import Database
-from pinfold.store.records import NewGuest, WantedPort
+from pinfold.store.ports import GuestPort, PortFilter
+from pinfold.store.records import NewGuest, Observed, PortState, WantedPort
+from pinfold.store.schema import guest, port
 
 STATIC = StaticRange(cidr="192.0.2.0/24", first="192.0.2.10", last="192.0.2.13")
 LAN = WantedPort(network="lan", static=STATIC)
@@ -34,9 +39,73 @@ def make(database: Database, *wanted: WantedPort) -> str:
     return guest
 
 
+def read(database: Database, wanted: PortFilter, **more: Any) -> list[str]:
+    """The ids of a page of ports."""
+    with database.read() as connection:
+        return [found.port.id for found in ports.page(connection, wanted, **more)]
+
+
+def test_pages_of_ports_hold_what_matches_in_the_order_of_guests(database: Database) -> None:
+    host = add_host(database, "c1")
+    made = [make(database, *[WantedPort(network=("lan", "wan")[number % 2])] * (1 + number % 3)) for number in range(9)]
+    with database.write() as connection:
+        connection.execute(guest.update().where(guest.c.id.in_(made[:4])).values(project="p1", host=host))
+        connection.execute(guest.update().where(guest.c.id.in_(made[4:])).values(project="p2"))
+        connection.execute(port.update().where(port.c.guest == made[8], port.c.place == 1).values(state=PortState.DETACHED.value))
+        connection.execute(port.update().where(port.c.guest == made[2]).values(place=0))
+        connection.execute(guest.update().where(guest.c.id.in_(made[1:6])).values(observed=Observed.RUNNING.value))
+        connection.execute(port.update().where(port.c.guest == made[5], port.c.place == 1).values(state=PortState.ATTACHING.value))
+        every = ports.page(connection)
+        assert len(every) == 17
+        assert [each.guest for each in every] == sorted(each.guest for each in every)
+        assert (ports.count(connection, "p1"), ports.count(connection, "p2"), ports.count(connection, "p3")) == (7, 10, 0)
+        assert 5 < sum(each.active for each in every) < 12
+        assert ports.networks(connection) == ("lan", "wan")
+        assert all(ports.find(connection, each.port.id) == each for each in every)
+        assert ports.find(connection, "x") is None
+    cases: list[tuple[PortFilter, Callable[[GuestPort], bool]]] = [
+        (PortFilter(), lambda _: True),
+        (PortFilter(projects=("p1",)), lambda one: one.project == "p1"),
+        (PortFilter(projects=()), lambda _: False),
+        (PortFilter(guests=tuple(made[2:5])), lambda one: one.guest in made[2:5]),
+        (PortFilter(networks=("wan",)), lambda one: one.port.network == "wan"),
+        (PortFilter(networks=("wan",), projects=("p1", "p3")), lambda one: one.port.network == "wan" and one.project == "p1"),
+        (PortFilter(hosts=("c1",)), lambda one: one.host == "c1"),
+        (PortFilter(hosts=("",)), lambda one: not one.host),
+        (PortFilter(active=True), lambda one: one.active),
+        (PortFilter(active=False), lambda one: not one.active),
+        (PortFilter(macs=(every[3].port.mac,), ids=(every[3].port.id,)), lambda one: one == every[3]),
+    ]
+    for wanted, matches in cases:
+        found = [each.port.id for each in every if matches(each)]
+        assert read(database, wanted) == found
+        assert read(database, PortFilter(), keep=matches) == found
+        assert read(database, PortFilter(), keep=matches, limit=3) == found[:3]
+        for limit in (1, 2, 50):
+            seen, marker = [], None
+            while part := read(database, wanted, marker=marker, limit=limit):
+                seen += part
+                marker = part[-1]
+            assert seen == found
+    with pytest.raises(InvalidRequest, match="marker"):
+        read(database, PortFilter(projects=("p2",)), marker=next(each.port.id for each in every if each.project == "p1"))
+
+
+def test_ports_that_a_test_refuses_are_read_in_few_statements(database: Database) -> None:
+    wanted = [WantedPort(network="lan")] * 601
+    make(database, *wanted)
+    with counted(database) as seen:
+        assert len(read(database, PortFilter(), keep=lambda one: one.port.mac == "none", limit=1)) == 0
+    assert sum(text.startswith("SELECT") for text in seen) == 2
+    everything = read(database, PortFilter())
+    assert read(database, PortFilter(), keep=lambda _: True, limit=600) == everything[:600]
+    last = everything[-1]
+    assert read(database, PortFilter(), keep=lambda one: one.port.id == last, limit=1) == [last]
+
+
 def addresses(database: Database) -> list[str]:
     with database.read() as connection:
-        return sorted(found.port.address for found in ports.all(connection))
+        return sorted(found.port.address for found in ports.page(connection))
 
 
 def test_ports_have_the_lowest_free_address_or_the_requested_one_and_a_mac_of_their_own(database: Database) -> None:

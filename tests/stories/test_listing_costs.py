@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import uuid
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 import sqlalchemy as sa
+from msgspec.structs import replace
+from tests.build.hosts import report
 from tests.build.rows import add_host
 from tests.rig.client import NEWEST, compute
 from tests.rig.in_process import Fleet
 from tests.service.test_together import counted
 
-from pinfold.store import guest_rows
+from pinfold.api.compute import links
+from pinfold.api.network.views import ALIKE_IN_PORTS
+from pinfold.core.identity import GuestId
+from pinfold.core.networks import HostNetwork, NetworkKind, StaticRange, network_id
+from pinfold.store import guest_rows, ports
+from pinfold.store.records import WantedPort
 from pinfold.store.schema import guest
 
 
@@ -31,6 +39,16 @@ def statements(fleet: Fleet, path: str, version: str = NEWEST) -> int:
             fleet.ask("GET", path, version=version, status=200)
         counts.append(len(seen))
     return min(counts)
+
+
+def add_ports(fleet: Fleet, *servers: str) -> list[str]:
+    """One port more of each of the servers; their ids."""
+    with fleet.database.write() as connection:
+        return [ports.create(connection, GuestId(server), [WantedPort(network="lan")])[0].id for server in servers]
+
+
+def network(fleet: Fleet, path: str, status: int = 200) -> Any:
+    return fleet.call("GET", f"/network/v2.0{path}", status=status).json()
 
 
 SERVERS = [
@@ -144,3 +162,71 @@ def test_hypervisors_come_in_pages_from_the_microversion_on_that_brought_them(fl
         before = fleet.ask("GET", f"/{noun}?limit=2", version="2.32").json()
         assert [one["hypervisor_hostname"] for one in before["hypervisors"]] == names
         assert set(before) == {"hypervisors"}
+
+
+def test_ports_cost_no_statements_each(busy: tuple[Fleet, str]) -> None:
+    fleet, server = busy
+    (first,) = add_ports(fleet, server)
+    paths = [
+        *("/ports", f"/ports/{first}", f"/ports?device_id={server}", f"/ports?id={first}", "/quotas/pinfold/details"),
+        *(f"/ports?limit=1&network_id={network_id('lan')}", "/ports?limit=1&status=DOWN", "/ports?name=x"),
+    ]
+
+    def costs() -> dict[str, int]:
+        found = {}
+        for path in paths:
+            with counted(fleet.database) as seen:
+                network(fleet, path)
+            found[path] = len(seen)
+        return found
+
+    few = min(costs(), costs(), key=lambda found: sum(found.values()))
+    add_ports(fleet, *[server] * 40)
+    assert min(costs(), costs(), key=lambda found: sum(found.values())) == few
+    assert network(fleet, "/quotas/pinfold/details")["quota"]["port"]["used"] == 41
+    assert few["/ports?name=x"] == 0
+
+
+def test_ports_are_found_by_every_key_that_is_shown(busy: tuple[Fleet, str]) -> None:
+    fleet, server = busy
+    other = fleet.create("two", "tiny")
+    add_ports(fleet, server, other)
+    every = network(fleet, "/ports")["ports"]
+    assert len(every) == 2
+    for one in every:
+        assert {key: one[key] for key in ALIKE_IN_PORTS} == ALIKE_IN_PORTS
+        for key, value in one.items():
+            expected = [each for each in every if str(each[key]).lower() == str(value).lower()]
+            assert network(fleet, f"/ports?{urlencode({key: value})}")["ports"] == expected, key
+            assert network(fleet, f"/ports?{urlencode({key: 'elsewhere'})}")["ports"] == [], key
+        assert network(fleet, f"/ports?tenant_id=pinfold&project_id=other&id={one['id']}")["ports"] == []
+        assert network(fleet, f"/ports?device_id={server}&device_id={other}&id={one['id']}&unknown=x")["ports"] == [one]
+
+
+@pytest.mark.parametrize("noun", ["ports", "networks", "subnets"])
+def test_a_full_page_of_the_network_api_links_to_the_next(fleet: Fleet, monkeypatch: pytest.MonkeyPatch, noun: str) -> None:
+    monkeypatch.setattr(links, "MOST", 3)
+    static = StaticRange(cidr="192.0.2.0/24", first="192.0.2.10", last="192.0.2.99")
+    names = ("a", "b", "c", "d", "e")
+    offered = tuple(HostNetwork(name=name, kind=NetworkKind.BRIDGE, source="br0", static=static) for name in names)
+    fleet.host("c1", replace(report(), networks=offered))
+    fleet.flavor("tiny", vcpus=1)
+    add_ports(fleet, *[fleet.create("one", "tiny")] * 5)
+    for query, most in (
+        ("", 3),
+        ("?limit=2", 2),
+        ("?limit=0", 3),
+        ("?limit=1000", 3),
+        ("?limit=1&status=ACTIVE&status=DOWN&ip_version=4", 1),
+    ):
+        path, seen = f"/{noun}{query}", []
+        while path:
+            answer = network(fleet, path)
+            assert len(answer[noun]) <= most
+            seen += [one["id"] for one in answer[noun]]
+            (link,) = answer.get(f"{noun}_links", [{"href": "", "rel": "next"}])
+            assert link["rel"] == "next"
+            path = link["href"].removeprefix("http://pinfold.test/network/v2.0")
+        assert len(seen) == len(set(seen)) == 5, query
+    assert f"{noun}_links" not in network(fleet, f"/{noun}?id={seen[0]}")
+    assert "marker [x] not found" in fleet.call("GET", f"/network/v2.0/{noun}?marker=x", status=400).text

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from msgspec import Struct
 
 from pinfold.core.networks import HostNetwork, StaticRange, network_id, subnet_id
 from pinfold.store import ports
 from pinfold.store.database import Database
-from pinfold.store.ports import GuestPort, Offer
+from pinfold.store.ports import GuestPort, Offer, PortFilter
 
 
 class FleetNetwork(Struct, frozen=True, kw_only=True):
@@ -53,10 +53,27 @@ class Networks:
         """The network of that id, or None."""
         return next((found for found in self.all() if found.id == network), None)
 
-    def ports(self) -> tuple[GuestPort, ...]:
-        """Every port, by guest and place."""
+    def ports(
+        self, wanted: PortFilter, *, keep: Callable[[GuestPort], bool] | None = None, marker: str | None = None, limit: int | None = None
+    ) -> tuple[GuestPort, ...]:
+        """The matching ports, by guest and place. See `store.ports.page`."""
         with self._database.read() as connection:
-            return ports.all(connection)
+            return ports.page(connection, wanted, keep=keep, marker=marker, limit=limit)
+
+    def port(self, port_id: str) -> GuestPort | None:
+        """One port, or None."""
+        with self._database.read() as connection:
+            return ports.find(connection, port_id)
+
+    def count_ports(self, project: str) -> int:
+        """How many ports the guests of a project have."""
+        with self._database.read() as connection:
+            return ports.count(connection, project)
+
+    def ids_in_use(self) -> dict[str, str]:
+        """The networks that ports are on, by id: also those that no host offers any more."""
+        with self._database.read() as connection:
+            return {network_id(name): name for name in ports.networks(connection)}
 
 
 def fleet_networks(offers: Iterable[Offer]) -> tuple[FleetNetwork, ...]:

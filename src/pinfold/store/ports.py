@@ -6,7 +6,9 @@ Also what networks the hosts offer; `hosts` stores their reports.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
@@ -14,7 +16,7 @@ from msgspec.structs import replace
 from sqlalchemy.dialects import postgresql, sqlite
 
 from pinfold.core.encoding import decoder, encode
-from pinfold.core.errors import Conflict
+from pinfold.core.errors import Conflict, InvalidRequest
 from pinfold.core.identity import GuestId
 from pinfold.core.networks import HostNetwork, Port, StaticRange, mac_of
 from pinfold.store.database import EpochNow
@@ -27,6 +29,15 @@ _read_static = decoder(StaticRange)
 _THERE: Final = port.c.state != PortState.DETACHED.value
 _TRIES: Final = 2
 """How often the ports of several guests are made together. Then what others took meanwhile is made one by one."""
+_ACTIVE: Final = sa.and_(guest.c.observed == Observed.RUNNING.value, port.c.state != PortState.ATTACHING.value)
+"""What `is_active` says, for the database."""
+_AT_ONCE: Final = 500
+_ORDER: Final = (port.c.guest, port.c.place, port.c.id)
+_PORTS: Final = (
+    sa.select(port, guest.c.project, guest.c.observed, host.c.name)
+    .select_from(port.join(guest, guest.c.id == port.c.guest).outerjoin(host, host.c.id == guest.c.host))
+    .where(_THERE)
+)
 _INSERT_ALL: Final = {
     name: dialect.insert(port).values(created=EpochNow()).on_conflict_do_nothing().returning(port.c.id)
     for name, dialect in (("postgresql", postgresql), ("sqlite", sqlite))
@@ -53,12 +64,30 @@ class GuestPort(NamedTuple):
     host: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PortFilter:
+    """Which ports a listing shows: every field that is not None must hold the port's value. `hosts` are names, '' for none; `active` is as
+    in `GuestPort`.
+    """
+
+    ids: tuple[str, ...] | None = None
+    guests: tuple[str, ...] | None = None
+    projects: tuple[str, ...] | None = None
+    networks: tuple[str, ...] | None = None
+    macs: tuple[str, ...] | None = None
+    hosts: tuple[str, ...] | None = None
+    active: bool | None = None
+
+
 class Offer(NamedTuple):
     """Networks that hosts offer alike, the first of these hosts by name, and how many they are."""
 
     networks: tuple[HostNetwork, ...]
     host: str
     hosts: int
+
+
+_EVERY: Final = PortFilter()
 
 
 def create(connection: sa.Connection, guest_id: GuestId, wanted: Sequence[WantedPort], *, first: int = 0) -> tuple[Port, ...]:
@@ -97,14 +126,43 @@ def addressed(connection: sa.Connection, part: str) -> frozenset[GuestId]:
     return frozenset(connection.execute(chosen).scalars())
 
 
-def all(connection: sa.Connection) -> tuple[GuestPort, ...]:  # noqa: A001
-    """Every port, by guest and place."""
-    joined = port.join(guest, guest.c.id == port.c.guest).outerjoin(host, host.c.id == guest.c.host)
-    query = sa.select(port, guest.c.project, guest.c.observed, host.c.name).select_from(joined).where(_THERE)
-    return tuple(
-        GuestPort(row["guest"], record(row), row["project"], is_active(row["state"], Observed(row["observed"])), row["name"] or "")
-        for row in connection.execute(query.order_by(port.c.guest, port.c.place)).mappings()
-    )
+def page(
+    connection: sa.Connection,
+    wanted: PortFilter = _EVERY,
+    *,
+    keep: Callable[[GuestPort], bool] | None = None,
+    marker: str | None = None,
+    limit: int | None = None,
+) -> tuple[GuestPort, ...]:
+    """The matching ports, by guest and place, at most `limit`, after the one with the id `marker`. Raises `InvalidRequest` for a
+    marker that is not there, or is of none of the projects.
+
+    `keep` is a test that the database cannot do. The ports that it refuses do not count; they are read in few statements.
+    """
+    query = _PORTS.where(*_conditions(wanted))
+    if marker is not None:
+        seen = _conditions(PortFilter(ids=(marker,), projects=wanted.projects))
+        after = connection.execute(_PORTS.where(*seen)).mappings().first()
+        if after is None:
+            raise InvalidRequest(f"marker [{marker[:255]}] not found", key="marker")
+        query = query.where(_follows(after))
+    return tuple(islice(filter(keep, _read(connection, query, None if keep is None else _AT_ONCE, limit)), limit))
+
+
+def find(connection: sa.Connection, port_id: str) -> GuestPort | None:
+    """One port, or None."""
+    return next(iter(page(connection, PortFilter(ids=(port_id,)))), None)
+
+
+def count(connection: sa.Connection, project: str) -> int:
+    """How many ports the guests of a project have."""
+    joined = port.join(guest, guest.c.id == port.c.guest)
+    return int(connection.execute(sa.select(sa.func.count()).select_from(joined).where(_THERE, guest.c.project == project)).scalar_one())
+
+
+def networks(connection: sa.Connection) -> tuple[str, ...]:
+    """The names of the networks that ports are on."""
+    return tuple(connection.execute(sa.select(port.c.network).distinct().order_by(port.c.network)).scalars())
 
 
 def is_active(state: str, observed: Observed) -> bool:
@@ -122,6 +180,42 @@ def offers(connection: sa.Connection) -> tuple[Offer, ...]:
     query = sa.select(host.c.networks, sa.func.min(host.c.name), sa.func.count()).where(host.c.networks != "").group_by(host.c.networks)
     found = (Offer(read_or(read_networks, row[0], f"networks of host {row[1]}", ()), row[1], row[2]) for row in connection.execute(query))
     return tuple(sorted(found, key=lambda offer: offer.host))
+
+
+def _conditions(wanted: PortFilter) -> list[Any]:
+    among = {
+        port.c.id: wanted.ids,
+        port.c.guest: wanted.guests,
+        guest.c.project: wanted.projects,
+        port.c.network: wanted.networks,
+        port.c.mac: wanted.macs,
+        sa.func.coalesce(host.c.name, ""): wanted.hosts,
+    }
+    conditions: list[Any] = [column.in_(values) for column, values in among.items() if values is not None]
+    if wanted.active is not None:
+        conditions.append(_ACTIVE if wanted.active else ~_ACTIVE)
+    return conditions
+
+
+def _read(connection: sa.Connection, query: sa.Select[Any], at_once: int | None, limit: int | None) -> Iterator[GuestPort]:
+    """The ports of a query in their order: `limit` in one statement, or all, so many `at_once`."""
+    size = limit if at_once is None else max(limit or 0, at_once)
+    rest = query
+    while True:
+        rows = connection.execute(rest.order_by(*_ORDER).limit(size)).mappings().all()
+        for row in rows:
+            active = is_active(row["state"], Observed(row["observed"]))
+            yield GuestPort(row["guest"], record(row), row["project"], active, row["name"] or "")
+        if at_once is None or size is None or len(rows) < size:
+            return
+        rest = query.where(_follows(rows[-1]))
+
+
+def _follows(before: sa.RowMapping) -> sa.ColumnElement[bool]:
+    """Whether a port comes after another in a listing."""
+    guest_id, place, port_id = before["guest"], before["place"], before["id"]
+    later = sa.or_(port.c.place > place, sa.and_(port.c.place == place, port.c.id > port_id))
+    return sa.and_(port.c.guest >= guest_id, sa.or_(port.c.guest > guest_id, later))
 
 
 def _create(connection: sa.Connection, guest_id: GuestId, place: int, wanted: WantedPort) -> Port:

@@ -11,6 +11,10 @@ from openstack.exceptions import HttpException
 from tests.real.clients.conftest import Rig
 from tests.rig.in_process import ADMIN, READER
 
+from pinfold.api.compute import links
+from pinfold.store import ports
+from pinfold.store.records import WantedPort
+
 
 @pytest.fixture
 def cloud(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> Iterator[Connection]:
@@ -55,6 +59,20 @@ def test_listings_of_many_pages(cloud: Connection) -> None:
     for server in made:
         cloud.compute.delete_server(server)
     assert len(list(cloud.compute.flavors(limit=1, get_extra_specs=True))) >= 1
+
+
+def test_listings_of_ports_of_many_pages(cloud: Connection, rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    flavor = cloud.compute.create_flavor(name="ports", vcpus=1, ram=1, disk=0)
+    image = cloud.image.find_image("probe", ignore_missing=False)
+    server = cloud.compute.create_server(name="ports", flavor_id=flavor.id, image_id=image.id, networks="none").id
+    with rig.fleet.database.write() as connection:
+        made = {found.id for found in ports.create(connection, server, [WantedPort(network="lan")] * 5)}
+    assert {port.id for port in cloud.network.ports(limit=2)} == made
+    monkeypatch.setattr(links, "MOST", 2)
+    assert {port.id for port in cloud.network.ports()} == made
+    assert {port.id for port in cloud.network.ports(device_id=server)} == made
+    cloud.compute.delete_server(server)
+    cloud.compute.wait_for_delete(cloud.compute.get_server(server), wait=240, interval=0.1)
 
 
 def test_a_connection_made_by_hand_and_a_reader(rig: Rig) -> None:

@@ -7,9 +7,9 @@ from typing import Annotated, Final, TypeVar, cast
 
 from fastapi import Path, Request, Response
 
-from pinfold.api.caller import caller_of, forbidden, need_everywhere
-from pinfold.api.compute.links import after_marker, base, sized
-from pinfold.api.dependencies import Services
+from pinfold.api.caller import Caller, caller_of, forbidden, need_everywhere
+from pinfold.api.compute.links import after_marker, base, next_page, page_size, sized
+from pinfold.api.dependencies import ApiServices, Services
 from pinfold.api.errors import ApiError
 from pinfold.api.network import views
 from pinfold.api.network.schemas import (
@@ -30,9 +30,10 @@ from pinfold.api.network.schemas import (
     SubnetAnswer,
     SubnetList,
 )
+from pinfold.api.response_schema import Link
 from pinfold.api.router import Router
 from pinfold.core.errors import InvalidRequest, not_found
-from pinfold.store.ports import GuestPort
+from pinfold.store.ports import GuestPort, PortFilter
 
 router = Router(prefix="/network", tags=["networks"])
 
@@ -64,6 +65,11 @@ _LIMITS: Final = cast("Mapping[str, int]", _QUOTA)
 _READ_ONLY: Final = "Networks are read-only here: the hosts' networks files name them, and ports come with their servers."
 _NO_GROUPS: Final = "pinfold has no security groups: filter packets in the guest, or on the operator's network."
 _NO_FILTERS: Final = frozenset({"fields", "limit", "marker", "page_reverse", "sort_key", "sort_dir"})
+_STATUSES: Final = frozenset({"ACTIVE", "DOWN"})
+_IN_THE_DATABASE: Final = frozenset(
+    {"id", "device_id", "project_id", "tenant_id", "network_id", "mac_address", "status", *views.ALIKE_IN_PORTS}
+)
+"""Filters of ports for which no port has to be looked at."""
 Shown = TypeVar("Shown", bound=Mapping[str, object])
 
 
@@ -90,7 +96,11 @@ async def list_resources(request: Request) -> Resources:
 @router.get("/v2.0/networks")
 def list_networks(request: Request, services: Services) -> NetworkList:
     """The networks that hosts offer, by name. A query parameter with the name of a key keeps those that have that value."""
-    return {"networks": _kept(request, [views.network(found) for found in services.fleet.networks.all()])}
+    shown = _kept(request, [views.network(found) for found in services.fleet.networks.all()])
+    listing: NetworkList = {"networks": shown}
+    if more := _more(request, "networks", shown):
+        listing["networks_links"] = more
+    return listing
 
 
 @router.get("/v2.0/networks/{network_id}")
@@ -106,7 +116,11 @@ def show_network(network_id: str, services: Services) -> NetworkAnswer:
 def list_subnets(request: Request, services: Services) -> SubnetList:
     """The static ranges of the networks that have one."""
     known = services.fleet.networks.all()
-    return {"subnets": _kept(request, [views.subnet(found, found.static) for found in known if found.static is not None])}
+    shown = _kept(request, [views.subnet(found, found.static) for found in known if found.static is not None])
+    listing: SubnetList = {"subnets": shown}
+    if more := _more(request, "subnets", shown):
+        listing["subnets_links"] = more
+    return listing
 
 
 @router.get("/v2.0/subnets/{subnet_id}")
@@ -121,20 +135,32 @@ def show_subnet(subnet_id: str, services: Services) -> SubnetAnswer:
 @router.get("/v2.0/ports")
 def list_ports(request: Request, services: Services) -> PortList:
     """The ports of the servers that the caller sees. `device_id` keeps those of one server, `network_id` those on one network."""
-    return {
-        "ports": _kept(
-            request, [_port(request, found) for found in services.fleet.networks.ports() if caller_of(request).sees(found.project)]
-        )
-    }
+    filters, size = _filters(request), page_size(_limit(request))
+    if any(key in filters and not _is_one_of(value, filters[key]) for key, value in views.ALIKE_IN_PORTS.items()):
+        return {"ports": []}
+    if not filters.get("status", _STATUSES) & _STATUSES:
+        return {"ports": []}
+    left = {key: values for key, values in filters.items() if key not in _IN_THE_DATABASE}
+
+    def keep(found: GuestPort) -> bool:
+        return _matches(_port(request, found), left)
+
+    wanted = _in_database(filters, caller_of(request), services)
+    found = services.fleet.networks.ports(wanted, keep=keep if left else None, marker=request.query_params.get("marker"), limit=size)
+    shown = [_port(request, one) for one in found]
+    listing: PortList = {"ports": shown}
+    if more := _more(request, "ports", shown):
+        listing["ports_links"] = more
+    return listing
 
 
 @router.get("/v2.0/ports/{port_id}")
 def show_port(port_id: str, request: Request, services: Services) -> PortAnswer:
     """One port by its id."""
-    for found in services.fleet.networks.ports():
-        if found.port.id == port_id and caller_of(request).sees(found.project):
-            return {"port": _port(request, found)}
-    raise not_found("Port", port_id)
+    found = services.fleet.networks.port(port_id)
+    if found is None or not caller_of(request).sees(found.project):
+        raise not_found("Port", port_id)
+    return {"port": _port(request, found)}
 
 
 @router.get("/v2.0/security-groups")
@@ -175,8 +201,7 @@ def show_quota_in_detail(project_id: str, request: Request, services: Services) 
     """The same with what the project has: the ports of its servers."""
     if not caller_of(request).sees(project_id):
         raise forbidden("get_quota")
-    ports = sum(found.project == project_id for found in services.fleet.networks.ports())
-    used = {"port": ports}
+    used = {"port": services.fleet.networks.count_ports(project_id)}
     return {"quota": {name: {"limit": limit, "used": used.get(name, 0), "reserved": 0} for name, limit in _LIMITS.items()}}
 
 
@@ -224,19 +249,65 @@ def _port(request: Request, found: GuestPort) -> PortShown:
     return views.port(found if caller_of(request).everywhere else found._replace(host=""))
 
 
+def _in_database(filters: Mapping[str, set[str]], caller: Caller, services: ApiServices) -> PortFilter:
+    """The filters of ports that the database applies, and that the caller sees the ports' projects. Who sees no hosts finds `""` there."""
+
+    statuses = filters.get("status", _STATUSES) & _STATUSES
+
+    def one_of(key: str) -> tuple[str, ...] | None:
+        return tuple(sorted(filters[key])) if key in filters else None
+
+    projects = [filters[key] for key in ("project_id", "tenant_id") if key in filters]
+    if not caller.everywhere:
+        projects.append({caller.project})
+    networks = one_of("network_id")
+    if networks is not None:
+        named = services.fleet.networks.ids_in_use()
+        networks = tuple([named[each] for each in networks if each in named])
+    return PortFilter(
+        ids=one_of("id"),
+        guests=one_of("device_id"),
+        projects=tuple(sorted(set.intersection(*projects))) if projects else None,
+        networks=networks,
+        macs=one_of("mac_address"),
+        hosts=one_of("binding:host_id") if caller.everywhere else None,
+        active=None if statuses == _STATUSES else "ACTIVE" in statuses,
+    )
+
+
 def _kept(request: Request, shown: Sequence[Shown]) -> list[Shown]:
-    """The page of those that match every filter of the query. A filter that names no key keeps all, as in Neutron.
+    """The page of those that match every filter of the query.
 
     Raises `InvalidRequest` for a `limit` that is no number, and for a `marker` that matches nothing.
     """
+    filters = _filters(request)
+    found = [one for one in shown if _matches(one, filters)]
+    rest = after_marker(found, [str(one["id"]) for one in found], request.query_params.get("marker"))
+    return list(sized(rest, _limit(request)))
+
+
+def _filters(request: Request) -> dict[str, set[str]]:
+    """The values that are asked for, by key."""
     query = request.query_params
-    filters = [(key, set(query.getlist(key))) for key in query if key not in _NO_FILTERS]
-    found = [one for one in shown if all(key not in one or _is_one_of(one[key], values) for key, values in filters)]
-    limit = query.get("limit", "")
+    return {key: set(query.getlist(key)) for key in query if key not in _NO_FILTERS}
+
+
+def _limit(request: Request) -> int | None:
+    """How many are asked for; None for as many as a page has, which is also what 0 means to Neutron. Raises `InvalidRequest`."""
+    limit = request.query_params.get("limit", "")
     if limit and not (limit.isascii() and limit.isdigit()):
         raise InvalidRequest(f"limit is {limit[:64]!r}; a whole number is allowed", key="limit")
-    rest = after_marker(found, [str(one["id"]) for one in found], query.get("marker"))
-    return list(sized(rest, int(limit[:9]) if limit else None))
+    return int(limit[:9] or 0) or None
+
+
+def _more(request: Request, noun: str, shown: Sequence[Mapping[str, object]]) -> list[Link]:
+    """The link to the next page, if this one is full."""
+    return next_page(request, noun, shown, _limit(request), str(shown[-1]["id"]) if shown else None, root=_ROOT)
+
+
+def _matches(shown: Mapping[str, object], filters: Mapping[str, set[str]]) -> bool:
+    """Whether what is shown matches every filter. A filter that names no key keeps all, as in Neutron."""
+    return all(key not in shown or _is_one_of(shown[key], values) for key, values in filters.items())
 
 
 def _is_one_of(value: object, texts: set[str]) -> bool:

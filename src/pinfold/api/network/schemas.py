@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, NotRequired
 
 from typing_extensions import TypedDict
 
@@ -80,6 +80,7 @@ class NetworkList(TypedDict):
     """Networks by name."""
 
     networks: list[NetworkShown]
+    networks_links: NotRequired[list[Link]]
 
 
 @closed
@@ -125,6 +126,7 @@ class SubnetList(TypedDict):
     """Subnets by the name of their network."""
 
     subnets: list[SubnetShown]
+    subnets_links: NotRequired[list[Link]]
 
 
 @closed
@@ -170,6 +172,7 @@ class PortList(TypedDict):
     """Ports by server and place."""
 
     ports: list[PortShown]
+    ports_links: NotRequired[list[Link]]
 
 
 @closed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from pinfold.api.caller import BASIC_PROJECT
@@ -11,6 +12,15 @@ from pinfold.service.networks import FleetNetwork
 from pinfold.store.ports import GuestPort
 
 _USUAL_MTU: Final = 1500
+ALIKE_IN_PORTS: Final[Mapping[str, object]] = {
+    "name": "",
+    "description": "",
+    "admin_state_up": True,
+    "device_owner": "compute:nova",
+    "port_security_enabled": False,
+    "binding:vnic_type": "normal",
+}
+"""What all ports have alike, so that a filter of another value finds none of them."""
 
 
 def network(found: FleetNetwork) -> NetworkShown:

@@ -163,7 +163,8 @@ def _refuse_port(services: ApiServices, request: Request, asked: NewInterface) -
     if asked.net_id is not None:
         raise InvalidRequest("Must not input both net_id and port_id", key="port_id")
     caller = caller_of(request)
-    if any(found.port.id == asked.port_id and caller.sees(found.project) for found in services.fleet.networks.ports()):
+    found = services.fleet.networks.port(asked.port_id or "")
+    if found is not None and caller.sees(found.project):
         raise Conflict(f"Port {asked.port_id} is still in use.")
     raise ApiError(501, "Ports are made with their interface and cannot be made before: name the network instead of a port.")
 
