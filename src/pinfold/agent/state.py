@@ -171,15 +171,16 @@ class Audits(Struct, frozen=True, kw_only=True):
 class State(Struct, frozen=True, kw_only=True):
     """Everything that `step` decides on.
 
-    `saved` is the memory that is known to be in its file. `announce_at` is when the process is told at the latest whether the service
-    has the host's first report, None once it was told. `alive`: the poll that began last, at `polled`, is a sign of life; it asks for
-    orders of another count than `poll_after`. `poll_pause` is for how long the agent does not poll after it if it failed, 0 if it did not.
-    `stale` says that something happened after the last look began. Until `busy_until`, the service has asked not to be asked: no turn
-    begins. `waiting` are the guests whose start waits for its place, in order. `repairs` is what was done about guests that had drifted,
-    `repair_counts` how often since the agent began, `repairing` the guests whose repair is under way, `repairs_on_demand` the number of the
-    last repair of each guest that somebody asked for. `reading`: the configuration is being read; `read_again`: another SIGHUP came
-    meanwhile. `kept_pools` are the pools of the service that are in the configuration's file, None for none; `keeping_pools`: they are
-    being written. `question` is the number of the last question about the host's samples, `answering`: its answer is being sent.
+    `saved` is the memory that is known to be in its file. `announce_at` is when the process is told at the latest whether the service has
+    the host's first report, None once it was told. `alive`: the poll that began last, at `polled`, is a sign of life; it asks for orders of
+    another count than `poll_after`. `read` is when a turn asked for the orders last. The orders that are known came as the answer to what
+    was asked at `orders_asked`, a poll or a turn's reading. `poll_pause` is for how long the agent does not poll after it if it failed, 0
+    if it did not. `stale` says that something happened after the last look began. Until `busy_until`, the service has asked not to be
+    asked: no turn begins. `waiting` are the guests whose start waits for its place, in order. `repairs` is what was done about guests that
+    had drifted, `repair_counts` how often since the agent began, `repairing` the guests whose repair is under way, `repairs_on_demand` the
+    number of the last repair of each guest that somebody asked for. `reading`: the configuration is being read; `read_again`: another
+    SIGHUP came meanwhile. `kept_pools` are the pools of the service that are in the configuration's file, None for none; `keeping_pools`:
+    they are being written. `question` is the number of the last question about the host's samples, `answering`: its answer is being sent.
     `guest_questions` are the questions about guests that were begun, as far as the orders still have them. `troubles` are the problems that
     the log names as not over, by what they are about.
     """
@@ -189,6 +190,8 @@ class State(Struct, frozen=True, kw_only=True):
     saved: Memory = Memory()
     saving: bool = False
     orders: Orders | None = None
+    orders_asked: float = _NEVER
+    read: float = _NEVER
     refused: tuple[RefusedOrder, ...] = ()
     polling: bool = False
     polled: float = _NEVER

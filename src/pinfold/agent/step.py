@@ -27,6 +27,7 @@ from pinfold.agent.lease import SPEAKS, Lease, Message, Sight, answered, polled,
 from pinfold.agent.reconcile import Task
 from pinfold.agent.responses import ParsedOrders
 from pinfold.agent.state import Phase, State
+from pinfold.agent.wire import Orders
 from pinfold.host.loop_events import HungUp, Repaired, Stop, Tick
 
 BACKOFF_SECONDS: Final = 1.0
@@ -175,7 +176,12 @@ def _end(draft: Draft) -> None:
 
 
 def _take_orders(draft: Draft, parsed: ParsedOrders, *, waited: bool) -> None:
+    """Follow what a poll or a turn's reading has answered, unless it was asked for before the orders that are known, and may be older. The
+    next poll then tells what is missing. Counts do not say which orders are older: those of a database that was restored begin lower.
+    """
     before = draft.state.orders
+    asked = draft.state.polled if waited else draft.state.read
+    overtaken = asked < draft.state.orders_asked
     if waited:
         hasty = draft.now - draft.state.polled < BACKOFF_SECONDS
         # The answer after which nothing has changed has no orders, and may come after a turn has read newer ones.
@@ -185,10 +191,19 @@ def _take_orders(draft: Draft, parsed: ParsedOrders, *, waited: bool) -> None:
             _prolong(draft, polled(draft.state.lease, draft.state.polled, parsed.orders.lease))
         draft.change(polling=False, poll_pause=0.0, poll_again=draft.now if news or not hasty else draft.now + BACKOFF_SECONDS)
         draft.complain("orders", "")
-        if not news:
+        if not news or overtaken:
             options.follow_order(draft)  # once more, if it failed
             return
         draft.change(stale=True)
+    if not overtaken:
+        draft.change(orders_asked=asked)
+        _follow(draft, parsed, before)
+    if not waited:
+        turn.look(draft, fresh=True)
+
+
+def _follow(draft: Draft, parsed: ParsedOrders, before: Orders | None) -> None:
+    """Keep new orders, and do at once what is not done in turns."""
     known = {refused.sentence() for refused in draft.state.refused}
     for sentence in (refused.sentence() for refused in parsed.refused):
         if sentence not in known:
@@ -199,8 +214,6 @@ def _take_orders(draft: Draft, parsed: ParsedOrders, *, waited: bool) -> None:
     history.asked(draft)
     guest_questions.asked(draft)
     repairs_on_demand.take(draft)
-    if not waited:
-        turn.look(draft, fresh=True)
 
 
 def _prolong(draft: Draft, lease: Lease) -> None:

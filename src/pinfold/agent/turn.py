@@ -38,9 +38,14 @@ def begin(draft: Draft) -> None:
     """
     draft.change(turn=Turn(phase=Phase.ORDERS), stale=False)
     if draft.state.orders is None or draft.state.lease.silent(draft.now):
-        draft.do(ReadOrders())
+        _read_orders(draft)
     else:
         look(draft, fresh=False)
+
+
+def _read_orders(draft: Draft) -> None:
+    draft.change(read=draft.now)
+    draft.do(ReadOrders())
 
 
 def look(draft: Draft, *, fresh: bool) -> None:
@@ -119,7 +124,7 @@ def decide(draft: Draft) -> None:
     missing = _missing(draft, tasks)
     if not missing <= turn.missing:
         draft.change_turn(phase=Phase.ORDERS, missing=turn.missing | missing)
-        draft.do(ReadOrders())
+        _read_orders(draft)
         return
     for task in tasks:
         work.begin(draft, task, turn.facts.host_boot)

@@ -7,12 +7,14 @@ from tests.agent.script import LEASE, RULES, G, H, Script, guest, kinds, order, 
 
 from pinfold.agent.actions import Announce, Look, Perform, PollOrders, ReadOrders, SendReport
 from pinfold.agent.events import HostChanged
-from pinfold.agent.reconcile import Act, Memory
+from pinfold.agent.reconcile import Act, LastBoot, Memory
 from pinfold.agent.responses import RefusedOrder
 from pinfold.agent.state import starting
 from pinfold.agent.step import step
+from pinfold.agent.wire import Orders
 from pinfold.drivers.port import Event, EventKind
 from pinfold.host.loop_events import Moment, Tick
+from pinfold.store.records import Desired
 
 
 def test_the_same_state_and_event_give_the_same_answer_and_the_old_state_stays() -> None:
@@ -70,6 +72,40 @@ def test_orders_that_come_within_a_turn_count_from_the_next_one() -> None:
     assert kinds(script.sees()) == ["SendHeartbeat"]
     assert kinds(script.welcome()) == ["Look"]
     assert kinds(script.sees()) == ["Perform"]
+
+
+def test_a_poll_whose_answer_was_overtaken_by_a_reading_changes_nothing_and_the_next_poll_asks_again() -> None:
+    script = up_and_polling()
+    script.passes(LEASE + 1)  # the answer hangs; the turn after the silence reads the orders anew
+    assert script.begun[-1] == ReadOrders()
+    script.orders(order(), count=7)
+    begun = script.orders(order(desired=Desired.STOPPED), count=6, polled=True)
+    assert script.state.orders == Orders(count=7, orders=(order(),))
+    begun += script.sees()
+    begun += script.welcome()
+    assert [action.after for action in begun if isinstance(action, PollOrders)] == [7]
+    assert [action.task.order for action in begun if isinstance(action, Perform)] == [order()]
+
+
+def test_a_reading_that_was_overtaken_by_a_poll_goes_on_with_what_the_poll_told() -> None:
+    script = Script(memory=Memory(booted=(LastBoot(guest=G, boot=1, host_boot="boot-1"),)))
+    script.passes(0.0)
+    script.orders(order())
+    script.sees()
+    assert "ReadOrders" in kinds(script.welcome())  # a guest that ran here is missing
+    script.passes(0.5)
+    assert "PollOrders" in kinds(script.orders(order(boot=2), count=2, polled=True))
+    script.orders(order(boot=3), count=3, polled=True)
+    assert kinds(script.orders(order(boot=2), count=2)) == ["Look"]
+    assert script.state.orders == Orders(count=3, orders=(order(boot=3),))
+    script.sees()
+    assert script.performing().task.order == order(boot=3)
+
+
+def test_orders_with_a_lower_count_are_followed_if_they_were_asked_for_later() -> None:
+    script = up_and_polling(order(boot=9))
+    script.orders(order(boot=8), count=0, polled=True)  # the service's database was restored
+    assert script.state.orders == Orders(count=0, orders=(order(boot=8),))
 
 
 def test_after_a_silence_the_orders_are_read_anew_before_the_host_is_reported() -> None:
