@@ -65,7 +65,12 @@ def adopt(
             plan, done = host_adopt.plan(driver, settings, name, policy=emulator_threads), None
         if managed is not None and plan.found.record is not None:
             done = _adopt_there(session, managed, plan, config)
-    respond(plain(written.adoption(plan, done)), adopt_view(plan, done, applying(context)), as_json=as_json, warnings=plan.seen.warnings)
+    respond(
+        plain(written.adoption(plan, done)),
+        adopt_view(plan, done, applying(context, configuration)),
+        as_json=as_json,
+        warnings=plan.seen.warnings,
+    )
     if plan.found.record is None or (done is not None and done.failure):
         raise typer.Exit(ExitStatus.REFUSED)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -17,7 +18,7 @@ from pinfold.cli.output import console, respond, show, show_json, write
 from pinfold.cli.session import applying, open_session, read_configuration
 from pinfold.core.encoding import plain
 from pinfold.core.errors import InvalidRequest
-from pinfold.core.plural import count
+from pinfold.core.plural import count, listed
 from pinfold.core.printable import shown
 
 if TYPE_CHECKING:
@@ -101,17 +102,41 @@ def pools(
     No guest is restarted. Pinned vCPUs keep their pCPUs; those that left the dedicated pool retire with their guest, unless `pinfold host
     repin` frees them. Nova's guests with emulator policy share follow too. A guest that cannot be moved is moved back. Exit status 1: some
     guest is not where the pools of today put it.
+
+    The pools are those of the configuration. --apply takes a nova.conf only by name (--config), and does nothing without any pools unless a
+    file was named.
     """
     from pinfold.cli.views.pool_change import pools_view
     from pinfold.host import pool_change, written
 
     configuration = read_configuration(config, connect, only_looks=not apply, quiet=as_json, audits=True)
+    if apply:
+        _refuse_no_pools(context, configuration)
     with open_session(context, configuration) as session:
         done = pool_change.apply(session.driver, session.settings) if apply else None
         plan = pool_change.plan(session.driver, session.settings) if done is None else done.plan
-    respond(plain(written.pool_plan(plan, done)), pools_view(plan, done, applying(context)), as_json=as_json, warnings=plan.warnings)
+    respond(
+        plain(written.pool_plan(plan, done)),
+        pools_view(plan, done, applying(context, configuration)),
+        as_json=as_json,
+        warnings=plan.warnings,
+    )
     if not (plan.settled if done is None else done.complete):
         raise typer.Exit(ExitStatus.REFUSED)
+
+
+def _refuse_no_pools(context: typer.Context, configuration: Configuration) -> None:
+    """Raise `InvalidRequest` where nobody named a file and the usual ones set no pools: guests would leave the pools that they are on."""
+    from pinfold.config.find import find_files, named_files, to_name
+
+    pools = configuration.settings.pools
+    named = named_files(context.params.get("config") or (), os.environ)
+    if named or any(one is not None for one in (pools.shared, pools.dedicated, pools.overhead, pools.either)):
+        return
+    where = f"{listed(configuration.files)} sets none" if configuration.files else "there is no configuration file"
+    others = [file for file in to_name(find_files((), os.environ, nova=True)) if file not in configuration.files]
+    found = f"{listed(others)} is read only by name: --config {others[0]}" if others else "name the file that has them: --config FILE"
+    raise InvalidRequest(f"no pools are configured: {where}, and guests would leave the pools that they are on; {found}", key="--config")
 
 
 def _load(configuration: Configuration) -> HostLoad | None:

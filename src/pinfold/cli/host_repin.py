@@ -95,7 +95,7 @@ def _here(
     else:
         for warning in (*plan.seen.warnings, *(f"flavor {one.flavor} is not counted: {one.why}" for one in refused)):
             warn(warning)
-        show(repin_view(plan, done, applying(context)))
+        show(repin_view(plan, done, applying(context, configuration)))
     if done is not None and done.failure:
         raise typer.Exit(ExitStatus.REFUSED)
 

@@ -66,10 +66,21 @@ class Parts:
     typed: Sequence[str] = ()
 
 
-def applying(context: typer.Context) -> str:
-    """The command that was typed, with its options, and `--apply`."""
+def applying(context: typer.Context, configuration: Configuration | None = None) -> str:
+    """The command that was typed, with its options, and `--apply`: typed so, it does what was shown.
+
+    It names the files of `configuration` if it would not find them itself, because a command that changes something takes a nova.conf only
+    by name. None if what is shown depends on no file.
+    """
+    from pinfold.config.find import find_files, named_files, to_name
+
     parts: Parts = context.obj
-    return shell_line(("pinfold", *parts.typed, "--apply"))
+    words = ["pinfold", *parts.typed]
+    if configuration is not None and not named_files(context.params.get("config") or (), os.environ):
+        read = configuration.files
+        for file in to_name(read) if read != find_files((), os.environ, nova=False) else ():
+            words += ["--config", file]
+    return shell_line((*words, "--apply"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

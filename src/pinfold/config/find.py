@@ -48,8 +48,17 @@ def named_files(named: Sequence[str], environ: Mapping[str, str]) -> list[str]:
 
 def find_again(files: Sequence[str]) -> tuple[str, ...]:
     """The files that `find_files` finds now where it found `files` before: the same ones, and whatever is in their folders now."""
+    return find_files(to_name(files), os.environ, nova=False)
+
+
+def to_name(files: Sequence[str]) -> list[str]:
+    """The files to name so that `find_files` finds all of them: those that are not in the folder of another one.
+
+    >>> to_name(("/etc/nova/nova.conf", "/etc/nova/nova.conf.d/pools.conf"))
+    ['/etc/nova/nova.conf']
+    """
     folders = {f"{file}.d" for file in files}
-    return find_files([file for file in files if str(Path(file).parent) not in folders], os.environ, nova=False)
+    return [file for file in files if str(Path(file).parent) not in folders]
 
 
 def drop_in(files: Sequence[str], name: str) -> Path | None:
