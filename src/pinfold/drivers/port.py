@@ -422,7 +422,8 @@ class Driver(Protocol):
     def pin(self, guest: GuestId, masks: ExpectedMasks, *, live_only: bool = False) -> None:
         """Move the threads of a running guest to `masks`, and write the pins into its definition, unless `live_only`.
 
-        vCPUs with an empty set stay.
+        vCPUs with an empty set stay. Threads move to the online pCPUs of their set; the definition gets the whole set. Raises
+        `InvalidRequest`, before anything moves, if all pCPUs of a set are offline.
         """
         ...
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 
 from msgspec import Struct
@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import ExpectedMasks, Finding
 from pinfold.core.drift.steps import Move, Pin, Pinned
+from pinfold.core.errors import PinfoldError
 from pinfold.core.identity import GuestId
 from pinfold.core.overhead import Masks, masks
 from pinfold.core.repairs import Drifted
@@ -46,6 +47,8 @@ class Repair(Struct, frozen=True, kw_only=True):
     left: tuple[RemainingFinding, ...] = ()
     named: str = ""
     """The name of the only guest that was asked for."""
+    failed: tuple[GuestId, ...] = ()
+    """The guests that could not be moved. Their drift is in `left`."""
 
     @property
     def complete(self) -> bool:
@@ -68,6 +71,7 @@ def repair(driver: Driver, settings: HostSettings, key: str = "") -> Repair:
 
     At `Driver.sole_manager`, it also moves the threads of guests without our record, off the pCPUs that are not theirs.
     Remaining drift of guests in `done` is in their verdict after the repair. All other drift is in `left`, with `key` that guest's alone.
+    A guest that cannot be moved is in `left` with the reason, and stops no other guest's repair.
     Raises `InvalidRequest` for a remote host, and for a guest that does not exist or is not ours; `Unavailable` if the hypervisor is
     away.
     """
@@ -79,11 +83,19 @@ def repair(driver: Driver, settings: HostSettings, key: str = "") -> Repair:
             if not driver.sole_manager:
                 record_of(guests[0])
         surveyed = cache(lambda: survey(driver, settings))
-        done = tuple(one for guest in guests if (one := _repaired(driver, settings, surveyed, guest, online)) is not None)
+        done: list[RepairedGuest] = []
+        failed: dict[GuestId, str] = {}
+        for guest in guests:
+            try:
+                repaired = _repaired(driver, settings, surveyed, guest, online)
+            except PinfoldError as error:
+                failed[guest.id] = str(error)
+            else:
+                done += [] if repaired is None else [repaired]
     if key:
-        left = () if done else _left_of(driver, settings, surveyed(), guests[0])
-        return Repair(done=done, left=left, named=guests[0].name)
-    return Repair(done=done, left=_left(driver, settings, done))
+        left = () if done else _left_of(driver, settings, survey(driver, settings) if failed else surveyed(), guests[0], failed)
+        return Repair(done=tuple(done), left=left, named=guests[0].name, failed=tuple(failed))
+    return Repair(done=tuple(done), left=_left(driver, settings, done, failed), failed=tuple(failed))
 
 
 def _repaired(
@@ -179,21 +191,32 @@ def _place_of(found: Verdict) -> ExpectedMasks | None:
     return found.masks if found.masks is not None and found.masks.overhead else _said_by_steps(found)
 
 
-def _left(driver: Driver, settings: HostSettings, done: tuple[RepairedGuest, ...]) -> tuple[RemainingFinding, ...]:
+def _left(
+    driver: Driver, settings: HostSettings, done: Iterable[RepairedGuest], failed: Mapping[GuestId, str]
+) -> tuple[RemainingFinding, ...]:
     known = {finding for one in done for finding in one.after.findings}
     found = audit(driver, settings)
     whose = {guest.guest.id: guest for guest in found.guests}
     return tuple(
-        RemainingFinding(finding=finding, why=_why(whose.get(GuestId(finding.guest_id)), alone=driver.sole_manager))
+        _remaining(finding, whose.get(GuestId(finding.guest_id)), failed, alone=driver.sole_manager)
         for finding in found.drift
         if finding not in known
     )
 
 
-def _left_of(driver: Driver, settings: HostSettings, seen: Survey, guest: HostGuest) -> tuple[RemainingFinding, ...]:
-    found = judge(driver, settings, seen, guest)
-    why = _why(found, alone=driver.sole_manager)
-    return tuple(RemainingFinding(finding=finding, why=why) for finding in found.drift)
+def _left_of(
+    driver: Driver, settings: HostSettings, seen: Survey, guest: HostGuest, failed: Mapping[GuestId, str]
+) -> tuple[RemainingFinding, ...]:
+    found = judge(driver, settings, seen, seen.guest(guest.id) if failed else guest)
+    return tuple(_remaining(finding, found, failed, alone=driver.sole_manager) for finding in found.drift)
+
+
+def _remaining(finding: Finding, guest: Verdict | None, failed: Mapping[GuestId, str], *, alone: bool) -> RemainingFinding:
+    """The finding and why it is left. `failed` maps the ids of guests that could not be moved to the reason."""
+    error = failed.get(GuestId(finding.guest_id))
+    if error is not None and any(isinstance(step, Pin | Move) for step in finding.steps):
+        return RemainingFinding(finding=finding, why=f"it could not be moved: {error}")
+    return RemainingFinding(finding=finding, why=_why(guest, alone=alone))
 
 
 def _why(guest: Verdict | None, *, alone: bool) -> str:

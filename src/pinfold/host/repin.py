@@ -83,6 +83,7 @@ def apply(driver: Driver, settings: HostSettings, flavors: Sequence[FlavorDemand
     refuse_if_owned(settings, "host repin --apply")
     with host_lock(settings):
         found = plan(driver, settings, flavors)
+        looks = {step.guest: _look(driver, step.guest) for step in found.found.steps}
         begun: list[Step] = []
         try:
             for step in found.found.steps:
@@ -92,7 +93,7 @@ def apply(driver: Driver, settings: HostSettings, flavors: Sequence[FlavorDemand
                     raise Conflict("; ".join(finding.sentence() for finding in lost))
         except PinfoldError as error:
             name = next(guest.name for guest in found.seen.guests if guest.id == begun[-1].guest)
-            return AppliedRepin(plan=found, failure=f"guest {name} was not moved: {error}", not_undone=_undone(driver, begun))
+            return AppliedRepin(plan=found, failure=f"guest {name} was not moved: {error}", not_undone=_undone(driver, begun, looks))
     return AppliedRepin(plan=found, not_undone={})
 
 
@@ -103,14 +104,40 @@ def _move(driver: Driver, key: GuestId, before: Fit, after: Fit) -> None:
     driver.amend(key, structs.replace(record, fit=after))
 
 
-def _undone(driver: Driver, begun: Iterable[Step]) -> dict[str, str]:
-    """Undo the steps, the last one first. Returns the guests that could not be moved back, with the reason."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Look:
+    """A guest, and where each of its threads may run."""
+
+    guest: HostGuest
+    allowed: Mapping[int, CpuSet]
+
+
+def _look(driver: Driver, key: GuestId) -> _Look:
+    guest = pick(driver.guests(), key)
+    return _Look(guest=guest, allowed={thread.tid: thread.allowed for thread in driver.observe(guest).threads})
+
+
+def _is_as_before(driver: Driver, before: _Look) -> bool:
+    """Whether nothing of the guest has changed. A guest that cannot be looked at may have."""
+    try:
+        now = _look(driver, before.guest.id)
+    except PinfoldError:
+        return False
+    return now.guest == before.guest and all(cpus == before.allowed.get(tid, cpus) for tid, cpus in now.allowed.items())
+
+
+def _undone(driver: Driver, begun: Iterable[Step], before: Mapping[GuestId, _Look]) -> dict[str, str]:
+    """Undo the steps, the last one first. Returns the guests that could not be moved back, with the reason.
+
+    A guest that is as it was `before` is none of them, although its step cannot be undone where it could not be taken.
+    """
     failed: dict[str, str] = {}
     for step in reversed(list(begun)):
         try:
             _move(driver, step.guest, step.after, step.before)
         except PinfoldError as error:
-            failed[step.guest] = str(error)
+            if not _is_as_before(driver, before[step.guest]):
+                failed[step.guest] = str(error)
     return failed
 
 

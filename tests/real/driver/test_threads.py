@@ -185,9 +185,15 @@ def test_absent_pcpus_are_refused_before_libvirt_sees_them(driver: LibvirtDriver
     assert driver.guests() == ()
     spec = pinned(idle_rom, emulator="0")
     driver.start(spec)
-    with pytest.raises(InvalidRequest, match="pCPU 77-78 is not online"):
+    with pytest.raises(InvalidRequest, match="pCPU 77-79 is not online"):
+        driver.pin(spec.id, Masks(vcpus=(CpuSet.of(77),), overhead=CpuSet.of(78, 79)))
+    with pytest.raises(InvalidRequest, match="pCPU 77 is not online"):
         driver.pin(spec.id, Masks(vcpus=(CpuSet.of(77),), overhead=CpuSet.of(0, 78)))
     check(driver, spec, masks(spec.record.fit))
+    driver.pin(spec.id, replace(masks(spec.record.fit), overhead=CpuSet.of(0, 78)))
+    check(driver, spec, masks(spec.record.fit))
+    kept = guest(driver, spec).kept
+    assert kept is not None and kept.emulator == CpuSet.of(0, 78)
 
 
 def test_pins_for_another_number_of_vcpus_are_refused(driver: LibvirtDriver, idle_rom: Path) -> None:

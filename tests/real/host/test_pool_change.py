@@ -179,11 +179,16 @@ def offline(lab: LabHost, cpus: CpuSet) -> Iterator[None]:
         for cell in two_cells().cells
         for cores in [tuple(core - cpus for core in cell.cores if core - cpus)]
     ]
-    for topology in (Topology(cells=tuple(cells), offline=cpus), two_cells()):
+
+    def say(topology: Topology) -> None:
         for name, text in sysfs.files(topology).items():
             (folder / name).write_text(f"{text}\n")
-        if topology.offline:
-            yield
+
+    say(Topology(cells=tuple(cells), offline=cpus))
+    try:
+        yield
+    finally:
+        say(two_cells())
 
 
 def test_threads_leave_offline_pcpus_and_pins_there_retire_until_they_are_back(synthetic_bench: Bench) -> None:

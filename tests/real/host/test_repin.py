@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from msgspec import structs
 from tests.real.host.bench import DEDICATED, Bench, FailsLate, allowed
-from tests.real.host.test_pool_change import cpus, quiet
+from tests.real.host.test_pool_change import SHARE, cpus, offline, quiet
 
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.fit.capacity import demands_of
@@ -130,6 +130,28 @@ def test_what_cannot_move_says_why(synthetic_bench: Bench) -> None:
     assert why["served"].startswith("it is the agent of c1's; a new place would free them: `pinfold server stop")
     assert why["stopped"].startswith("it does not run; a new place would free them: `pinfold guest replace stopped`")
     assert why["vm"].startswith("its host cell has no free dedicated pCPU for them; ")
+
+
+def test_an_offline_pcpu_that_the_plan_does_not_concern_stops_no_step(synthetic_bench: Bench) -> None:
+    old = synthetic_bench.with_pools(shared="0-1", dedicated="2-15")
+    old.start(old.order("vm", SHARE))
+    new = synthetic_bench.with_pools(shared="0-1", dedicated="3-15")
+    with offline(new.lab, cpus("1")):
+        assert not apply(new.driver, new.settings).failure
+        now = new.guest("vm")
+        assert now.kept is not None and quiet(new, "vm")
+        assert (now.pins.vcpus, now.kept.vcpus, now.kept.emulator) == (((0, cpus("3")),), ((0, cpus("3")),), cpus("0-1"))
+
+
+def test_a_guest_that_never_moved_is_not_said_to_be_elsewhere(synthetic_bench: Bench) -> None:
+    old = synthetic_bench.with_pools(shared="1", dedicated="2-15")
+    old.start(old.order("vm", SHARE))
+    began = old.guest("vm")
+    new = synthetic_bench.with_pools(shared="1", dedicated="3-15")
+    with offline(new.lab, cpus("1")):
+        done = apply(new.driver, new.settings)
+        assert (done.failure, done.not_undone) == ("guest vm was not moved: pCPU 1 is not online on this host", {})
+        assert new.guest("vm") == began
 
 
 def test_a_host_of_a_service_is_left_to_its_agent(bench: Bench) -> None:

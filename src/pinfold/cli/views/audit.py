@@ -34,7 +34,7 @@ def repair_view(done: Repair) -> list[RenderableType]:
         words = f": {count(len(one.before.drift), 'difference')} found, {len(left)} left"
         lines.append(Text.assemble(sign, (one.before.guest.name, "bold"), words))
         lines += [line for finding in left for line in finding_lines(finding, 2)]
-    if not done.done and not (done.named and done.left):
+    if not done.done and not (done.left and (done.named or done.failed)):
         words = f"guest {done.named} has not drifted" if done.named else "no running guest of ours has drifted"
         lines.append(Text.assemble(("✓ ", "bold green"), words))
     for what in done.left:

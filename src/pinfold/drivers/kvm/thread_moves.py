@@ -12,10 +12,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from msgspec.structs import replace
+
 from pinfold.core.cpuset import CpuSet
-from pinfold.core.drift import ExpectedMasks, expected
+from pinfold.core.drift import ExpectedMasks, InferredMasks, expected
 from pinfold.core.errors import InvalidRequest, Unavailable
-from pinfold.core.overhead import ObservedThread, ThreadClass
+from pinfold.core.overhead import Masks, ObservedThread, ThreadClass
 from pinfold.drivers.kvm import deadline
 from pinfold.drivers.kvm.witness import ThreadMover
 from pinfold.drivers.port import Observation
@@ -35,6 +37,20 @@ def refuse_absent(masks: ExpectedMasks, online: CpuSet) -> None:
     absent = named_cpus(masks) - online
     if absent:
         raise InvalidRequest(f"pCPU {absent} is not online on this host", key="pins")
+
+
+def online_part(masks: ExpectedMasks, online: CpuSet) -> ExpectedMasks:
+    """Where the threads can run now: `masks` without the pCPUs that are not `online`. Threads with an empty set are left, here too.
+
+    Raises `InvalidRequest` if all pCPUs of a set are not online.
+    """
+    absent = CpuSet.union(cpus for cpus in (masks.overhead, *masks.vcpus) if not cpus & online)
+    if absent:
+        raise InvalidRequest(f"pCPU {absent} is not online on this host", key="pins")
+    vcpus, overhead = tuple(cpus & online for cpus in masks.vcpus), masks.overhead & online
+    if isinstance(masks, InferredMasks):
+        return replace(masks, vcpus=vcpus, overhead=overhead)
+    return Masks(vcpus=vcpus, overhead=overhead, realtime=masks.realtime)
 
 
 def refuse_misplaced(guest: str, left: tuple[ObservedThread, ...], masks: ExpectedMasks) -> None:

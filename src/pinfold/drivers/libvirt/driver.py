@@ -354,13 +354,14 @@ class LibvirtDriver:
     def pin(self, guest: GuestId, masks: ExpectedMasks, *, live_only: bool = False) -> None:
         """Move every thread of a running guest, live and in its definition. See `Driver.pin`.
 
-        1. Set libvirt's live pins, thread class by class.
-        2. Move the threads that did not follow, one by one. New threads inherit the main thread's mask, so this ends.
-        3. Replace these pins in the definition, and in a guest of ours the default set for iothreads added later. Not with `live_only`.
-        Raises `InvalidRequest` for an absent pCPU or a guest that does not run, `Unavailable` if a thread is still elsewhere.
+        1. Set libvirt's live pins, thread class by class, to those pCPUs that are online.
+        2. Replace the pins in the definition, and in a guest of ours the default set for iothreads added later. Not with `live_only`.
+        3. Move the threads that did not follow, one by one. New threads inherit the main thread's mask, so this ends.
+        Raises `InvalidRequest` for a set whose pCPUs are all offline or a guest that does not run, `Unavailable` if a thread is still
+        elsewhere.
         """
         self._refuse_remote()
-        self._refuse_absent(masks)
+        live = thread_moves.online_part(masks, self._online())
         known = self._guests.one(guest)
         if not known.active:
             raise InvalidRequest(f"guest {known.name} is {known.state.value}; only a running guest's threads can be moved", key="guest")
@@ -370,12 +371,12 @@ class LibvirtDriver:
 
         def pin(connection: Any) -> None:
             found = self._guests.domain(guest, connection)
-            domain.pin_live(found, masks)
+            domain.pin_live(found, live)
             if not live_only:
                 domain.pin_definition(connection, found, masks, ours=known.record is not None)
 
         self._guests.act(guest, "pin", f"guest {known.name} cannot be pinned", _CHANGE_SECONDS, pin)
-        thread_moves.refuse_misplaced(known.name, self._threads.place(known, masks), masks)
+        thread_moves.refuse_misplaced(known.name, self._threads.place(known, live), live)
 
     def observe(self, guest: HostGuest) -> Observation:
         """Every thread of the guest. See `Driver.observe`."""
@@ -399,9 +400,13 @@ class LibvirtDriver:
 
     def _refuse_absent(self, wanted: ExpectedMasks) -> None:
         """Raises `InvalidRequest` for pCPUs that this host has not online."""
+        thread_moves.refuse_absent(wanted, self._online())
+
+    def _online(self) -> CpuSet:
+        """The pCPUs that libvirtd sees online. Raises `Unavailable`."""
         with self._connection.translated("the online pCPUs cannot be read"):
             _, online, _ = self._connection.live().getCPUMap(0)
-        thread_moves.refuse_absent(wanted, pins.cpus_of(online))
+        return pins.cpus_of(online)
 
     def _start_paused(self, guest: GuestId, what: str, fit: Fit | None, *, fresh: bool = True, seconds: float | None = None) -> bool:
         """Start the guest so that QEMU can allocate its memory. Returns whether its emulator threads may now run on more than their pin.

@@ -148,12 +148,13 @@ class ProcessesDriver:
         """Move every thread of known class to `masks`, with the kernel alone. See `Driver.pin`.
 
         Before each thread is moved, the process id and start time are compared, so that no other process's thread is moved. Raises
-        `InvalidRequest` for an absent pCPU and a guest that does not exist, `Unavailable` if a thread is still elsewhere.
+        `InvalidRequest` for a set whose pCPUs are all offline and a guest that does not exist, `Unavailable` if a thread is still
+        elsewhere.
         """
-        thread_moves.refuse_absent(masks, sysfs.online())
+        live = thread_moves.online_part(masks, sysfs.online())
         process = self._process(guest)
-        left = thread_moves.place(lambda: self._threads.look(process).observation, masks, partial(_move, process))
-        thread_moves.refuse_misplaced(process.name, left, masks)
+        left = thread_moves.place(lambda: self._threads.look(process).observation, live, partial(_move, process))
+        thread_moves.refuse_misplaced(process.name, left, live)
 
     def observe(self, guest: HostGuest) -> Observation:
         """Every thread of the guest, none if its process has ended. See `Driver.observe`."""
