@@ -19,7 +19,7 @@ from pinfold.api.compute import links
 from pinfold.api.network.views import ALIKE_IN_PORTS
 from pinfold.core.identity import GuestId
 from pinfold.core.networks import HostNetwork, NetworkKind, StaticRange, network_id
-from pinfold.store import guest_rows, ports
+from pinfold.store import guest_rows, host_rows, ports
 from pinfold.store.records import WantedPort
 from pinfold.store.schema import guest
 
@@ -106,6 +106,33 @@ def test_a_page_without_filters_reads_the_servers_that_it_shows(busy: tuple[Flee
     found = fleet.ask("GET", "/servers?limit=3").json()["servers"]
     assert len(found) == 3
     assert len(read) == 6
+
+
+def test_listings_that_show_no_reports_read_none(busy: tuple[Fleet, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    fleet, server = busy
+    add_host(fleet.database, "c2")
+    fleet.ask("POST", "/os-aggregates", {"aggregate": {"name": "a"}}, status=200)
+
+    def refuse(row: sa.RowMapping) -> Any:
+        raise AssertionError(f"the report of {row['name']} is read")
+
+    monkeypatch.setattr(host_rows, "_reported", refuse)
+    quiet = ["/servers?limit=1", "/servers/detail", f"/servers/{server}", "/os-availability-zone", "/os-availability-zone/detail"]
+    for path in (*quiet, "/os-aggregates", "/os-services", "/os-simple-tenant-usage", "/os-hypervisors"):
+        with counted(fleet.database) as seen:
+            fleet.ask("GET", path, status=200)
+        assert not [text for text in seen if "topology" in text], path
+
+
+def test_metrics_read_no_whole_guests(busy: tuple[Fleet, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    fleet, server = busy
+    add_like(fleet, server, 20)
+    with fleet.database.write() as connection:
+        connection.execute(guest.update().where(guest.c.name.in_(["more1", "more2"])).values(fault="x", observed="stopped"))
+    monkeypatch.setattr(guest_rows, "record", None)
+    told = fleet.http.get("/metrics").text
+    assert 'pinfold_servers{status="ACTIVE"} 19.0' in told
+    assert 'pinfold_servers{status="ERROR"} 2.0' in told
 
 
 HYPERVISORS = [

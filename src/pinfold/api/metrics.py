@@ -20,7 +20,7 @@ from pinfold.core.fit.capacity import HostCapacity
 from pinfold.core.ledger import roles
 from pinfold.core.overhead import capacity_millicpu
 from pinfold.core.repairs import Counts, read_counts
-from pinfold.store import findings, guests, hosts
+from pinfold.store import findings, guest_states, hosts
 from pinfold.store.records import REPAIRS, HostLedger, HostRecord
 from pinfold.store.unreadable import read_or
 
@@ -100,12 +100,14 @@ class _Fleet(Collector):
         families = {name: _family(name) for name in METRICS}
         with self._services.database.read() as connection:
             ledgers = hosts.ledgers(connection)
-            every = guests.page(connection)
+            states = guest_states.counts(connection)
             counts, audited = findings.counts(connection), findings.all_reported(connection)
         for ledger in ledgers:
             _tell_host(families, ledger)
         up: dict[str, bool] = {ledger.record.id: ledger.record.up for ledger in ledgers}
-        statuses = Counter(server_status(guest, host_up=up.get(guest.host or "", False)).status for guest in every)
+        statuses: Counter[str] = Counter()
+        for state, number in states:
+            statuses[server_status(state, host_up=up.get(state.host or "", False)).status] += number
         for status, count in sorted(statuses.items()):
             families["pinfold_servers"].add_metric([status], count)
         chosen, _ = stored_flavors(self._services, (), _MOST_FLAVORS)

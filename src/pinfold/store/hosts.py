@@ -44,7 +44,7 @@ _ADVANCE_DISABLED_TOO = (
     .values(_NEXT)
 )
 _MARKS = sa.select(host.c.id, host.c.revision, _UP, host.c.disabled, host.c.disabled_reason, host.c.fenced).order_by(host.c.id)
-_OUTLINES = sa.select(host.c.id, host.c.name, _UP, host.c.disabled, host.c.disabled_reason, host.c.updated).order_by(host.c.name)
+_OUTLINES = sa.select(host.c.id, host.c.name, _UP, host.c.disabled, host.c.disabled_reason, host.c.fenced, host.c.updated)
 _REPORTED = sa.select(*host_rows.REPORTED, host.c.report_digest).where(host.c.id == sa.bindparam("host_id"))
 _LOCKED = sa.select(*_COLUMNS).where(host.c.id == sa.bindparam("host_id")).with_for_update(of=host)
 _RENEWED: dict[str, Any] = {
@@ -258,15 +258,19 @@ class HostOutline(Struct, frozen=True, kw_only=True):
     up: bool
     disabled: bool
     disabled_reason: str
+    fenced: bool
     updated: float
 
 
-def outlines(connection: sa.Connection) -> tuple[HostOutline, ...]:
-    """Every host in outline, ordered by name."""
+def outlines(connection: sa.Connection, ids: Iterable[HostId] | None = None) -> tuple[HostOutline, ...]:
+    """Those hosts (all of them for None) in outline, ordered by name."""
+    query = _OUTLINES if ids is None else _OUTLINES.where(host.c.id.in_(sorted(set(ids))))
     return tuple(
         [
-            HostOutline(id=host_id, name=name, up=bool(up), disabled=bool(disabled), disabled_reason=reason, updated=updated)
-            for host_id, name, up, disabled, reason, updated in connection.execute(_OUTLINES)
+            HostOutline(
+                id=host_id, name=name, up=bool(up), disabled=bool(disabled), disabled_reason=reason, fenced=bool(fenced), updated=updated
+            )
+            for host_id, name, up, disabled, reason, fenced, updated in connection.execute(query.order_by(host.c.name))
         ]
     )
 

@@ -22,7 +22,8 @@ from pinfold.core.errors import InvalidRequest
 from pinfold.service.aggregates import ZONE_KEY, get
 from pinfold.store import aggregates as rows
 from pinfold.store import hosts
-from pinfold.store.records import AggregateRecord, HostRecord
+from pinfold.store.hosts import HostOutline
+from pinfold.store.records import AggregateRecord
 
 router = Router(prefix=f"{ROOT}/os-aggregates", tags=["aggregates"])
 
@@ -128,7 +129,7 @@ def list_aggregates(services: Services, version: Version) -> AggregateList:
     """Every aggregate."""
     with services.database.read() as connection:
         found = rows.all(connection)
-        names = _names(hosts.all(connection))
+        names = _names(hosts.outlines(connection))
     return {"aggregates": [_full(entry, names, version) for entry in found]}
 
 
@@ -199,9 +200,9 @@ def _full(entry: AggregateRecord, names: dict[str, str], version: Microversion) 
 def _shown(services: ApiServices, aggregate_id: int, version: Microversion) -> AggregateShown:
     with services.database.read() as connection:
         found = get(connection, aggregate_id)
-        names = _names(hosts.all(connection))
+        names = _names(hosts.outlines(connection))
     return {"aggregate": _full(found, names, version)}
 
 
-def _names(every: tuple[HostRecord, ...]) -> dict[str, str]:
+def _names(every: tuple[HostOutline, ...]) -> dict[str, str]:
     return {host.id: host.name for host in every}

@@ -24,6 +24,7 @@ from pinfold.api.router import Router
 from pinfold.core.errors import InvalidRequest, not_found
 from pinfold.service.aggregates import zones
 from pinfold.store import aggregates, hosts
+from pinfold.store.hosts import HostOutline
 from pinfold.store.records import HostRecord
 
 router = Router(prefix=f"{ROOT}/os-services", tags=["services"])
@@ -97,7 +98,7 @@ def list_services(
 ) -> ServiceList:
     """The agents, by host; `host` and `binary` narrow the listing."""
     with services.database.read() as connection:
-        found = [one for one in hosts.all(connection) if host in (None, one.name) and binary in (None, _BINARY)]
+        found = [one for one in hosts.outlines(connection) if host in (None, one.name) and binary in (None, _BINARY)]
         of_host = zones(aggregates.all(connection))
     return {"services": [_view(one, of_host.get(one.id, DEFAULT_ZONE), version) for one in found]}
 
@@ -146,7 +147,7 @@ def _update_named(action: str, body: dict[str, Any], services: ApiServices) -> S
     return {"service": shown}
 
 
-def _switch(services: ApiServices, host: HostRecord, *, enabled: bool, reason: str) -> None:
+def _switch(services: ApiServices, host: HostOutline | HostRecord, *, enabled: bool, reason: str) -> None:
     if enabled:
         services.fleet.hosts.enable(host.id)
     else:
@@ -161,7 +162,7 @@ def _parsed(schema: type[Schema], body: dict[str, Any]) -> Schema:
         raise InvalidRequest(f"Invalid input for {'.'.join(map(str, fault['loc'])) or 'body'}: {fault['msg']}") from error
 
 
-def _view(host: HostRecord, zone: str, version: Microversion) -> ServiceEntry:
+def _view(host: HostOutline, zone: str, version: Microversion) -> ServiceEntry:
     shown: ServiceEntry = {
         "id": host.id if version >= _BY_ID else number(host.id),
         "binary": _BINARY,
@@ -186,10 +187,10 @@ def number(host_id: str) -> int:
     return uuid.UUID(host_id).int >> 76
 
 
-def _get(services: ApiServices, service_id: str, *, numbered: bool = False) -> tuple[HostRecord, str]:
+def _get(services: ApiServices, service_id: str, *, numbered: bool = False) -> tuple[HostOutline, str]:
     """The host of a service's id, and its zone. Raises `ApiError` 404."""
     with services.database.read() as connection:
-        every = hosts.all(connection)
+        every = hosts.outlines(connection)
         of_host = zones(aggregates.all(connection))
     found = next((host for host in every if service_id == (str(number(host.id)) if numbered else host.id)), None)
     if found is None:

@@ -153,7 +153,7 @@ def _moment(text: str, now: float) -> float:
 def _used(services: ApiServices, period: tuple[float, float], project: str | None) -> list[ServerUsage]:
     """What each server used that ran in the period, oldest first."""
     with services.database.read() as connection:
-        up = {host.id: host.up for host in hosts.all(connection)}
+        up = {host.id: host.up for host in hosts.outlines(connection)}
         found = _ran(connection, period, project)
     return [_usage(guest, period, up.get(guest.host, False) if guest.host else False) for guest in found]
 

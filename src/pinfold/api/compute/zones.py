@@ -14,7 +14,7 @@ from pinfold.api.response_schema import closed
 from pinfold.api.router import Router
 from pinfold.service.aggregates import ZONE_KEY, zones
 from pinfold.store import aggregates, hosts
-from pinfold.store.records import HostRecord
+from pinfold.store.hosts import HostOutline
 
 router = Router(prefix=f"{ROOT}/os-availability-zone", tags=["availability zones"])
 
@@ -87,16 +87,16 @@ def list_zones_detail(services: Services) -> ZoneList:
     return {"availabilityZoneInfo": listing}
 
 
-def _by_zone(services: ApiServices) -> list[tuple[str, list[HostRecord]]]:
+def _by_zone(services: ApiServices) -> list[tuple[str, list[HostOutline]]]:
     with services.database.read() as connection:
-        every = hosts.all(connection)
+        every = hosts.outlines(connection)
         of_host = zones(aggregates.all(connection))
-    found: dict[str, list[HostRecord]] = {}
+    found: dict[str, list[HostOutline]] = {}
     for host in every:
         found.setdefault(of_host.get(host.id, DEFAULT_ZONE), []).append(host)
     return sorted(found.items())
 
 
-def _view(zone: str, there: list[HostRecord], hosts_of_it: dict[str, dict[str, ZoneService]] | None) -> ZoneEntry:
+def _view(zone: str, there: list[HostOutline], hosts_of_it: dict[str, dict[str, ZoneService]] | None) -> ZoneEntry:
     available = any(host.up and not host.disabled for host in there)
     return {"zoneName": zone, "zoneState": {"available": available}, "hosts": hosts_of_it}

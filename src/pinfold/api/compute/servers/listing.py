@@ -173,7 +173,7 @@ def _page(services: ApiServices, request: Request, asked: ServerQuery) -> list[t
         if asked.marker is not None and (marker is None or not caller.sees(marker.project)):
             raise InvalidRequest(f"marker [{asked.marker[:255]}] not found", key="marker")
         of_host = zones(aggregates.all(connection))
-        places = {host.id: Place(host=host, zone=of_host.get(host.id, DEFAULT_ZONE)) for host in hosts.all(connection)}
+        places = {host.id: Place(host=host, zone=of_host.get(host.id, DEFAULT_ZONE)) for host in hosts.outlines(connection)}
         wanted = _in_database(asked, places, project, _addressed(connection, asked), sees_hosts=caller.everywhere)
         if wanted is None or limit == 0:
             return []

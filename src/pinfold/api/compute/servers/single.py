@@ -116,5 +116,5 @@ def _ports(connection: sa.Connection, guest: GuestRecord) -> tuple[Port, ...]:
 def _place(connection: sa.Connection, guest: GuestRecord) -> Place | None:
     if guest.host is None:
         return None
-    host = hosts.get(connection, guest.host)
+    (host,) = hosts.outlines(connection, [guest.host])
     return Place(host=host, zone=zones(aggregates.all(connection)).get(host.id, DEFAULT_ZONE))

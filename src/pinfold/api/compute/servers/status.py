@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from pinfold.service.guests.lifecycle import REBOOTING, REBOOTING_HARD, RESUMING
+from pinfold.store.guest_states import GuestState
 from pinfold.store.records import REBUILDING, Desired, GuestRecord, Observed, Pause
 
 _REBOOTS: Final = {REBOOTING: "REBOOT", REBOOTING_HARD: "HARD_REBOOT"}
@@ -25,7 +26,7 @@ class ServerStatus:
 _POWER: Final = {Observed.RUNNING: 1, Observed.PAUSED: 3, Observed.STOPPED: 4, Observed.CRASHED: 6}
 
 
-def server_status(guest: GuestRecord, *, host_up: bool) -> ServerStatus:
+def server_status(guest: GuestRecord | GuestState, *, host_up: bool) -> ServerStatus:
     """The states of a guest; `host_up` says whether its host sends heartbeats.
 
     1. Deleted, then in error (its fault, or by an admin's word), regardless of anything else.

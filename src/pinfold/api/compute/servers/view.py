@@ -27,7 +27,8 @@ from pinfold.api.microversion import Microversion
 from pinfold.core.fit.answer import Fit
 from pinfold.core.networks import Port
 from pinfold.core.request.model import GuestRequest
-from pinfold.store.records import LOCKED_REASON, ClaimRecord, Fault, GuestRecord, HostRecord
+from pinfold.store.hosts import HostOutline
+from pinfold.store.records import LOCKED_REASON, ClaimRecord, Fault, GuestRecord
 
 _CHANGED_IN_FULL: Final = Microversion(2, 75)
 _HOSTNAME_FOR_ALL: Final = Microversion(2, 90)
@@ -37,7 +38,7 @@ _HOSTNAME_FOR_ALL: Final = Microversion(2, 90)
 class Place:
     """A server's host, and that host's availability zone."""
 
-    host: HostRecord
+    host: HostOutline
     zone: str
 
 
