@@ -122,13 +122,14 @@ def test_hosts_come_and_go() -> None:
 
 def test_marks_tell_what_to_read_anew_and_what_is_gone() -> None:
     index = _index(_entry("c01"), _entry("c02"), _entry("c03"))
-    plain = {"up": True, "disabled": False, "disabled_reason": "", "fenced": False}
+    plain = {"up": True, "disabled": False, "disabled_reason": "", "fenced": False, "marked": 0.0}
     marks = [
         HostMark(id="id-c01", revision=1, **{**plain, "up": False}),  # type: ignore[arg-type]
         HostMark(id="id-c02", revision=5, **plain),  # type: ignore[arg-type]
         HostMark(id="id-c04", revision=1, **plain),  # type: ignore[arg-type]
     ]
-    assert index.stale(marks) == (frozenset({"id-c02", "id-c04"}), frozenset({"id-c03"}))
+    assert index.stale(marks) == {"id-c02", "id-c04"}
+    assert index.without(marks) == {"id-c03"}
     found = index.get("id-c01")
     assert found is not None
     assert not found.open

@@ -198,19 +198,20 @@ class Index:
 
         return self.look(see)
 
-    def stale(self, marks: Iterable[HostMark]) -> tuple[frozenset[HostId], frozenset[HostId]]:
-        """Compare with the store's marks of all hosts: returns the hosts to read anew, and those that are gone.
+    def without(self, marks: Iterable[HostMark]) -> frozenset[HostId]:
+        """The hosts that have none of the marks."""
+        marked = {mark.id for mark in marks}
+        with self._lock:
+            return frozenset(self._rows.keys() - marked)
 
-        It takes over at once what a mark itself says (up, disabled).
-        """
+    def stale(self, marks: Iterable[HostMark]) -> frozenset[HostId]:
+        """Compare with marks of the store: returns the hosts to read anew. It takes over at once what a mark itself says (up, disabled)."""
         reread: set[HostId] = set()
-        seen: set[HostId] = set()
         with self._lock:
             rows, entries = self._rows, self._entries
             # Without a call for each host: this is most of what a look costs.
             for mark in marks:
                 host = mark.id
-                seen.add(host)
                 row = rows.get(host)
                 if row is None:
                     reread.add(host)
@@ -226,7 +227,7 @@ class Index:
                 ):
                     changed = {"up": mark.up, "disabled": mark.disabled, "disabled_reason": mark.disabled_reason, "fenced": mark.fenced}
                     self._put(structs.replace(entry, **changed))
-            return frozenset(reread), frozenset(rows.keys() - seen)
+            return frozenset(reread)
 
     def _change(self, host: HostId, revision: int, step: Callable[[Counts], Counts]) -> None:
         with self._lock:

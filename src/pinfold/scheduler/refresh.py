@@ -1,4 +1,4 @@
-"""`Freshness`: keep the index at the store's revisions by reading every host's mark from time to time."""
+"""`Freshness`: keep the index at the store's revisions. It looks from time to time at the marks of changed hosts, more seldom at all."""
 
 from __future__ import annotations
 
@@ -6,11 +6,20 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
+from typing import Final
 
 from pinfold.core.identity import HostId
 from pinfold.scheduler.index import Entry, Index, entry
 from pinfold.store import host_news, hosts
 from pinfold.store.database import Database
+
+_OVERLAP: Final = 5.0
+"""So many seconds of marks before the newest known one are read again: a transaction says when it marked a host, and ends later."""
+_ALL_SECONDS: Final = 5.0
+"""All marks are read after so long, because a lease that ends by itself marks nothing."""
+_ALL_COST: Final = 50
+"""But not before so many times the time has passed that it took."""
+_NEVER: Final = float("-inf")
 
 
 class Freshness:
@@ -22,7 +31,9 @@ class Freshness:
         self._seconds = seconds
         self._clock = clock
         self._lock = threading.Lock()
-        self._looked = float("-inf")
+        self._looked = _NEVER
+        self._all_again = _NEVER
+        self._newest = 0.0
         self._known: dict[HostId, tuple[float, int]] = {}
 
     def known(self, host: HostId, revision: int) -> None:
@@ -35,7 +46,7 @@ class Freshness:
         """Bring the index up to date if the last look was long enough ago. Waits only for the first look ever, before which there is
         nothing. Raises `Unavailable`.
         """
-        if self._clock() - self._looked < self._seconds or not self._lock.acquire(blocking=self._looked == float("-inf")):
+        if self._clock() - self._looked < self._seconds or not self._lock.acquire(blocking=self._looked == _NEVER):
             return
         try:
             if self._clock() - self._looked >= self._seconds:  # who waited has what the other read
@@ -44,14 +55,18 @@ class Freshness:
             self._lock.release()
 
     def now(self) -> None:
-        """Bring the index up to date at once. Raises `Unavailable`."""
+        """Bring the index up to date at once, by the marks of all hosts. Raises `Unavailable`."""
         with self._lock:
+            self._all_again = _NEVER
             self._read()
 
     def host(self, host: HostId) -> Entry | None:
-        """Read one host again; None when it is gone."""
+        """Read one host again; None when it is gone. If it is down or gone, others may be, so the next look reads the marks of all."""
         self._load((host,))
-        return self._index.get(host)
+        found = self._index.get(host)
+        if found is None or not found.up:
+            self._all_again = _NEVER
+        return found
 
     def _recent(self) -> dict[HostId, float]:
         """When the hosts were `known` of which that is not long ago."""
@@ -67,19 +82,25 @@ class Freshness:
 
     def _read(self, left_out: Mapping[HostId, float] = MappingProxyType({})) -> None:
         """Read what has changed. Of hosts that are left out the index has what was there at that time, and the look counts as made then:
-        so no host is ever older than the time between two looks.
+        so no host is ever older than the time between two looks, or two that read all marks where its lease has ended by itself.
         """
         began = self._clock()
+        all_hosts = began >= self._all_again
         with self._database.read_once() as connection:
-            marks = hosts.marks(connection)
-        reread, gone = self._index.stale(marks)
-        self._index.drop(gone)
+            marks = hosts.marks(connection) if all_hosts else hosts.marks_since(connection, self._newest - _OVERLAP)
+        if all_hosts:
+            self._all_again = began + max(_ALL_SECONDS, _ALL_COST * (self._clock() - began))
+            self._index.drop(self._index.without(marks))
+        reread = self._index.stale(marks)
         waiting = reread & left_out.keys()
         reread -= waiting
-        if len(reread) < len(marks):
+        anew = all_hosts and len(reread) == len(marks)
+        if not anew:
             reread = self._catch_up(reread)
         if reread:
-            self._load(None if len(reread) == len(marks) else reread)
+            self._load(None if anew else reread)
+        if not waiting:  # else the next look has to find them again
+            self._newest = max([mark.marked for mark in marks], default=self._newest)
         self._looked = min([began, *(left_out[host] for host in waiting)])
 
     def _catch_up(self, changed: frozenset[HostId]) -> frozenset[HostId]:

@@ -28,7 +28,8 @@ _UP = in_term(host.c.heard, host.c.lease_until).label("up")
 _COLUMNS = (*host.c, _UP)
 # Built once, because every create uses them: SQLAlchemy takes longer to build an expression than SQLite to execute it.
 _OPEN = sa.and_(_UP.element, host.c.disabled.is_(False), host.c.fenced.is_(False))
-_NEXT: dict[str, Any] = {"revision": host.c.revision + 1, "orders": host.c.orders + 1, "updated": EpochNow()}
+_MARKED: dict[str, Any] = {"updated": EpochNow(), "marked": EpochNow()}
+_NEXT: dict[str, Any] = {"revision": host.c.revision + 1, "orders": host.c.orders + 1, **_MARKED}
 
 
 def advance_from(revision: sa.ColumnElement[int]) -> sa.Update:
@@ -43,7 +44,10 @@ _ADVANCE_DISABLED_TOO = (
     .where(host.c.id == sa.bindparam("host_id"), host.c.revision == sa.bindparam("decided_on"), _UP.element, host.c.fenced.is_(False))
     .values(_NEXT)
 )
-_MARKS = sa.select(host.c.id, host.c.revision, _UP, host.c.disabled, host.c.disabled_reason, host.c.fenced).order_by(host.c.id)
+_MARK = (host.c.id, host.c.revision, _UP, host.c.disabled, host.c.disabled_reason, host.c.fenced, host.c.marked)
+_MARKS = sa.select(*_MARK).order_by(host.c.id)
+_MARKS_SINCE = sa.select(*_MARK).where(host.c.marked >= sa.bindparam("since"))
+"""Not ordered by id: SQLite would read all rows in that order."""
 _OUTLINES = sa.select(host.c.id, host.c.name, _UP, host.c.disabled, host.c.disabled_reason, host.c.fenced, host.c.updated)
 _REPORTED = sa.select(*host_rows.REPORTED, host.c.report_digest).where(host.c.id == sa.bindparam("host_id"))
 _LOCKED = sa.select(*_COLUMNS).where(host.c.id == sa.bindparam("host_id")).with_for_update(of=host)
@@ -52,6 +56,7 @@ _RENEWED: dict[str, Any] = {
     "lease_until": EpochNow() + sa.bindparam("lease_seconds", type_=sa.Double()),
     "fenced": False,
     "updated": EpochNow(),
+    "marked": sa.case((sa.and_(_UP.element, host.c.fenced.is_(False)), host.c.marked), else_=EpochNow()),
 }
 _RENEW = host.update().where(host.c.id == sa.bindparam("host_id")).values(_RENEWED)
 _RENEW_AND_READ = _RENEW.returning(host.c.name, host.c.revision, host.c.orders, *_REPORTED.selected_columns)
@@ -83,7 +88,7 @@ def register(
                 heard=EpochNow(),
                 lease_until=EpochNow() + lease_seconds,
                 created=EpochNow(),
-                updated=EpochNow(),
+                **_MARKED,
             )
         )
     except sa.exc.IntegrityError as error:
@@ -122,7 +127,7 @@ def report(connection: sa.Connection, host_id: HostId, report: HostReport, *, le
     revision, digest = int(row["revision"]) + changed, host_rows.digest(columns)
     renew = _RENEW
     if changed or row["facts"] != columns["facts"] or row["report_digest"] != digest:
-        renew = renew.values(**columns, report_digest=digest, revision=revision)
+        renew = renew.values(**columns, report_digest=digest, revision=revision, **(_MARKED if changed else {}))
     connection.execute(renew, {"host_id": host_id, "lease_seconds": lease_seconds})
     if changed:
         tell(connection, f"host:{host_id}")
@@ -158,7 +163,7 @@ def heartbeat(connection: sa.Connection, host_id: HostId, lease_seconds: float) 
 
 def expire(connection: sa.Connection, host_id: HostId) -> None:
     """End the lease now, after the agent's goodbye."""
-    connection.execute(host.update().where(host.c.id == host_id).values(lease_until=host.c.heard, updated=EpochNow()))
+    connection.execute(host.update().where(host.c.id == host_id).values(lease_until=host.c.heard, **_MARKED))
     tell(connection, f"host:{host_id}")
 
 
@@ -169,17 +174,18 @@ def end_leases_to_come(connection: sa.Connection) -> int:
     lease with its next heartbeat.
     """
     term = host.c.lease_until - host.c.heard
-    return connection.execute(host.update().where(term > 0, host.c.heard - EpochNow() >= term).values(lease_until=host.c.heard)).rowcount
+    ended = {"lease_until": host.c.heard, "marked": EpochNow()}
+    return connection.execute(host.update().where(term > 0, host.c.heard - EpochNow() >= term).values(ended)).rowcount
 
 
 def disable(connection: sa.Connection, host_id: HostId, reason: str = "") -> None:
     """Take no new guests on the host."""
-    _set(connection, host_id, disabled=True, disabled_reason=reason)
+    _set(connection, host_id, disabled=True, disabled_reason=reason, **_MARKED)
 
 
 def enable(connection: sa.Connection, host_id: HostId) -> None:
     """Take new guests on the host again."""
-    _set(connection, host_id, disabled=False, disabled_reason="")
+    _set(connection, host_id, disabled=False, disabled_reason="", **_MARKED)
 
 
 def fence(connection: sa.Connection, host_id: HostId) -> None:
@@ -187,7 +193,7 @@ def fence(connection: sa.Connection, host_id: HostId) -> None:
     unknown.
     """
     # Use one statement: a heartbeat may arrive between a read and a write.
-    done = connection.execute(host.update().where(host.c.id == host_id, ~_UP.element).values(fenced=True, updated=EpochNow()))
+    done = connection.execute(host.update().where(host.c.id == host_id, ~_UP.element).values(fenced=True, **_MARKED))
     if done.rowcount != 1:
         get(connection, host_id)
         raise Conflict(f"host {host_id} is up: its agent spoke within the lease; power it off first")
@@ -281,12 +287,30 @@ def some(connection: sa.Connection, ids: Iterable[HostId]) -> tuple[HostRecord, 
 
 
 def marks(connection: sa.Connection) -> tuple[HostMark, ...]:
-    """The mark of every host, which shows whether the host changed, ordered by id. Cheap even for ten thousand hosts."""
-    rows = connection.execute(_MARKS).all()
+    """The mark of every host, which shows whether the host changed, ordered by id."""
+    return _marks(connection.execute(_MARKS).all())
+
+
+def marks_since(connection: sa.Connection, since: float) -> tuple[HostMark, ...]:
+    """The marks that have changed since that time, which `HostMark.marked` tells, in no order. A lease that has ended by itself changes
+    no row, so a host that is down by that is not among them.
+    """
+    return _marks(connection.execute(_MARKS_SINCE, {"since": since}).all())
+
+
+def _marks(rows: Iterable[Any]) -> tuple[HostMark, ...]:
     return tuple(
         [
-            HostMark(id=host_id, revision=revision, up=bool(up), disabled=bool(disabled), disabled_reason=reason, fenced=bool(fenced))
-            for host_id, revision, up, disabled, reason, fenced in rows
+            HostMark(
+                id=host_id,
+                revision=revision,
+                up=bool(up),
+                disabled=bool(disabled),
+                disabled_reason=reason,
+                fenced=bool(fenced),
+                marked=marked,
+            )
+            for host_id, revision, up, disabled, reason, fenced, marked in rows
         ]
     )
 
@@ -330,7 +354,7 @@ def bump(connection: sa.Connection, host_id: HostId, *, ledger: bool) -> int:
     """Count one order for the host's agent, and with `ledger` one change of its ledger. Returns the revision; the row stays locked."""
     values: dict[str, Any] = {"orders": host.c.orders + 1, "updated": EpochNow()}
     if ledger:
-        values["revision"] = host.c.revision + 1
+        values |= {"revision": host.c.revision + 1, **_MARKED}
     done = connection.execute(host.update().where(host.c.id == host_id).values(values).returning(host.c.revision)).scalar_one_or_none()
     if done is None:
         raise InvalidRequest(f"host {host_id}: no such host")
@@ -369,7 +393,7 @@ def keep_repin(connection: sa.Connection, host_id: HostId, progress: Progress) -
 
 
 def _set(connection: sa.Connection, host_id: HostId, **values: Any) -> None:
-    if connection.execute(host.update().where(host.c.id == host_id).values(**values, updated=EpochNow())).rowcount != 1:
+    if connection.execute(host.update().where(host.c.id == host_id).values({"updated": EpochNow(), **values})).rowcount != 1:
         raise InvalidRequest(f"host {host_id}: no such host")
     tell(connection, f"host:{host_id}")
 

@@ -153,7 +153,7 @@ class HostLedger(Struct, frozen=True, kw_only=True):
 
 
 class HostMark(Struct, frozen=True, kw_only=True):
-    """Shows whether a host changed since it was read."""
+    """Shows whether a host changed since it was read. `marked` is when this last changed, apart from a lease that ended by itself."""
 
     id: HostId
     revision: int
@@ -161,6 +161,7 @@ class HostMark(Struct, frozen=True, kw_only=True):
     disabled: bool
     disabled_reason: str
     fenced: bool
+    marked: float
 
 
 class Fault(Struct, frozen=True, kw_only=True):

@@ -60,6 +60,8 @@ host = sa.Table(
     sa.Column("audited", _TIME, comment="when its agent last reported its findings; null before that"),
     sa.Column("created", _TIME, nullable=False),
     sa.Column("updated", _TIME, nullable=False),
+    sa.Column("marked", _TIME, nullable=False, server_default="0", comment="when its mark last changed, but for the end of its lease"),
+    sa.Index("ix_host_marked", "marked"),
 )
 
 guest = sa.Table(
