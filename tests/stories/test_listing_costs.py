@@ -19,7 +19,7 @@ from pinfold.api.compute import links
 from pinfold.api.network.views import ALIKE_IN_PORTS
 from pinfold.core.identity import GuestId
 from pinfold.core.networks import HostNetwork, NetworkKind, StaticRange, network_id
-from pinfold.store import guest_rows, host_rows, ports
+from pinfold.store import guest_rows, host_rows, hosts, ports
 from pinfold.store.records import WantedPort
 from pinfold.store.schema import guest
 
@@ -122,6 +122,25 @@ def test_listings_that_show_no_reports_read_none(busy: tuple[Fleet, str], monkey
         with counted(fleet.database) as seen:
             fleet.ask("GET", path, status=200)
         assert not [text for text in seen if "topology" in text], path
+
+
+def test_a_page_without_filters_reads_the_hosts_that_it_shows(busy: tuple[Fleet, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    fleet, _ = busy
+    add_host(fleet.database, "c2")
+    read: list[str] = []
+    outlines = hosts.outlines
+
+    def note(connection: sa.Connection, ids: Any = None) -> Any:
+        found = outlines(connection, ids)
+        read.extend(one.name for one in found)
+        return found
+
+    monkeypatch.setattr(hosts, "outlines", note)
+    for more, names in (("", ["c1"]), ("&sort_key=uuid", ["c1"]), ("&name=nothing", []), ("&host=c2", ["c1", "c2"])):
+        read.clear()
+        for one in fleet.ask("GET", f"/servers/detail?all_tenants=1{more}", status=200).json()["servers"]:
+            assert (one["OS-EXT-SRV-ATTR:host"], one["OS-EXT-AZ:availability_zone"], one["host_status"]) == ("c1", "nova", "UP")
+        assert read == names, more
 
 
 def test_metrics_read_no_whole_guests(busy: tuple[Fleet, str], monkeypatch: pytest.MonkeyPatch) -> None:

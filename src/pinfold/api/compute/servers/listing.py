@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Annotated, Any, Final, Literal
 
 import sqlalchemy as sa
@@ -56,6 +56,8 @@ _DECIDED_BY_THE_DATABASE: Final = frozenset(
     }
 )
 """Query parameters for which no row has to be looked at."""
+_WITHOUT_HOSTS: Final = _DECIDED_BY_THE_DATABASE - {"host", "node", "hypervisor_hostname"}
+"""Those of them for which no host has to be known. Such a listing reads the hosts of the servers that it shows."""
 _TRUE: Final = frozenset({"true", "1", "yes", "on", "t", "y"})
 
 _SORTS: Final[dict[str, Callable[[GuestRecord], Any]]] = {
@@ -172,8 +174,8 @@ def _page(services: ApiServices, request: Request, asked: ServerQuery) -> list[t
         marker = None if asked.marker is None else guests.find(connection, GuestId(asked.marker))
         if asked.marker is not None and (marker is None or not caller.sees(marker.project)):
             raise InvalidRequest(f"marker [{asked.marker[:255]}] not found", key="marker")
-        of_host = zones(aggregates.all(connection))
-        places = {host.id: Place(host=host, zone=of_host.get(host.id, DEFAULT_ZONE)) for host in hosts.outlines(connection)}
+        by_host = bool(asked.model_fields_set - _WITHOUT_HOSTS)
+        places = _places(connection) if by_host else {}
         wanted = _in_database(asked, places, project, _addressed(connection, asked), sees_hosts=caller.everywhere)
         if wanted is None or limit == 0:
             return []
@@ -182,7 +184,15 @@ def _page(services: ApiServices, request: Request, asked: ServerQuery) -> list[t
             found = _after(guests.page(connection, wanted, keep=keep), asked, marker)[:limit]
         else:
             found = guests.page(connection, wanted, keep=keep, marker=asked.marker, limit=limit)
+        if not by_host:
+            places = _places(connection, {guest.host for guest in found if guest.host})
     return [(guest, places.get(guest.host or HostId(""))) for guest in found]
+
+
+def _places(connection: sa.Connection, ids: Iterable[HostId] | None = None) -> dict[HostId, Place]:
+    """Those hosts, all of them for None, with their zones."""
+    of_host = zones(aggregates.all(connection))
+    return {host.id: Place(host=host, zone=of_host.get(host.id, DEFAULT_ZONE)) for host in hosts.outlines(connection, ids)}
 
 
 def _all_projects(request: Request, asked: ServerQuery) -> bool:
