@@ -188,6 +188,8 @@ def test_the_image_api_never_leaves_its_directory(standing_fleet: Fleet) -> None
     assert fleet.http.get(f"/image/v2/images/{image['id']}/file").content == b"\x00" * 64
     assert fleet.http.get("/image/v2/images/probe").status_code == 404
     assert fleet.http.get("/image/v2/images?name=none").json()["images"] == []
+    refused = fleet.http.get("/image/v2/images?name=in:a%0Ab")
+    assert (refused.status_code, "Unable to filter by 'in:a\\nb'" in refused.json()["error"]["message"]) == (400, True)
     for method, path in (("DELETE", "far"), ("PUT", "far/tags/new"), ("POST", "far/members"), ("GET", "far")):
         answer = fleet.http.request(method, f"/image/v2/images/{path}", json={})
         assert (answer.status_code, "Image far could not be found." in answer.text) == (404, True)

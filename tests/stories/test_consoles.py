@@ -137,7 +137,8 @@ def test_a_token_opens_one_server_for_ten_minutes_and_no_longer_than_the_server_
     with fleet.database.write() as connection:
         aged = console_token.update().where(console_token.c.digest == console_tokens.digest_of(token))
         connection.execute(aged.values(made=console_token.c.made - console_tokens.VALID_SECONDS))
-    for wrong in (path, "/serial/?token=x", "/serial/", "/serial/?token=%ff%00", f"/serial/?token={token[:-1]}"):
+    many = f"/serial/?{'a=b&' * 9}token=x"
+    for wrong in (path, "/serial/?token=x", "/serial/", "/serial/?token=%ff%00", f"/serial/?token={token[:-1]}", many):
         status, text = refusal(client, wrong)
         assert (status, "unknown or has expired" in text) == (403, True), wrong
     fleet.http.delete(f"{COMPUTE}/servers/{server}")

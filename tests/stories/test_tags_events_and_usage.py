@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from tests.rig.client import compute
 from tests.rig.in_process import Fleet
 from tests.stories.test_stops_and_reboots import START, STOP, act, fails
 
@@ -37,6 +38,10 @@ def test_tags_are_replaced_added_found_and_removed(fleet: Fleet, server: str) ->
     fleet.ask("PUT", f"{path}/c", status=204)
     fleet.ask("GET", f"{path}/c", status=204)
     assert fleet.show(server)["tags"] == ["a", "b", "c"]
+    for _ in ("added", "there already"):
+        location = fleet.ask("PUT", f"{path}/日 %3F").headers["location"]
+        assert location.endswith(f"{path}/%E6%97%A5%20%3F") and fleet.http.get(location, headers=compute()).status_code == 204
+    fleet.ask("DELETE", f"{path}/日 %3F", status=204)
     assert [one["id"] for one in fleet.ask("GET", "/servers?tags=a,c").json()["servers"]] == [server]
     fleet.ask("DELETE", f"{path}/a", status=204)
     for method in ("GET", "DELETE"):

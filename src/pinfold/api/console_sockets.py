@@ -85,7 +85,7 @@ class ConsoleSockets:
             await send_error(scope, send, 404, "There is no console here.")
 
     async def _serve_client(self, scope: Scope, receive: Receive, send: Send) -> None:
-        token = parse_qs(scope["query_string"].decode("latin-1"), max_num_fields=8).get("token", [""])[0]
+        token = _token_of(scope)
         await receive()
         try:
             found = await asyncio.get_running_loop().run_in_executor(self._threads, self._services.fleet.consoles.opened, token)
@@ -207,3 +207,12 @@ async def _relay(client: _Side, agent: _Side) -> str:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _token_of(scope: Scope) -> str:
+    """The token of a link, '' if it has none or more parameters than a link has."""
+    try:
+        found: dict[str, list[str]] = parse_qs(scope["query_string"].decode("latin-1"), max_num_fields=8)
+    except ValueError:
+        return ""
+    return found.get("token", [""])[0]

@@ -18,6 +18,7 @@ from pinfold.api.image.catalog import CatalogImage, ImageStatus
 from pinfold.api.image.variants import refuse_deactivated, visible_image, visible_images
 from pinfold.api.response_schema import Link, closed
 from pinfold.api.router import Router
+from pinfold.core.errors import InvalidRequest
 from pinfold.core.plural import listed
 
 router = Router(prefix="/image", tags=["images"])
@@ -248,7 +249,12 @@ def _one_of(found: str | None, asked: str) -> bool:
 
     >>> _one_of("b", "in:a,b"), _one_of("b", 'in:"a,b",c'), _one_of("in", "in")
     (True, False, True)
+
+    Raises `InvalidRequest` for a list that is none, such as one of two lines.
     """
     if not asked.startswith("in:"):
         return found == asked
-    return found in next(csv.reader([asked.removeprefix("in:")]), [])
+    try:
+        return found in next(csv.reader([asked.removeprefix("in:")]), [])
+    except csv.Error as error:
+        raise InvalidRequest(f"Unable to filter by {asked[:64]!r}: {error}; a list such as in:a,b is allowed") from error

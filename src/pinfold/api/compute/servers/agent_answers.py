@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
@@ -41,6 +42,7 @@ CONSOLE_OUTPUT: Final[dict[str, Any]] = {
     },
 }
 _STANDARD: Final = Microversion(2, 48)
+_NUMBER: Final = re.compile(r"-?[0-9]{1,9}")
 
 
 async def console_output(server_id: GuestId, argument: object, request: Request, services: ApiServices) -> dict[str, str]:
@@ -69,7 +71,7 @@ def _lines(argument: object) -> int:
     """How many lines are asked for, 0 for all."""
     given = argument if isinstance(argument, dict) else {}
     length = given.get("length")
-    if isinstance(length, str) and length.lstrip("-").isdecimal() and length.isascii() and len(length) <= 9:
+    if isinstance(length, str) and _NUMBER.fullmatch(length):
         length = int(length)
     known = length is None or (isinstance(length, int) and not isinstance(length, bool) and length >= -1)
     if not known or not isinstance(argument, dict | None) or given.keys() - {"length"}:

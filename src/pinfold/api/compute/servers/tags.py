@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Annotated, Final
+from urllib.parse import quote
 
 from fastapi import Depends, Request, Response
 from pydantic import Field, TypeAdapter, ValidationError
@@ -84,7 +85,7 @@ def add_tag(server_id: GuestId, tag: str, request: Request, services: Services) 
     except ValidationError as error:
         raise InvalidRequest(f"Tag {tag[:64]!r} is not allowed: {error.errors()[0]['msg']}", key="tag") from error
     before = unlocked(services, request, server_id).tags
-    location = {"Location": f"{base(request)}{ROOT}/servers/{server_id}/tags/{tag}"}
+    location = {"Location": f"{base(request)}{ROOT}/servers/{server_id}/tags/{quote(tag, safe='')}"}
     if tag in before:
         return Response(status_code=204, headers=location)
     services.fleet.edits.change_tags(server_id, _with(tag))
