@@ -69,6 +69,7 @@ def test_domains_become_guests(text: str) -> None:
     read_or_refused(lambda: hardware.has_own_nvram(text))
     read_or_refused(lambda: template.repinned(text, masks(SPECS["mixed"].record.fit)))
     read_or_refused(lambda: template.with_emulator_on(text, CpuSet.of(1)))
+    read_or_refused(lambda: template.with_pins_of(text, DOMAINS[0]))
 
 
 @given(text=xml(TEMPLATES))

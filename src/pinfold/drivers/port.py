@@ -392,8 +392,15 @@ class Driver(Protocol):
         """Write `record` into a guest without one, and its pins into the kept definition. No thread moves. See `amend`."""
         ...
 
-    def forget(self, guest: GuestId) -> None:
-        """Remove our record from a guest's definitions. Its pins stay. No record is no error."""
+    def kept_definition(self, guest: GuestId) -> str:
+        """The definition that the guest's next start uses, in the hypervisor's own form; '' if it has none. `forget` takes it."""
+        ...
+
+    def forget(self, guest: GuestId, *, pins_of: str = "") -> None:
+        """Remove our record from a guest's definitions. No record is no error.
+
+        Its pins stay. With `pins_of`, an earlier `kept_definition`, the kept definition gets the pins of that one; no thread moves.
+        """
         ...
 
     def resume(self, guest: GuestId) -> None:

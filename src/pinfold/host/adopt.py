@@ -85,8 +85,8 @@ def adopt(driver: Driver, settings: HostSettings, key: str, *, policy: EmulatorP
 
     1. Move the threads of a running guest, each read back.
     2. Write the record and the pins into its definition, and the record into the running guest.
-    If a step fails, the record is removed and the threads are moved back. Raises `InvalidRequest` if an agent owns the host, and what
-    `plan` raises.
+    If a step fails, the record is removed, the definition gets its own pins back, and the threads are moved back. Raises
+    `InvalidRequest` if an agent owns the host, and what `plan` raises.
     """
     refuse_if_owned(settings, "guest adopt --apply", instead=_SERVICE)
     with host_lock(settings):
@@ -94,10 +94,11 @@ def adopt(driver: Driver, settings: HostSettings, key: str, *, policy: EmulatorP
         guest, record, after = found.found.guest, found.found.record, found.found.after
         if record is None or after is None:
             return AppliedAdoption(plan=found, guest=guest)
+        kept = driver.kept_definition(guest.id)
         try:
             _carry_out(driver, found.found, record, after)
         except PinfoldError as error:
-            return AppliedAdoption(plan=found, guest=guest, failure=f"{error}{_undone(driver, found.found)}")
+            return AppliedAdoption(plan=found, guest=guest, failure=f"{error}{_undone(driver, found.found, kept)}")
         return AppliedAdoption(plan=found, guest=pick(driver.guests(), guest.id))
 
 
@@ -119,12 +120,13 @@ def adopt_as(driver: Driver, settings: HostSettings, record: Record, *, active: 
             raise NotAdopted(
                 f"guest {found.guest.name} has other pins, or its host other pools, than when the plan was made; look at it anew"
             )
+        kept = driver.kept_definition(found.guest.id)
         try:
             _carry_out(driver, found, record, masks(record.fit))
         except Unavailable:
             raise
         except PinfoldError as error:
-            raise NotAdopted(f"{error}{_undone(driver, found)}") from error
+            raise NotAdopted(f"{error}{_undone(driver, found, kept)}") from error
 
 
 def _place(record: Record) -> Fit:
@@ -164,11 +166,13 @@ def release(driver: Driver, settings: HostSettings, key: str) -> HostGuest:
         return pick(driver.guests(), guest.id)
 
 
-def _undone(driver: Driver, found: Adoption) -> str:
-    """Remove the record and move the threads back. Returns '' for success, else what is left, as the rest of a sentence."""
+def _undone(driver: Driver, found: Adoption, kept: str) -> str:
+    """Remove the record, give the definition the pins of the `kept` one, and move the threads back. Returns '' for success, else what is
+    left, as the rest of a sentence.
+    """
     guest = found.guest
     try:
-        driver.forget(guest.id)
+        driver.forget(guest.id, pins_of=kept)
         if guest.active:
             driver.pin(guest.id, found.before, live_only=True)
     except PinfoldError as error:

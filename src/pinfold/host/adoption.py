@@ -41,7 +41,8 @@ NOVAS = (
 class Adoption(Struct, frozen=True, kw_only=True):
     """What adopting a guest means. `record` is None if something conflicts.
 
-    `before` is where its threads may run now; a vCPU's set is what its thread shows. `notes` are sentences about what else to know.
+    `before` is where its threads may run now; the set of a vCPU or an iothread is what its thread shows. `notes` are sentences about what
+    else to know.
     """
 
     guest: HostGuest
@@ -108,7 +109,13 @@ def _before(guest: HostGuest, observation: Observation | None, online: CpuSet) -
     defined = dict(guest.pins.vcpus)
     seen = {} if observation is None else {one.vcpu: one.allowed for one in observation.threads if one.thread_class is ThreadClass.VCPU}
     vcpus = tuple(seen.get(vcpu) or defined.get(vcpu, placement) for vcpu in range(guest.vcpus))
-    return InferredMasks(vcpus=vcpus, overhead=placement if guest.pins.emulator is None else guest.pins.emulator)
+    threads = () if observation is None else observation.threads
+    iothreads = {one.iothread: one.allowed for one in threads if one.thread_class is ThreadClass.IOTHREAD and one.iothread is not None}
+    return InferredMasks(
+        vcpus=vcpus,
+        overhead=placement if guest.pins.emulator is None else guest.pins.emulator,
+        iothreads=tuple(sorted((dict(guest.pins.iothreads) | iothreads).items())),
+    )
 
 
 class _Work:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pinfold.core.cpuset import CpuSet
-from pinfold.core.drift import InferredMasks
+from pinfold.core.drift import InferredMasks, iothread_place
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.overhead import Masks
 from pinfold.drivers.kvm.thread_moves import online_part
@@ -28,3 +28,15 @@ def test_threads_get_the_online_part_of_each_set_and_a_set_that_is_wholly_offlin
     found = online_part(masks, online)
     assert type(found) is kind and found.realtime == realtime
     assert (found.vcpus, found.overhead) == (tuple(cpus & online for cpus in vcpus), overhead & online)
+
+
+@given(own=SETS, overhead=SETS, online=SETS)
+def test_an_iothread_with_a_place_of_its_own_gets_the_online_part_of_that(own: CpuSet, overhead: CpuSet, online: CpuSet) -> None:
+    masks = InferredMasks(vcpus=(), overhead=overhead, iothreads=((1, own),))
+    assert iothread_place(masks, 1) == own and iothread_place(masks, 2) == iothread_place(masks, None) == overhead
+    if any(cpus and not cpus & online for cpus in (own, overhead)):
+        with pytest.raises(InvalidRequest, match="is not online on this host"):
+            online_part(masks, online)
+        return
+    found = online_part(masks, online)
+    assert (iothread_place(found, 1), iothread_place(found, 2)) == (own & online, overhead & online)

@@ -120,6 +120,26 @@ def test_emulator_threads_get_other_pcpus_and_not_a_byte_besides_changes() -> No
     assert len(after.splitlines()) == len(before.splitlines())
 
 
+@pytest.mark.parametrize("name", ["virt-manager", "bare", "tabs"])
+def test_a_definition_gets_its_own_pins_back_and_keeps_what_else_has_changed(name: str) -> None:
+    before = read(name)
+    assert template.with_pins_of(before, before) == before
+    vcpus = tuple(CpuSet.of(40 + vcpu) for vcpu in range(guest(before).vcpus))
+    moved = template.repinned(before, Masks(vcpus=vcpus, overhead=CpuSet.of(2, 3)))
+    assert guest(moved).pins.emulator == CpuSet.of(2, 3)
+    changed = moved.replace("</domain>", "<title>renamed</title></domain>")
+    after = template.with_pins_of(changed, before)
+    assert guest(after).pins == guest(before).pins and "<title>renamed</title>" in after
+    assert template.with_pins_of(after, before) == after, "there is nothing left to change"
+    assert _lines(template.with_pins_of(moved, before)) == _lines(before)
+
+
+def _lines(text: str) -> list[str]:
+    """The elements of a domain with their attributes and text, without an empty `<cputune>`, which libvirt leaves out."""
+    found = [element for element in ElementTree.fromstring(text).iter() if element.tag != "cputune" or len(element)]
+    return sorted(f"{element.tag} {sorted(element.attrib.items())} {(element.text or '').strip()}" for element in found)
+
+
 def test_huge_pages_are_made_on_the_guest_s_own_pcpus_of_their_cells_alone() -> None:
     small, huge = FitCell(guest_cell=0, host_cell=0, pins=((0, 4),)), FitCell(guest_cell=1, host_cell=1, pins=((1, 20),), page_kib=2048)
     mixed = FitCell(guest_cell=2, host_cell=2, pins=((2, 36),), float_vcpus=CpuSet.of(3), float_set=CpuSet.of(32, 33), page_kib=1048576)

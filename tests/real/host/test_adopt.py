@@ -114,14 +114,30 @@ def test_a_guest_that_nova_left_gets_novas_policy(bench: Bench) -> None:
     assert not [finding for finding in audit(bench.driver, bench.settings).drift if finding.guest == "vm"]
 
 
+OWN_PINS = f"{PINNED}<emulatorpin cpuset='0-1'/><iothreadpin iothread='1' cpuset='1'/>"
+
+
 @pytest.mark.parametrize("method", ["pin", "adopt"])
 def test_a_failed_adoption_is_undone(bench: Bench, method: str) -> None:
-    domains.define(bench, "vm", cputune=PINNED)
-    before = masks(bench, "vm")
+    domains.define(bench, "vm", cputune=OWN_PINS, iothreads=1)
+    began, kept, before = bench.guest("vm"), domains.virsh(bench, "dumpxml", "--inactive", "vm"), masks(bench, "vm")
+    assert before["IO iothread1"] == {"1"}
     done = adopt(FailsLate(bench.driver, method), bench.settings, "vm")  # type: ignore[arg-type]
     assert (done.adopted, done.failure) == (False, "libvirt went away; its threads were moved back")
+    assert domains.virsh(bench, "dumpxml", "--inactive", "vm") == kept
+    assert bench.guest("vm") == began
     after = masks(bench, "vm")
-    assert bench.guest("vm").record is None and after["qemu-system-x86"] == before["qemu-system-x86"] and vcpu(after) == {"1"}
+    assert {name: after[name] for name in before if not name.startswith("kvm-")} == {
+        name: found for name, found in before.items() if not name.startswith("kvm-")
+    }
+    assert adopt(bench.driver, bench.settings, "vm").adopted
+
+
+def test_a_failed_adoption_of_a_guest_that_does_not_run_leaves_its_definition(bench: Bench) -> None:
+    domains.define(bench, "vm", cputune=OWN_PINS, iothreads=1, run=False)
+    kept = domains.virsh(bench, "dumpxml", "--inactive", "vm")
+    assert adopt(FailsLate(bench.driver, "adopt"), bench.settings, "vm").failure == "libvirt went away"  # type: ignore[arg-type]
+    assert domains.virsh(bench, "dumpxml", "--inactive", "vm") == kept and bench.guest("vm").record is None
     assert adopt(bench.driver, bench.settings, "vm").adopted
 
 

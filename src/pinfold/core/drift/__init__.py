@@ -1,6 +1,15 @@
 """Drift: differences between what was recorded and what the host shows. Pure; `host` reads and repairs the host."""
 
-from pinfold.core.drift.expectation import Definitions, ExpectedMasks, InferredMasks, PinDefinition, SeenThread, expected, seen_thread
+from pinfold.core.drift.expectation import (
+    Definitions,
+    ExpectedMasks,
+    InferredMasks,
+    PinDefinition,
+    SeenThread,
+    expected,
+    iothread_place,
+    seen_thread,
+)
 from pinfold.core.drift.finding import PLACE_CODES, THREAD_CODES, Finding, FindingCode, Severity, Subject
 from pinfold.core.drift.guest import compare
 from pinfold.core.drift.host_findings import (
@@ -44,6 +53,7 @@ __all__ = [
     "floating_astray",
     "foreign_floating",
     "foreign_process",
+    "iothread_place",
     "misplaced_memory",
     "out_of_place",
     "outside_pools",

@@ -35,6 +35,7 @@ class InferredMasks(Struct, frozen=True, kw_only=True):
     """The pCPUs where the threads of a guest without our record should run, inferred from other evidence.
 
     An empty set means unknown; such threads are not judged. `policy` is the emulator policy of a guest with pinned vCPUs, else None.
+    `iothreads` has `(iothread, set)` for those that belong elsewhere than the other overhead threads.
     Kernel threads of such a guest are not judged: they stay where KVM creates them, beside vCPU 0.
     """
 
@@ -42,6 +43,7 @@ class InferredMasks(Struct, frozen=True, kw_only=True):
     overhead: CpuSet
     realtime: CpuSet = CpuSet()
     policy: EmulatorPolicy | None = None
+    iothreads: tuple[tuple[int, CpuSet], ...] = ()
 
 
 class PinDefinition(Protocol):
@@ -128,4 +130,12 @@ def expected(places: ExpectedMasks, thread: ObservedThread) -> CpuSet | None:
             return None
         if thread.serves is not None:
             return places.vcpus[thread.serves] or None
+    if thread.thread_class is ThreadClass.IOTHREAD:
+        return iothread_place(places, thread.iothread) or None
     return places.overhead or None
+
+
+def iothread_place(places: ExpectedMasks, number: int | None) -> CpuSet:
+    """The pCPUs of an iothread: its own, else those of the other overhead threads. None stands for one whose number is not known."""
+    own = places.iothreads if isinstance(places, InferredMasks) else ()
+    return next((cpus for index, cpus in own if index == number), places.overhead)

@@ -29,7 +29,11 @@ _LATE_SECONDS: Final = 0.1
 
 def named_cpus(masks: ExpectedMasks) -> CpuSet:
     """Every pCPU that `masks` names."""
-    return CpuSet.union((masks.overhead, *masks.vcpus))
+    return CpuSet.union((masks.overhead, *masks.vcpus, *(cpus for _, cpus in _own_iothreads(masks))))
+
+
+def _own_iothreads(masks: ExpectedMasks) -> tuple[tuple[int, CpuSet], ...]:
+    return masks.iothreads if isinstance(masks, InferredMasks) else ()
 
 
 def refuse_absent(masks: ExpectedMasks, online: CpuSet) -> None:
@@ -44,12 +48,14 @@ def online_part(masks: ExpectedMasks, online: CpuSet) -> ExpectedMasks:
 
     Raises `InvalidRequest` if all pCPUs of a set are not online.
     """
-    absent = CpuSet.union(cpus for cpus in (masks.overhead, *masks.vcpus) if not cpus & online)
+    iothreads = _own_iothreads(masks)
+    absent = CpuSet.union(cpus for cpus in (masks.overhead, *masks.vcpus, *(own for _, own in iothreads)) if not cpus & online)
     if absent:
         raise InvalidRequest(f"pCPU {absent} is not online on this host", key="pins")
     vcpus, overhead = tuple(cpus & online for cpus in masks.vcpus), masks.overhead & online
     if isinstance(masks, InferredMasks):
-        return replace(masks, vcpus=vcpus, overhead=overhead)
+        own = tuple((number, cpus & online) for number, cpus in iothreads)
+        return replace(masks, vcpus=vcpus, overhead=overhead, iothreads=own)
     return Masks(vcpus=vcpus, overhead=overhead, realtime=masks.realtime)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from pinfold.core.cpuset import CpuSet
-from pinfold.core.drift import ExpectedMasks
+from pinfold.core.drift import ExpectedMasks, iothread_place
 from pinfold.drivers.kvm import thread_moves
 from pinfold.drivers.libvirt import errors, hardware, metadata, pins, record_1, template
 from pinfold.drivers.libvirt.connection import libvirt
@@ -119,7 +119,7 @@ def pin_live(domain: Any, wanted: ExpectedMasks) -> None:
     size = 1 + max(thread_moves.named_cpus(wanted))
     domain.pinEmulator(pins.row(wanted.overhead, size), live)
     for row in domain.ioThreadInfo(live):
-        domain.pinIOThread(row[0], pins.row(wanted.overhead, size), live)
+        domain.pinIOThread(row[0], pins.row(iothread_place(wanted, row[0]), size), live)
     for index, cpus in enumerate(wanted.vcpus):
         if cpus:
             domain.pinVcpuFlags(index, pins.row(cpus, size), live)
@@ -129,3 +129,11 @@ def pin_definition(connection: Any, domain: Any, wanted: ExpectedMasks, *, ours:
     """Replace the pins in the domain's persistent definition, if it has one; in that of a guest of `ours`, the default set too."""
     if domain.isPersistent():
         connection.defineXML(template.repinned(definition(domain), wanted, ours=ours))
+
+
+def restore_pins(connection: Any, domain: Any, earlier: str) -> None:
+    """Give the domain's persistent definition the pins of an `earlier` one. What else has changed in it since then stays."""
+    now = definition(domain)
+    text = template.with_pins_of(now, earlier)
+    if text != now:
+        connection.defineXML(text)

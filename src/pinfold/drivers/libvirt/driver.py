@@ -305,11 +305,27 @@ class LibvirtDriver:
 
         self._guests.act(guest, "record", f"the record of guest {guest} cannot be written", _CHANGE_SECONDS, write)
 
-    def forget(self, guest: GuestId) -> None:
+    def kept_definition(self, guest: GuestId) -> str:
+        """The guest's persistent definition, passwords included. See `Driver.kept_definition`."""
+        self._refuse_remote()
+
+        def read(connection: Any) -> str:
+            found = self._guests.domain(guest, connection)
+            return domain.definition(found) if found.isPersistent() else ""
+
+        return self._guests.act(guest, "definition", f"the definition of guest {guest} cannot be read", _ASK_SECONDS, read)
+
+    def forget(self, guest: GuestId, *, pins_of: str = "") -> None:
         """Remove our record from a guest's definitions. See `Driver.forget`."""
         self._refuse_remote()
-        what = f"the record of guest {guest} cannot be removed"
-        self._guests.act(guest, "record", what, _CHANGE_SECONDS, lambda connection: domain.forget(self._guests.domain(guest, connection)))
+
+        def forget(connection: Any) -> None:
+            found = self._guests.domain(guest, connection)
+            domain.forget(found)
+            if pins_of and found.isPersistent():
+                domain.restore_pins(connection, found, pins_of)
+
+        self._guests.act(guest, "record", f"the record of guest {guest} cannot be removed", _CHANGE_SECONDS, forget)
 
     def resume(self, guest: GuestId) -> None:
         """Let a paused guest run, and move the thread that KVM creates only now. See `Driver.resume`."""

@@ -39,7 +39,7 @@ def cputune(spec: GuestSpec, iothread_ids: Iterable[int], make: BuildContext) ->
     """The children of `<cputune>`: the pins, and FIFO for realtime vCPUs."""
     fit = spec.record.fit
     wanted = masks(fit)
-    children = pins(enumerate(wanted.vcpus), wanted.overhead, iothread_ids)
+    children = pins(enumerate(wanted.vcpus), wanted.overhead, ((index, wanted.overhead) for index in iothread_ids))
     if fit.realtime:
         attributes = {"vcpus": str(fit.realtime), "scheduler": "fifo", "priority": str(make.realtime_priority)}
         children.append(Element("vcpusched", attributes))
@@ -57,11 +57,11 @@ def cpu_time(hardware: GuestHardware) -> list[Element]:
     return children
 
 
-def pins(vcpus: Iterable[tuple[int, CpuSet]], overhead: CpuSet, iothread_ids: Iterable[int]) -> list[Element]:
+def pins(vcpus: Iterable[tuple[int, CpuSet]], overhead: CpuSet, iothreads: Iterable[tuple[int, CpuSet]]) -> list[Element]:
     """A pin for each of those vCPUs, for the emulator, and for each iothread. No pin is empty."""
     children = [Element("vcpupin", {"vcpu": str(index), "cpuset": cpulist(cpus, f"vCPU {index}")}) for index, cpus in vcpus]
     children.append(emulator_pin(overhead))
-    children.extend(Element("iothreadpin", {"iothread": str(index), "cpuset": str(overhead)}) for index in iothread_ids)
+    children.extend(Element("iothreadpin", {"iothread": str(index), "cpuset": str(cpus)}) for index, cpus in iothreads)
     return children
 
 

@@ -12,7 +12,7 @@ from xml.etree.ElementTree import Element
 
 from pinfold.core.bounds import MAX_IOTHREADS, MAX_TEMPLATE
 from pinfold.core.cpuset import CpuSet
-from pinfold.core.drift import ExpectedMasks
+from pinfold.core.drift import ExpectedMasks, iothread_place
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.overhead import masks
 from pinfold.drivers.libvirt import guest_memory, hardware, metadata, outline, pins, record_1, xmltext
@@ -21,7 +21,8 @@ from pinfold.drivers.libvirt.outline import Edit, Node
 from pinfold.drivers.port import GuestSpec
 
 _WHAT: Final = "template"
-_CPUTUNE: Final = ("vcpupin", "emulatorpin", "iothreadpin", "vcpusched")
+_PINS: Final = ("vcpupin", "emulatorpin", "iothreadpin")
+_CPUTUNE: Final = (*_PINS, "vcpusched")
 _CPU: Final = ("topology", "numa")
 _ONCE: Final = ("metadata", "memoryBacking", "cputune", "cpu", "clock", "features", "iothreadids", "os")
 """The elements that ours go into or before. libvirt reads the pins of every `<cputune>` in a domain."""
@@ -46,6 +47,27 @@ def repinned(text: str, wanted: ExpectedMasks, *, ours: bool = True) -> str:
     vcpus = ((index, cpus or kept.get(index)) for index, cpus in enumerate(wanted.vcpus))
     pinned = [(index, cpus) for index, cpus in vcpus if cpus is not None]
     return _Merge(text.encode("utf-8")).repinned(wanted, pinned, ours=ours)
+
+
+def with_pins_of(text: str, other: str) -> str:
+    """A domain XML with the pins and the `<vcpu>` of another one, and no other change; `text` itself if they are the same. Raises
+    `InvalidRequest` for a broken text.
+    """
+    wanted, own = _placing(other), _placing(text)
+    if [(one.tag, one.attrib, one.text) for one in wanted] == [(one.tag, one.attrib, one.text) for one in own]:
+        return text
+    vcpu = next((one for one in wanted if one.tag == "vcpu"), None)
+    return _Merge(text.encode("utf-8")).with_pins(vcpu, [one for one in wanted if one.tag != "vcpu"])
+
+
+def _placing(text: str) -> list[Element]:
+    """Copies of `<vcpu>` and of the pins in a domain XML, without the white space around them."""
+    domain = xmltext.parsed(text, "domain XML", root="domain")
+    found = [*domain.findall("vcpu"), *(one for one in domain.iterfind("cputune/*") if one.tag in _PINS)]
+    copies = [Element(one.tag, one.attrib) for one in found]
+    for copy, one in zip(copies, found, strict=True):
+        copy.text = (one.text or "").strip() or None
+    return copies
 
 
 def with_emulator_on(text: str, cpus: CpuSet) -> str:
@@ -110,7 +132,13 @@ class _Merge:
         ids = iothread_ids(self._own_iothreads(), self._listed_iothreads())
         if ours:
             self._whole("vcpu", pins.vcpu(wanted))
-        self._inside("cputune", ("vcpupin", "emulatorpin", "iothreadpin"), pins.pins(vcpus, wanted.overhead, ids))
+        iothreads = [(index, iothread_place(wanted, index)) for index in ids]
+        self._inside("cputune", _PINS, pins.pins(vcpus, wanted.overhead, iothreads))
+        return outline.applied(self.data, self.edits)
+
+    def with_pins(self, vcpu: Element | None, found: list[Element]) -> str:
+        self._whole("vcpu", vcpu)
+        self._inside("cputune", _PINS, found)
         return outline.applied(self.data, self.edits)
 
     def with_emulator_on(self, cpus: CpuSet) -> str:

@@ -120,7 +120,11 @@ class ProcessesDriver:
         """Refused, always with `InvalidRequest`."""
         refuse(f"no record can be written into guest {guest}")
 
-    def forget(self, guest: GuestId) -> None:
+    def kept_definition(self, guest: GuestId) -> str:
+        """Refused, always with `InvalidRequest`."""
+        refuse(f"guest {guest} has no definition")
+
+    def forget(self, guest: GuestId, *, pins_of: str = "") -> None:  # noqa: ARG002  # the port's
         """Refused, always with `InvalidRequest`."""
         refuse(f"guest {guest} has no record")
 
