@@ -78,6 +78,24 @@ def test_a_server_that_cannot_go_on_is_in_error_until_its_agent_succeeds(fleet: 
     act(fleet, server, PAUSE)
 
 
+@pytest.mark.parametrize("action", [STOP, HARD])
+def test_a_server_that_cannot_go_on_and_was_reset_waits_for_no_second_unpause(fleet: Fleet, server: str, action: Any) -> None:
+    """Its agent has told everything that it sees, and would not tell it again."""
+    c1 = fleet.agents["c1"]
+    act(fleet, server, PAUSE)
+    says(c1, server, Observed.PAUSED)
+    act(fleet, server, UNPAUSE)
+    says(c1, server, Observed.PAUSED, failure="pCPU 3 is taken; it stays paused")
+    act(fleet, server, {"os-resetState": {"state": "active"}})
+    assert words(fleet, server) == ("PAUSED", "paused", None, 3)
+    before = c1.order(server)
+    assert "it is to run already, and its agent tries until it does" in act(fleet, server, UNPAUSE, 409)
+    assert (words(fleet, server), c1.order(server)) == (("PAUSED", "paused", None, 3), before)
+    act(fleet, server, action)
+    c1.obey()
+    assert words(fleet, server) == (ACTIVE if action is HARD else ("SHUTOFF", "stopped", None, 4))
+
+
 def test_a_server_is_suspended_to_disk_and_resumed(fleet: Fleet, server: str) -> None:
     c1 = fleet.agents["c1"]
     act(fleet, server, SUSPEND)

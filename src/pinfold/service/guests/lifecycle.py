@@ -216,15 +216,17 @@ class Lifecycle:
         return self._pause(guest_id, "suspend", Pause.ON_DISK)
 
     def unpause(self, guest_id: GuestId) -> GuestRecord:
-        """Let a paused guest go on. Raises `Conflict` when it is not paused, when something is under way, and when it failed to go on;
-        its agent then tries again.
+        """Let a paused guest go on. Raises `Conflict` when it is not paused, when something is under way, and when it is to run already, as
+        after it failed to go on: its agent tries again, and its report would be no new one, so that no task would end.
         """
 
         def go_on() -> GuestRecord:
             guest = self._quiet(guest_id, "unpause")
-            tried = guest.fault is not None and guest.pause is Pause.NONE
-            if guest.desired is not Desired.RUNNING or guest.observed is not Observed.PAUSED or tried:
+            to_run = guest.pause is Pause.NONE
+            if guest.desired is not Desired.RUNNING or guest.observed is not Observed.PAUSED or (to_run and _vm_state(guest) == "error"):
                 raise _wrong_state(guest, "unpause")
+            if to_run:
+                raise Conflict(f"Cannot 'unpause' instance {guest_id}: it is to run already, and its agent tries until it does")
             return self._want(guest, Desired.RUNNING, UNPAUSING)
 
         return self._on_newest(guest_id, go_on)
