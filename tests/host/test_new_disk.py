@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import stat
 from pathlib import Path
 
@@ -79,6 +81,24 @@ def test_a_rebuild_that_was_killed_is_made_anew_over_what_it_left(settings: Host
         new_disk.make(settings, A, image(tmp_path, name), 0, name.encode())
     new_disk.take(settings, A, 2)
     assert b"second.raw" in files(settings)[".qcow2"] and files(settings)[".iso"] == b"second"
+
+
+def test_a_take_that_a_full_disk_ends_half_way_is_not_noted_and_begins_anew(
+    settings: HostSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new_disk.make(settings, A, image(tmp_path, "first"), 0, b"first")
+    with monkeypatch.context() as full:
+        full.setattr("pinfold.host.boot_marks.files.written", no_space)
+        with pytest.raises(OSError, match="No space left on device"):
+            new_disk.take(settings, A, 2)
+    assert (new_disk.boot_of(settings, A), b"first.raw" in files(settings)[".qcow2"]) == (0, True)
+    new_disk.make(settings, A, image(tmp_path, "second"), 0, b"second")
+    new_disk.take(settings, A, 2)
+    assert (new_disk.boot_of(settings, A), files(settings)[".iso"]) == (2, b"second")
+
+
+def no_space(*arguments: object, **more: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def test_a_damaged_note_is_named(settings: HostSettings) -> None:

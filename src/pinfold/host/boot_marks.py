@@ -38,12 +38,9 @@ def boot_of(settings: HostSettings, guest: GuestId, mark: BootMark) -> int:
 def write(settings: HostSettings, guest: GuestId, mark: BootMark, boot: int) -> None:
     """Write down with which boot it is done. It is on the disk when this returns, and so are earlier changes of names in that folder.
 
-    Raises `InvalidRequest` if it cannot be written.
+    Raises `OSError` if it cannot be written.
     """
     folder = state_folder(settings, "overlays", host_key(settings))
     name = disk.overlay_path(settings, guest).with_suffix(f".{mark.value}").name
-    try:
-        with files.written(folder, name, mode=0o600) as stream:
-            stream.write(str(boot).encode())
-    except OSError as error:
-        raise InvalidRequest(f"{folder / name} cannot be written: {error.strerror}", key=name) from error
+    with files.written(folder, name, mode=0o600) as stream:
+        stream.write(str(boot).encode())

@@ -58,7 +58,8 @@ def make(settings: HostSettings, guest: GuestId, boot: Boot, disk_gib: int, driv
 def take(settings: HostSettings, guest: GuestId, boot: int) -> None:
     """Put what `make` made in the place of the old disk and drive, and write down with which boot. What it did not make is gone then.
 
-    All of it is on the disk when this returns.
+    All of it is on the disk when this returns. Raises `OSError` if it cannot be written: the disk may be the new one by then, so the caller
+    begins anew, before the guest runs.
     """
     folder = state_folder(settings, "overlays", host_key(settings))
     for new, old in (("new.iso", "iso"), ("new.qcow2", "qcow2")):

@@ -197,12 +197,21 @@ def restart(driver: Driver, settings: HostSettings, key: str, *, agent: str = ""
         if saved:
             # Without the lock, because it may take long; a guest with a saved memory gets no other place meanwhile.
             if boot:
-                boot_marks.write(settings, guest.id, BootMark.MEMORY_TAKEN_UP, boot)
+                _mark(settings, guest, boot)
             with clock.step("start paused"):
                 guest = driver.restart(guest.id)
         verdict = _run(driver, settings, guest, seen, clock)
         undo.forget()
     return _started(verdict, record.fit, seen, clock)
+
+
+def _mark(settings: HostSettings, guest: HostGuest, boot: int) -> None:
+    """Write down with which boot the saved memory is taken up. Raises `InvalidRequest` if it cannot be: the memory is still in its file."""
+    try:
+        boot_marks.write(settings, guest.id, BootMark.MEMORY_TAKEN_UP, boot)
+    except OSError as error:
+        why = f"the number of this boot cannot be written beside its disk: {error.strerror}"
+        raise InvalidRequest(f"guest {guest.name} is not started from its saved memory, which is kept: {why}", key="disk") from error
 
 
 def finish(driver: Driver, settings: HostSettings, key: str, *, agent: str = "") -> StartResult:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -233,6 +235,22 @@ def test_a_resume_that_is_refused_keeps_the_memory_and_is_tried_again(host: Host
     assert host.do(Act.FINISH, booted=2, ran=True) == Outcome(booted=True)
     (after,) = host.bench.driver.guests()
     assert (after.state, after.pid) == (GuestState.RUNNING, guest.pid)
+
+
+def test_a_resume_whose_number_cannot_be_written_leaves_the_memory_in_its_file(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    suspended(host)
+    with monkeypatch.context() as full:
+        full.setattr("pinfold.host.boot_marks.files.written", no_space)
+        outcome = host.do(Act.RESTART, booted=1, ran=True)
+    assert outcome.booted and outcome.failure.endswith("cannot be written beside its disk: No space left on device")
+    assert (host.states(), host.bench.driver.has_saved_memory(host.order.guest)) == ([GuestState.STOPPED], True)
+    host.order = structs.replace(host.order, boot=3)
+    assert host.do(Act.RESTART, booted=2, ran=True) == Outcome(booted=True)
+    assert (host.states(), host.bench.driver.has_saved_memory(host.order.guest)) == ([GuestState.RUNNING], False)
+
+
+def no_space(*arguments: object, **more: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 @pytest.mark.parametrize("booted", [0, 1], ids=["the agent remembers", "the service knows"])
