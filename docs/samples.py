@@ -37,7 +37,7 @@ from pinfold.host.audit import Audit
 from pinfold.host.map import map_of
 from pinfold.host.orphans import Orphan
 from pinfold.host.pool_change import GuestChange, PoolPlan, ThreadMove
-from pinfold.host.repair import RemainingFinding, Repair, RepairedGuest
+from pinfold.host.repair import FailedRepair, RemainingFinding, Repair, RepairedGuest
 from pinfold.host.repin import RepinPlan
 from pinfold.host.survey import Survey
 from pinfold.host.verify import GuestOrigin, Verdict
@@ -88,6 +88,7 @@ def documents() -> list[tuple[str, dict[str, Any]]]:
     left = tuple(RemainingFinding(finding=structs.replace(finding, guest="router", by_record=False), why=why) for finding in findings)
     sound = structs.replace(drifted, observation=observation, findings=())
     repaired = RepairedGuest(before=drifted, after=sound)
+    failed = FailedRepair(id=GuestId(_ID), name="web", why="a thread cannot be moved")
     orphan = Orphan(guest=guest, holds=placed.taken, disk=None)
     checked = CheckResult(
         files=("/etc/pinfold/pinfold.conf",),
@@ -136,7 +137,7 @@ def documents() -> list[tuple[str, dict[str, Any]]]:
             plain(written.proof(sound)),
         ),
         ("`audit`", plain(written.audit(Audit(seen=seen, guests=(drifted,), host_findings=(), verified=True)))),
-        ("`repair`", plain(written.repair(Repair(done=(repaired,), left=left)))),
+        ("`repair`", plain(written.repair(Repair(done=(repaired,), left=left, failed=(failed,))))),
         ("`guest adopt`", plain(written.adoption(AdoptPlan(seen=seen, found=adoptable, moves=(move,)), None))),
         ("`guest release`", {"released": True, "guest": plain(structs.replace(guest, record=None))}),
         ("`guest stop`", {"stopped": True, "removed": False, "guest": plain(guest)}),

@@ -38,6 +38,7 @@ from pinfold.core.drift.written import document
 from pinfold.core.encoding import plain
 from pinfold.core.errors import Conflict, PinfoldError
 from pinfold.core.history import GuestHistory, HostHistory, PoolHistory
+from pinfold.core.identity import GuestId
 from pinfold.core.overhead import Masks, ObservedThread, ThreadClass, masks
 from pinfold.core.printable import shell_word
 from pinfold.core.settings import HostSettings
@@ -49,7 +50,7 @@ from pinfold.host.audit import Audit
 from pinfold.host.map import map_of
 from pinfold.host.orphans import Orphan
 from pinfold.host.pool_change import AppliedPlan, GuestChange, PoolPlan, ThreadMove
-from pinfold.host.repair import RemainingFinding, Repair, RepairedGuest
+from pinfold.host.repair import FailedRepair, RemainingFinding, Repair, RepairedGuest
 from pinfold.host.replace import ReplaceResult
 from pinfold.host.verify import GuestOrigin, Verdict
 from pinfold.watch.top import Order, Top, TopGuest
@@ -100,7 +101,11 @@ def _replaced() -> ReplaceResult:
 
 def _repaired() -> Repair:
     verdict = _verdict()
-    return Repair(done=(RepairedGuest(before=verdict, after=verdict),), left=(RemainingFinding(finding=_FOUND, why=HOSTILE),))
+    return Repair(
+        done=(RepairedGuest(before=verdict, after=verdict),),
+        left=(RemainingFinding(finding=_FOUND, why=HOSTILE),),
+        failed=(FailedRepair(id=GuestId(_guest().id), name=HOSTILE, why=HOSTILE),),
+    )
 
 
 def _server() -> dict[str, Any]:

@@ -12,10 +12,11 @@ from pinfold.cli.views.audit import audit_view, repair_view
 from pinfold.cli.views.proof import guest_view
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import InferredMasks, Subject, compare
+from pinfold.core.identity import GuestId
 from pinfold.core.overhead import ObservedThread, ThreadClass, masks
 from pinfold.drivers.port import HostGuest, Observation
 from pinfold.host.audit import Audit
-from pinfold.host.repair import RemainingFinding, Repair, RepairedGuest
+from pinfold.host.repair import FailedRepair, RemainingFinding, Repair, RepairedGuest
 from pinfold.host.survey import Survey
 from pinfold.host.verify import Verdict
 from pinfold.host.written import proof
@@ -128,6 +129,13 @@ def test_a_repair_says_what_is_left(capsys: pytest.CaptureFixture[str]) -> None:
     assert "✗ vm00: 1 difference found, 1 left" in capsys.readouterr().out
     show(repair_view(Repair()))
     assert capsys.readouterr().out == "✓ no running guest of ours has drifted\n"
+
+
+def test_a_repair_that_failed_is_named_and_not_called_complete(capsys: pytest.CaptureFixture[str]) -> None:
+    done = Repair(failed=(FailedRepair(id=GuestId("1"), name="vm00", why="its threads cannot be read"),))
+    show(repair_view(done))
+    assert capsys.readouterr().out == "✗ vm00: the repair failed: its threads cannot be read\n"
+    assert not done.complete
 
 
 def test_a_repair_says_what_it_leaves_and_why(capsys: pytest.CaptureFixture[str]) -> None:

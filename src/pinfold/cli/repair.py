@@ -29,7 +29,8 @@ def repair(
     """Pin every drifted thread of our guests back to where its record says.
 
     Guests that pinfold did not start are left alone, except at `processes:`: there they are moved off dedicated pCPUs. What remains is
-    listed with the reason; `audit` has the commands for it. Exit status 1: something remains that is not as it should be.
+    listed with the reason; `audit` has the commands for it. Exit status 1: something remains that is not as it should be, or the repair of
+    a guest failed.
     """
     from pinfold.cli.views.audit import repair_view
     from pinfold.host import written

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable
 from functools import cache
 
 from msgspec import Struct
@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import ExpectedMasks, Finding
 from pinfold.core.drift.steps import Move, Pin, Pinned
-from pinfold.core.errors import PinfoldError
+from pinfold.core.errors import InvariantViolation, PinfoldError, Unavailable
 from pinfold.core.identity import GuestId
 from pinfold.core.overhead import Masks, masks
 from pinfold.core.repairs import Drifted
@@ -40,20 +40,28 @@ class RemainingFinding(Struct, frozen=True, kw_only=True):
     why: str
 
 
+class FailedRepair(Struct, frozen=True, kw_only=True):
+    """A guest whose repair failed, and why: it could not be moved, or not looked at, before or afterwards."""
+
+    id: GuestId
+    name: str
+    why: str
+
+
 class Repair(Struct, frozen=True, kw_only=True):
-    """Our guests that had drifted, ordered by id, and the remaining drift of the whole host."""
+    """Our guests that had drifted, the remaining drift of the whole host, and the guests whose repair failed. Guests are ordered by id."""
 
     done: tuple[RepairedGuest, ...] = ()
     left: tuple[RemainingFinding, ...] = ()
     named: str = ""
     """The name of the only guest that was asked for."""
-    failed: tuple[GuestId, ...] = ()
-    """The guests that could not be moved. Their drift is in `left`."""
+    failed: tuple[FailedRepair, ...] = ()
+    """Drift of theirs that the host shows afterwards is in `left`."""
 
     @property
     def complete(self) -> bool:
-        """Whether no drift remains."""
-        return not self.left and not any(one.after.drift for one in self.done)
+        """Whether no drift remains, and no repair failed."""
+        return not self.failed and not self.left and not any(one.after.drift for one in self.done)
 
 
 class GuestRepair(Struct, frozen=True, kw_only=True):
@@ -71,9 +79,9 @@ def repair(driver: Driver, settings: HostSettings, key: str = "") -> Repair:
 
     At `Driver.sole_manager`, it also moves the threads of guests without our record, off the pCPUs that are not theirs.
     Remaining drift of guests in `done` is in their verdict after the repair. All other drift is in `left`, with `key` that guest's alone.
-    A guest that cannot be moved is in `left` with the reason, and stops no other guest's repair.
+    A guest whose repair fails is in `failed` with the reason, and stops no other guest's repair.
     Raises `InvalidRequest` for a remote host, and for a guest that does not exist or is not ours; `Unavailable` if the hypervisor is
-    away.
+    away, also if it goes away between two guests.
     """
     refuse_remote(driver, "threads are moved on their own host")
     with host_lock(settings):
@@ -84,14 +92,19 @@ def repair(driver: Driver, settings: HostSettings, key: str = "") -> Repair:
                 record_of(guests[0])
         surveyed = cache(lambda: survey(driver, settings))
         done: list[RepairedGuest] = []
-        failed: dict[GuestId, str] = {}
+        failed: list[FailedRepair] = []
         for guest in guests:
             try:
                 repaired = _repaired(driver, settings, surveyed, guest, online)
+            except InvariantViolation:
+                raise
             except PinfoldError as error:
-                failed[guest.id] = str(error)
-            else:
-                done += [] if repaired is None else [repaired]
+                failed.append(FailedRepair(id=guest.id, name=guest.name, why=str(error)))
+                if isinstance(error, Unavailable):
+                    driver.guests()  # raises if the hypervisor is away: each other guest would wait for it, too, with the host locked
+                continue
+            if repaired is not None:
+                done.append(repaired)
     if key:
         left = () if done else _left_of(driver, settings, survey(driver, settings) if failed else surveyed(), guests[0], failed)
         return Repair(done=tuple(done), left=left, named=guests[0].name, failed=tuple(failed))
@@ -192,7 +205,7 @@ def _place_of(found: Verdict) -> ExpectedMasks | None:
 
 
 def _left(
-    driver: Driver, settings: HostSettings, done: Iterable[RepairedGuest], failed: Mapping[GuestId, str]
+    driver: Driver, settings: HostSettings, done: Iterable[RepairedGuest], failed: Collection[FailedRepair]
 ) -> tuple[RemainingFinding, ...]:
     known = {finding for one in done for finding in one.after.findings}
     found = audit(driver, settings)
@@ -205,17 +218,17 @@ def _left(
 
 
 def _left_of(
-    driver: Driver, settings: HostSettings, seen: Survey, guest: HostGuest, failed: Mapping[GuestId, str]
+    driver: Driver, settings: HostSettings, seen: Survey, guest: HostGuest, failed: Collection[FailedRepair]
 ) -> tuple[RemainingFinding, ...]:
     found = judge(driver, settings, seen, seen.guest(guest.id) if failed else guest)
     return tuple(_remaining(finding, found, failed, alone=driver.sole_manager) for finding in found.drift)
 
 
-def _remaining(finding: Finding, guest: Verdict | None, failed: Mapping[GuestId, str], *, alone: bool) -> RemainingFinding:
-    """The finding and why it is left. `failed` maps the ids of guests that could not be moved to the reason."""
-    error = failed.get(GuestId(finding.guest_id))
-    if error is not None and any(isinstance(step, Pin | Move) for step in finding.steps):
-        return RemainingFinding(finding=finding, why=f"it could not be moved: {error}")
+def _remaining(finding: Finding, guest: Verdict | None, failed: Iterable[FailedRepair], *, alone: bool) -> RemainingFinding:
+    """The finding and why it is left."""
+    why = next((one.why for one in failed if one.id == finding.guest_id), None)
+    if why is not None and any(isinstance(step, Pin | Move) for step in finding.steps):
+        return RemainingFinding(finding=finding, why=f"it could not be moved: {why}")
     return RemainingFinding(finding=finding, why=_why(guest, alone=alone))
 
 

@@ -29,7 +29,7 @@ from pinfold.drivers.port import HostGuest, Record
 from pinfold.host.adopt import AdoptPlan, AppliedAdoption
 from pinfold.host.audit import Audit
 from pinfold.host.pool_change import AppliedPlan, GuestChange, PoolPlan, ThreadMove
-from pinfold.host.repair import Repair
+from pinfold.host.repair import FailedRepair, Repair
 from pinfold.host.repin import AppliedRepin, RepinPlan
 from pinfold.host.replace import ReplaceResult
 from pinfold.host.survey import Survey
@@ -81,10 +81,11 @@ class WrittenRemainder(Struct, frozen=True, kw_only=True):
 
 
 class WrittenRepair(Struct, frozen=True, kw_only=True):
-    """Every guest that had drifted, and the remaining drift of the host."""
+    """Every guest that had drifted, the remaining drift of the host, and the guests whose repair failed."""
 
     repaired: tuple[WrittenGuestRepair, ...]
     left: tuple[WrittenRemainder, ...]
+    failed: tuple[FailedRepair, ...]
 
 
 class WrittenReplacement(Struct, frozen=True, kw_only=True):
@@ -242,6 +243,7 @@ def repair(done: Repair) -> WrittenRepair:
             for one in done.done
         ),
         left=tuple(WrittenRemainder(finding=write(one.finding), why=one.why) for one in done.left),
+        failed=done.failed,
     )
 
 

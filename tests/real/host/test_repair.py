@@ -10,9 +10,12 @@ from tests.real.host.test_pool_change import SHARE, cpus, offline, quiet
 
 from pinfold.cli.views.audit import repair_view
 from pinfold.core.drift import FindingCode
-from pinfold.core.errors import Unavailable
+from pinfold.core.encoding import plain
+from pinfold.core.errors import InvariantViolation, PinfoldError, Unavailable
 from pinfold.core.overhead import masks
 from pinfold.core.settings import RepairScope
+from pinfold.drivers.port import HostGuest
+from pinfold.host import written
 from pinfold.host.audit import audit
 from pinfold.host.repair import repair, repair_guest
 
@@ -74,34 +77,90 @@ def test_a_guest_that_cannot_be_moved_is_left_with_the_reason_and_the_others_are
 
 
 class NeverPins:
-    """A driver that moves no thread of one guest, as when a thread does not leave a cgroup of somebody's."""
+    """A driver that moves no thread of one guest, as when a thread does not leave a cgroup of somebody's. `pins` are the guests tried."""
 
-    def __init__(self, bench: Bench, name: str) -> None:
+    def __init__(self, bench: Bench, name: str, error: PinfoldError | None = None) -> None:
         self._driver, self._id = bench.driver, bench.guest(name).id
+        self._error = error or Unavailable("a thread cannot be moved")
+        self.pins: list[str] = []
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._driver, name)
 
     def pin(self, guest: str, *arguments: object, **more: bool) -> None:
+        self.pins.append(guest)
         if guest == self._id:
-            raise Unavailable("a thread cannot be moved")
+            raise self._error
         self._driver.pin(guest, *arguments, **more)  # type: ignore[arg-type]
 
 
-def test_a_thread_that_cannot_be_moved_stops_no_other_repair(bench: Bench) -> None:
-    bench = bench.with_pools(shared="0-1")
+class GoesAway(NeverPins):
+    """A driver whose hypervisor is away from the first pin on."""
+
+    def guests(self) -> tuple[HostGuest, ...]:
+        if self.pins:
+            raise Unavailable("libvirt does not answer")
+        return self._driver.guests()
+
+
+class UnreadOnce(NeverPins):
+    """A driver that moves all threads, and cannot read those of one guest once after it has moved them."""
+
+    def pin(self, guest: str, *arguments: object, **more: bool) -> None:
+        self.pins.append(guest)
+        self._driver.pin(guest, *arguments, **more)  # type: ignore[arg-type]
+
+    def observe(self, guest: HostGuest) -> object:
+        if guest.id == self._id and self._id in self.pins:
+            self.pins.remove(self._id)
+            raise Unavailable("its threads cannot be read")
+        return self._driver.observe(guest)
+
+
+def two_astray(bench: Bench) -> tuple[HostGuest, HostGuest]:
+    """Two guests with drift, ordered by id."""
     for name in ("a", "b"):
         bench.start(bench.order(name))
         guest = bench.guest(name)
         assert guest.record is not None
         bench.driver.pin(guest.id, structs.replace(masks(guest.record.fit), overhead=cpus("1")))
     first, second = sorted(bench.driver.guests(), key=lambda guest: guest.id)
+    return first, second
+
+
+def test_a_guest_that_cannot_be_read_after_it_was_moved_is_a_failure_although_no_drift_is_left(bench: Bench) -> None:
+    bench = bench.with_pools(shared="0-1")
+    first, second = two_astray(bench)
+    done = repair(UnreadOnce(bench, first.name), bench.settings)  # type: ignore[arg-type]
+    assert [one.before.guest.name for one in done.done] == [second.name] and not done.left
+    assert [(one.id, one.name, one.why) for one in done.failed] == [(first.id, first.name, "its threads cannot be read")]
+    assert not done.complete
+    assert f"✗ {first.name}: the repair failed: its threads cannot be read" in "\n".join(map(str, repair_view(done)))
+    assert plain(written.repair(done))["failed"] == [{"id": first.id, "name": first.name, "why": "its threads cannot be read"}]
+    assert repair(bench.driver, bench.settings).complete
+
+
+def test_a_bug_and_a_hypervisor_that_is_away_end_the_repair(bench: Bench) -> None:
+    bench = bench.with_pools(shared="0-1")
+    first, _ = two_astray(bench)
+    bug = NeverPins(bench, first.name, InvariantViolation("a bug"))
+    with pytest.raises(InvariantViolation, match="a bug"):
+        repair(bug, bench.settings)  # type: ignore[arg-type]
+    away = GoesAway(bench, first.name)
+    with pytest.raises(Unavailable, match="libvirt does not answer"):
+        repair(away, bench.settings)  # type: ignore[arg-type]
+    assert bug.pins == away.pins == [first.id], "no other guest waits for it"
+
+
+def test_a_thread_that_cannot_be_moved_stops_no_other_repair(bench: Bench) -> None:
+    bench = bench.with_pools(shared="0-1")
+    first, second = two_astray(bench)
     done = repair(NeverPins(bench, first.name), bench.settings)  # type: ignore[arg-type]
     assert [one.before.guest.name for one in done.done] == [second.name] and quiet(bench, second.name)
     assert {left.finding.guest for left in done.left} == {first.name}
     assert {left.why for left in done.left} == {"it could not be moved: a thread cannot be moved"}
     again = repair(NeverPins(bench, first.name), bench.settings)  # type: ignore[arg-type]
-    assert again.failed == (first.id,) and not again.done
+    assert [one.id for one in again.failed] == [first.id] and not again.done
     assert "no running guest of ours has drifted" not in "".join(map(str, repair_view(again)))
 
 

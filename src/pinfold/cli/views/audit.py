@@ -26,7 +26,9 @@ def audit_view(found: Audit) -> list[RenderableType]:
 
 
 def repair_view(done: Repair) -> list[RenderableType]:
-    """One line for each guest that had drifted with what remains of it, then what remains of the host's drift and why. Pure."""
+    """One line for each guest that had drifted with what remains of it, and one for each whose repair failed; then what remains of the
+    host's drift and why. Pure.
+    """
     lines: list[RenderableType] = []
     for one in done.done:
         left = one.after.drift
@@ -34,7 +36,9 @@ def repair_view(done: Repair) -> list[RenderableType]:
         words = f": {count(len(one.before.drift), 'difference')} found, {len(left)} left"
         lines.append(Text.assemble(sign, (one.before.guest.name, "bold"), words))
         lines += [line for finding in left for line in finding_lines(finding, 2)]
-    if not done.done and not (done.left and (done.named or done.failed)):
+    for failed in done.failed:
+        lines.append(Text.assemble(("✗ ", "bold red"), (failed.name, "bold"), f": the repair failed: {failed.why}"))
+    if not done.done and not done.failed and not (done.left and done.named):
         words = f"guest {done.named} has not drifted" if done.named else "no running guest of ours has drifted"
         lines.append(Text.assemble(("✓ ", "bold green"), words))
     for what in done.left:
