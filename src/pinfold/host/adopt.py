@@ -106,8 +106,8 @@ def adopt_as(driver: Driver, settings: HostSettings, record: Record, *, active: 
     """Adopt a guest under the record that a service has made of a plan, as the agent that owns the host.
 
     The plan is made anew under the host's lock. Raises `NotAdopted` if it has another place by now, if the guest runs and should not
-    (`active`) or the other way round, if something conflicts, or if it failed and was undone; and what `plan` raises. While the hypervisor
-    is away (`Unavailable`), nothing is undone: try again.
+    (`active`) or the other way round, if something conflicts, or if it failed and was undone; and what `plan` raises. If the hypervisor is
+    away, so that it could not be undone either, raises `Unavailable`: try again.
     """
     refuse_if_owned(settings, "guest adopt --apply", by=agent, instead=_SERVICE)
     with host_lock(settings):
@@ -123,10 +123,8 @@ def adopt_as(driver: Driver, settings: HostSettings, record: Record, *, active: 
         kept = driver.kept_definition(found.guest.id)
         try:
             _carry_out(driver, found, record, masks(record.fit))
-        except Unavailable:
-            raise
         except PinfoldError as error:
-            raise NotAdopted(f"{error}{_undone(driver, found, kept)}") from error
+            raise NotAdopted(f"{error}{_undone(driver, found, kept, tried_again=isinstance(error, Unavailable))}") from error
 
 
 def _place(record: Record) -> Fit:
@@ -166,9 +164,11 @@ def release(driver: Driver, settings: HostSettings, key: str) -> HostGuest:
         return pick(driver.guests(), guest.id)
 
 
-def _undone(driver: Driver, found: Adoption, kept: str) -> str:
-    """Remove the record, give the definition the pins of the `kept` one, and move the threads back. Returns '' for success, else what is
-    left, as the rest of a sentence.
+def _undone(driver: Driver, found: Adoption, kept: str, *, tried_again: bool = False) -> str:
+    """Remove the record, give the definition the pins of the `kept` one, and move the threads back.
+
+    Returns what was undone, or why not all of it could be, as the rest of a sentence. Raises `Unavailable` only if the adoption is
+    `tried_again` then.
     """
     guest = found.guest
     try:
@@ -176,5 +176,8 @@ def _undone(driver: Driver, found: Adoption, kept: str) -> str:
         if guest.active:
             driver.pin(guest.id, found.before, live_only=True)
     except PinfoldError as error:
+        if tried_again and isinstance(error, Unavailable):
+            raise
         return f"; not all of it could be undone: {error}"
-    return "; its threads were moved back" if guest.active else ""
+    done = [*(["its definition has its own pins again"] if kept else []), *(["its threads were moved back"] if guest.active else [])]
+    return f"; {' and '.join(done)}"

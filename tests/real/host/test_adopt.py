@@ -15,11 +15,11 @@ from tests.real.host import domains
 from tests.real.host.bench import DEDICATED, Bench, FailsLate, allowed
 from tests.real.host.test_pool_change import cpus, quiet
 
-from pinfold.core.errors import InvalidRequest
+from pinfold.core.errors import InvalidRequest, Unavailable
 from pinfold.core.overhead import ThreadClass
 from pinfold.core.request.model import EmulatorPolicy
 from pinfold.drivers.port import GuestState
-from pinfold.host.adopt import adopt, plan, release
+from pinfold.host.adopt import NotAdopted, adopt, adopt_as, plan, release
 from pinfold.host.adoption import NOVAS
 from pinfold.host.audit import audit
 from pinfold.host.lock import owning
@@ -115,6 +115,7 @@ def test_a_guest_that_nova_left_gets_novas_policy(bench: Bench) -> None:
 
 
 OWN_PINS = f"{PINNED}<emulatorpin cpuset='0-1'/><iothreadpin iothread='1' cpuset='1'/>"
+UNDONE = "its definition has its own pins again"
 
 
 @pytest.mark.parametrize("method", ["pin", "adopt"])
@@ -123,7 +124,7 @@ def test_a_failed_adoption_is_undone(bench: Bench, method: str) -> None:
     began, kept, before = bench.guest("vm"), domains.virsh(bench, "dumpxml", "--inactive", "vm"), masks(bench, "vm")
     assert before["IO iothread1"] == {"1"}
     done = adopt(FailsLate(bench.driver, method), bench.settings, "vm")  # type: ignore[arg-type]
-    assert (done.adopted, done.failure) == (False, "libvirt went away; its threads were moved back")
+    assert (done.adopted, done.failure) == (False, f"libvirt went away; {UNDONE} and its threads were moved back")
     assert domains.virsh(bench, "dumpxml", "--inactive", "vm") == kept
     assert bench.guest("vm") == began
     after = masks(bench, "vm")
@@ -133,10 +134,33 @@ def test_a_failed_adoption_is_undone(bench: Bench, method: str) -> None:
     assert adopt(bench.driver, bench.settings, "vm").adopted
 
 
+class StaysAway(FailsLate):
+    """A driver whose hypervisor stays away after it has failed."""
+
+    def forget(self, *_: object, **__: object) -> None:
+        raise Unavailable("libvirt is still away")
+
+
+@pytest.mark.parametrize("method", ["pin", "adopt"])
+def test_an_agents_failed_adoption_is_undone_if_the_hypervisor_answers(bench: Bench, method: str) -> None:
+    domains.define(bench, "vm", cputune=OWN_PINS, iothreads=1)
+    began, kept, before = bench.guest("vm"), domains.virsh(bench, "dumpxml", "--inactive", "vm"), masks(bench, "vm")
+    record = plan(bench.driver, bench.settings, "vm").found.record
+    assert record is not None
+    agent = "the agent of c1"
+    with owning(bench.settings, agent):
+        with pytest.raises(NotAdopted, match=f"^libvirt went away; {UNDONE} and its threads were moved back$"):
+            adopt_as(FailsLate(bench.driver, method), bench.settings, record, active=True, agent=agent)  # type: ignore[arg-type]
+        assert domains.virsh(bench, "dumpxml", "--inactive", "vm") == kept and bench.guest("vm") == began
+        assert masks(bench, "vm")["IO iothread1"] == before["IO iothread1"]
+        with pytest.raises(Unavailable, match="libvirt is still away"):
+            adopt_as(StaysAway(bench.driver, method), bench.settings, record, active=True, agent=agent)  # type: ignore[arg-type]
+
+
 def test_a_failed_adoption_of_a_guest_that_does_not_run_leaves_its_definition(bench: Bench) -> None:
     domains.define(bench, "vm", cputune=OWN_PINS, iothreads=1, run=False)
     kept = domains.virsh(bench, "dumpxml", "--inactive", "vm")
-    assert adopt(FailsLate(bench.driver, "adopt"), bench.settings, "vm").failure == "libvirt went away"  # type: ignore[arg-type]
+    assert adopt(FailsLate(bench.driver, "adopt"), bench.settings, "vm").failure == f"libvirt went away; {UNDONE}"  # type: ignore[arg-type]
     assert domains.virsh(bench, "dumpxml", "--inactive", "vm") == kept and bench.guest("vm").record is None
     assert adopt(bench.driver, bench.settings, "vm").adopted
 
