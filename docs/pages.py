@@ -26,8 +26,9 @@ other options are ignored. `pinfold config sample` prints all of this as a file,
 2. Else those of `${ENVIRONMENT}`, separated by colons.
 3. Else `{OWN_FILE}`.
 4. Else `{NOVA_FILE}`, for commands that only look (`audit`, `fit`, `doctor`, `host`, `guest list|show`, `config check`).
-   Commands that start, stop or move guests take a `nova.conf` only by name, and a dry run prints the command that names it. It is also read
-   where `{OWN_FILE}` has nothing but comments, as the Debian package installs it.
+   Commands that start, stop or move guests take a `nova.conf` only by name, and a dry run prints the command that names it. The
+   exception is `watch`, which runs beside Nova: it finds Nova's file itself, also with `--repair` and `--pools apply`. Nova's file is also
+   read where `{OWN_FILE}` has nothing but comments, as the Debian package installs it.
 
 After each file come the `*.conf` of the folder of its name with `.d` added, by name. Later values win.
 No file at all is no error: every option then has its default. A file in a folder that you may not

@@ -54,7 +54,7 @@ def test_a_report_names_the_guests_that_are_left_behind_and_what_nova_will_do_un
     watch.swept()
     (said,) = logged(followed(watch, WEB))
     assert said == (
-        "1 guest is not on the pools of today (web); `pinfold host pools --apply` moves it; "
+        "1 guest is not on the pools of today (web); `pinfold host pools` shows how to move it; "
         "Nova's web: at its next hard reboot Nova writes its pins anew"
     )
     watch.at += AGAIN_SECONDS - 1

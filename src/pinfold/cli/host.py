@@ -107,13 +107,15 @@ def pools(
     file was named.
     """
     from pinfold.cli.views.pool_change import pools_view
+    from pinfold.config.find import named_files
     from pinfold.host import pool_change, written
 
     configuration = read_configuration(config, connect, only_looks=not apply, quiet=as_json, audits=True)
-    if apply:
-        _refuse_no_pools(context, configuration)
+    named = bool(named_files(config or (), os.environ))
+    if apply and not named:
+        pool_change.refuse_no_pools(configuration.settings, _files_to_name(configuration))
     with open_session(context, configuration) as session:
-        done = pool_change.apply(session.driver, session.settings) if apply else None
+        done = pool_change.apply(session.driver, session.settings, without_pools=named) if apply else None
         plan = pool_change.plan(session.driver, session.settings) if done is None else done.plan
     respond(
         plain(written.pool_plan(plan, done)),
@@ -125,18 +127,12 @@ def pools(
         raise typer.Exit(ExitStatus.REFUSED)
 
 
-def _refuse_no_pools(context: typer.Context, configuration: Configuration) -> None:
-    """Raise `InvalidRequest` where nobody named a file and the usual ones set no pools: guests would leave the pools that they are on."""
-    from pinfold.config.find import find_files, named_files, to_name
+def _files_to_name(configuration: Configuration) -> str:
+    """The advice to name the file that sets the pools: a nova.conf in its usual place, which only commands that look read by themselves."""
+    from pinfold.config.find import find_files, to_name
 
-    pools = configuration.settings.pools
-    named = named_files(context.params.get("config") or (), os.environ)
-    if named or any(one is not None for one in (pools.shared, pools.dedicated, pools.overhead, pools.either)):
-        return
-    where = f"{listed(configuration.files)} sets none" if configuration.files else "there is no configuration file"
     others = [file for file in to_name(find_files((), os.environ, nova=True)) if file not in configuration.files]
-    found = f"{listed(others)} is read only by name: --config {others[0]}" if others else "name the file that has them: --config FILE"
-    raise InvalidRequest(f"no pools are configured: {where}, and guests would leave the pools that they are on; {found}", key="--config")
+    return f"{listed(others)} is read only by name: --config {others[0]}" if others else "name the file that has them: --config FILE"
 
 
 def _load(configuration: Configuration) -> HostLoad | None:

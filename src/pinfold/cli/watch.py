@@ -87,7 +87,7 @@ def watch(
         raise InvalidRequest("--once repairs nothing; `pinfold repair` does", key="--once")
     scope, mode = opt.member_of(RepairScope, repair, "--repair"), opt.member_of(PoolsMode, pools, "--pools")
     if once and pools != "report":
-        raise InvalidRequest("--once moves nothing; `pinfold host pools --apply` does", key="--once")
+        raise InvalidRequest("--once moves nothing; `pinfold host pools` shows how to", key="--once")
     command = WatchCommand(
         options=WatchOptions(
             repair=scope,

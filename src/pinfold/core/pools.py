@@ -42,6 +42,11 @@ class PoolConfig(Struct, frozen=True, kw_only=True):
     either: CpuSet | None = None
     power_managed: bool = False
 
+    @property
+    def names_pools(self) -> bool:
+        """Whether any set is given."""
+        return any(one is not None for one in (self.shared, self.dedicated, self.overhead, self.either))
+
 
 class PoolOrder(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The pools that an operator orders for a host through the service; None for no such pool."""

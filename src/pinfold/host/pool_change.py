@@ -133,13 +133,24 @@ def plan(driver: Driver, settings: HostSettings) -> PoolPlan:
     return PoolPlan(seen=seen, changes=tuple(changes), warnings=(*seen.warnings, *_shared_too_soon(state, changes)))
 
 
-def apply(driver: Driver, settings: HostSettings) -> AppliedPlan:
+def refuse_no_pools(settings: HostSettings, advice: str = "") -> None:
+    """Raise `InvalidRequest` where no file sets pools: guests would leave the pools that they are on. `advice` says what to do instead."""
+    if settings.pools.names_pools:
+        return
+    where = f"{settings.source} sets none" if settings.source else "there is no configuration file"
+    sentence = f"no pools are configured: {where}, and guests would leave the pools that they are on"
+    raise InvalidRequest(f"{sentence}; {advice}" if advice else sentence, key="--config")
+
+
+def apply(driver: Driver, settings: HostSettings, *, without_pools: bool = False) -> AppliedPlan:
     """Make a plan and carry it out, guest by guest in its order, under the host's lock. The masks of all threads are read afterwards.
 
     A guest that fails is moved back and the others go on, because those that have followed are right by the pools of today. Raises
-    `InvalidRequest` if an agent owns the host, and what `plan` raises.
+    `InvalidRequest` if an agent owns the host, if no pools are configured, unless `without_pools`, and what `plan` raises.
     """
     refuse_if_owned(settings, "host pools --apply")
+    if not without_pools:
+        refuse_no_pools(settings)
     failures: dict[str, str] = {}
     with host_lock(settings):
         found = plan(driver, settings)

@@ -51,7 +51,7 @@ def left_behind(guests: tuple[Follower, ...], mode: PoolsMode) -> str:
     """One sentence for each thing that keeps guests from the pools of today, '' if every guest is on them.
 
     >>> left_behind((Follower(guest_id="1", name="web", pending=True),), PoolsMode.REPORT)
-    '1 guest is not on the pools of today (web); `pinfold host pools --apply` moves it'
+    '1 guest is not on the pools of today (web); `pinfold host pools` shows how to move it'
     """
     sentences = []
     behind = [one for one in guests if one.pending and not one.why]
@@ -59,8 +59,8 @@ def left_behind(guests: tuple[Follower, ...], mode: PoolsMode) -> str:
         few = len(behind) == 1
         names = ", ".join(one.name for one in behind)
         sentences.append(
-            f"{count(len(behind), 'guest')} {'is' if few else 'are'} not on the pools of today ({names}); `pinfold host pools --apply` "
-            f"moves {'it' if few else 'them'}"
+            f"{count(len(behind), 'guest')} {'is' if few else 'are'} not on the pools of today ({names}); `pinfold host pools` shows how "
+            f"to move {'it' if few else 'them'}"
         )
         novas: dict[str, list[str]] = {}
         for one in behind:

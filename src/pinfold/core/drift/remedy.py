@@ -33,12 +33,12 @@ def followed(subject: Subject) -> str:
     """How the threads of a guest of ours follow the pools of today without a restart, as the start of a sentence.
 
     >>> followed(Subject(name="web", owner="pinfold"))
-    'move its threads to the pools of today, without a restart: `pinfold host pools --apply`'
+    'move its threads to the pools of today, without a restart: `pinfold host pools` shows how'
     >>> followed(Subject(name="instance-1", id="1", owner="the agent of c01")).partition(" (")[0]
     'let the agent of c01 read its pools again'
     """
     if subject.owner == OWNER:
-        return "move its threads to the pools of today, without a restart: `pinfold host pools --apply`"
+        return "move its threads to the pools of today, without a restart: `pinfold host pools` shows how"
     return f"{pools_reread(subject)}, and its threads follow without a restart"
 
 
