@@ -83,7 +83,7 @@ def apply(driver: Driver, settings: HostSettings, flavors: Sequence[FlavorDemand
     refuse_if_owned(settings, "host repin --apply")
     with host_lock(settings):
         found = plan(driver, settings, flavors)
-        looks = {step.guest: _look(driver, step.guest) for step in found.found.steps}
+        looks = {step.guest: _look(driver, found.seen.guest(step.guest)) for step in found.found.steps}
         begun: list[Step] = []
         try:
             for step in found.found.steps:
@@ -92,7 +92,7 @@ def apply(driver: Driver, settings: HostSettings, flavors: Sequence[FlavorDemand
                 if lost := contested(survey(driver, settings), step.guest):
                     raise Conflict("; ".join(finding.sentence() for finding in lost))
         except PinfoldError as error:
-            name = next(guest.name for guest in found.seen.guests if guest.id == begun[-1].guest)
+            name = found.seen.guest(begun[-1].guest).name
             return AppliedRepin(plan=found, failure=f"guest {name} was not moved: {error}", not_undone=_undone(driver, begun, looks))
     return AppliedRepin(plan=found, not_undone={})
 
@@ -112,15 +112,14 @@ class _Look:
     allowed: Mapping[int, CpuSet]
 
 
-def _look(driver: Driver, key: GuestId) -> _Look:
-    guest = pick(driver.guests(), key)
+def _look(driver: Driver, guest: HostGuest) -> _Look:
     return _Look(guest=guest, allowed={thread.tid: thread.allowed for thread in driver.observe(guest).threads})
 
 
 def _is_as_before(driver: Driver, before: _Look) -> bool:
     """Whether nothing of the guest has changed. A guest that cannot be looked at may have."""
     try:
-        now = _look(driver, before.guest.id)
+        now = _look(driver, pick(driver.guests(), before.guest.id))
     except PinfoldError:
         return False
     return now.guest == before.guest and all(cpus == before.allowed.get(tid, cpus) for tid, cpus in now.allowed.items())
