@@ -88,7 +88,7 @@ class ServiceClient:
         self._verify = _trust(ca_file, certificate)
         # Ask for no compression: a small compressed response could expand to any length.
         headers = self._authorization | {"Accept-Encoding": "identity"}
-        hooks: dict[str, list[Callable[..., Any]]] = {"request": [self._follow]}
+        hooks: dict[str, list[Callable[..., Any]]] = {"request": [self._trace_connections]}
         self._http = httpx.Client(base_url=url, headers=headers, timeout=timeout, verify=self._verify, event_hooks=hooks)
         self._timeout = timeout
         self.local_address = ""
@@ -249,7 +249,7 @@ class ServiceClient:
             raise ServiceAway(f"the service failed at {call}: {why}")
         return body
 
-    def _follow(self, request: httpx.Request) -> None:
+    def _trace_connections(self, request: httpx.Request) -> None:
         request.extensions["trace"] = self._trace  # httpcore's extension, which tells when a connection is made
 
     def _trace(self, event: str, info: Mapping[str, Any]) -> None:

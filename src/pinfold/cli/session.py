@@ -78,8 +78,9 @@ def applying(context: typer.Context, configuration: Configuration | None = None)
     words = ["pinfold", *parts.typed]
     if configuration is not None and not named_files(context.params.get("config") or (), os.environ):
         read = configuration.files
-        for file in to_name(read) if read != find_files((), os.environ, nova=False) else ():
-            words += ["--config", file]
+        if read != find_files((), os.environ, nova=False):
+            for file in to_name(read):
+                words += ["--config", file]
     return shell_line((*words, "--apply"))
 
 

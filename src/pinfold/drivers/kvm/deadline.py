@@ -39,7 +39,7 @@ def within(seconds: float, call: Callable[[], Answer]) -> Answer:
     try:
         answer, error = answers.get(timeout=seconds)
     except queue.Empty:
-        raise _overdue(seconds) from None
+        raise _no_answer(seconds) from None
     if error is not None:
         raise error
     return answer  # type: ignore[return-value]  # the call's own None included
@@ -88,14 +88,14 @@ class BoundedCalls(Generic[Answer]):
                 if not self._is_held_up():
                     break
                 if not self._changed.wait(end - time.monotonic()):
-                    raise _overdue(seconds)
+                    raise _no_answer(seconds)
         running: _Running[Answer] = _Running(began=time.monotonic())
         threading.Thread(target=self._run, args=(running,), name="a call with a time limit", daemon=True).start()
         with self._changed:
             if not self._changed.wait_for(lambda: running.ended, end - time.monotonic()):
                 running.late = True
                 self._overdue.append(running)
-                raise _overdue(seconds)
+                raise _no_answer(seconds)
         if running.error is not None:
             raise running.error
         return running.answer  # type: ignore[return-value]  # the call's own None included
@@ -124,5 +124,5 @@ class BoundedCalls(Generic[Answer]):
             self._changed.notify_all()
 
 
-def _overdue(seconds: float) -> TimeoutError:
+def _no_answer(seconds: float) -> TimeoutError:
     return TimeoutError(f"no answer within {seconds:.0f} seconds")
