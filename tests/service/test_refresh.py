@@ -13,7 +13,7 @@ from tests.build.rows import add_host
 
 from pinfold.core.identity import HostId
 from pinfold.scheduler.index import Entry, Index
-from pinfold.scheduler.refresh import _ALL_SECONDS, _OVERLAP, Freshness
+from pinfold.scheduler.refresh import _ALL_SECONDS, _DOWN_SECONDS, _OVERLAP, Freshness
 from pinfold.store import hosts, presence
 from pinfold.store.database import Database, EpochNow
 from pinfold.store.records import HostLedger, HostMark
@@ -150,8 +150,8 @@ def test_a_look_reads_the_marks_of_changed_hosts_and_sees_what_came_and_what_it_
     _aged(database, *names[:5])
     since = hosts.marks_since
 
-    def told(connection: sa.Connection, after: float) -> tuple[HostMark, ...]:
-        found = since(connection, after)
+    def told(connection: sa.Connection, after: float, *, down: bool = False) -> tuple[HostMark, ...]:
+        found = since(connection, after, down=down)
         seen.append({mark.id for mark in found})
         return found
 
@@ -213,7 +213,7 @@ def test_a_change_that_is_stored_late_is_found_and_one_that_is_stored_very_late_
     assert [entry.state.revision for host in (first, late, later) if (entry := index.get(host))] == [2, 2, 2]
 
 
-def test_a_lease_that_ends_by_itself_is_seen_by_the_look_at_all_and_after_one_such_host_was_met_by_the_next(database: Database) -> None:
+def test_a_lease_that_ends_by_itself_is_seen_after_some_seconds_or_once_such_a_host_was_met(database: Database) -> None:
     now, index = [100.0], Index()
     names = [HostId(add_host(database, f"c{number}")) for number in range(4)]
     _aged(database, *names[:3])
@@ -231,7 +231,7 @@ def test_a_lease_that_ends_by_itself_is_seen_by_the_look_at_all_and_after_one_su
 
     end(names[0])
     assert up() == [True, True, True, True]
-    now[0] += _ALL_SECONDS
+    now[0] += _DOWN_SECONDS
     assert up() == [False, True, True, True]
     end(names[1], names[2])
     assert up() == [False, True, True, True]

@@ -1,4 +1,4 @@
-"""`Freshness`: keep the index at the store's revisions. It looks from time to time at the marks of changed hosts, more seldom at all."""
+"""`Freshness`: keep the index at the store's revisions by looking from time to time at the marks of the hosts that have changed."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from pinfold.store.database import Database
 
 _OVERLAP: Final = 5.0
 """So many seconds of marks before the newest known one are read again: a transaction says when it marked a host, and ends later."""
-_ALL_SECONDS: Final = 5.0
-"""All marks are read after so long, because a lease that ends by itself marks nothing."""
-_ALL_COST: Final = 50
-"""But not before so many times the time has passed that it took."""
+_DOWN_SECONDS: Final = 5.0
+"""Between two looks that also find hosts whose lease has ended by itself, which changes no row."""
+_ALL_SECONDS: Final = 30.0
+"""Between two looks at all marks, which find what was stored later than `_OVERLAP`, and hosts that are gone."""
 _NEVER: Final = float("-inf")
 
 
@@ -32,6 +32,7 @@ class Freshness:
         self._clock = clock
         self._lock = threading.Lock()
         self._looked = _NEVER
+        self._down_again = _NEVER
         self._all_again = _NEVER
         self._newest = 0.0
         self._known: dict[HostId, tuple[float, int]] = {}
@@ -61,11 +62,11 @@ class Freshness:
             self._read()
 
     def host(self, host: HostId) -> Entry | None:
-        """Read one host again; None when it is gone. If it is down or gone, others may be, so the next look reads the marks of all."""
+        """Read one host again; None when it is gone. If it is down, others may be, and the next look finds them."""
         self._load((host,))
         found = self._index.get(host)
         if found is None or not found.up:
-            self._all_again = _NEVER
+            self._down_again = _NEVER
         return found
 
     def _recent(self) -> dict[HostId, float]:
@@ -82,25 +83,28 @@ class Freshness:
 
     def _read(self, left_out: Mapping[HostId, float] = MappingProxyType({})) -> None:
         """Read what has changed. Of hosts that are left out the index has what was there at that time, and the look counts as made then:
-        so no host is ever older than the time between two looks, or two that read all marks where its lease has ended by itself.
+        so no host is ever older than the time between two looks, but for a lease that ended by itself.
         """
         began = self._clock()
-        all_hosts = began >= self._all_again
+        every, down = began >= self._all_again, began >= self._down_again
+        # Before the marks are read: who meets a host that is down meanwhile asks for one more look.
+        self._all_again = began + _ALL_SECONDS if every else self._all_again
+        self._down_again = began + _DOWN_SECONDS if every or down else self._down_again
         with self._database.read_once() as connection:
-            marks = hosts.marks(connection) if all_hosts else hosts.marks_since(connection, self._newest - _OVERLAP)
-        if all_hosts:
-            self._all_again = began + max(_ALL_SECONDS, _ALL_COST * (self._clock() - began))
+            # What is left out was marked less than the time between two looks ago, so later looks find it again.
+            since = self._newest - _OVERLAP - self._seconds
+            marks = hosts.marks(connection) if every else hosts.marks_since(connection, since, down=down)
+        if every:
             self._index.drop(self._index.without(marks))
         reread = self._index.stale(marks)
         waiting = reread & left_out.keys()
         reread -= waiting
-        anew = all_hosts and len(reread) == len(marks)
+        anew = every and len(reread) == len(marks)
         if not anew:
             reread = self._catch_up(reread)
         if reread:
             self._load(None if anew else reread)
-        if not waiting:  # else the next look has to find them again
-            self._newest = max([mark.marked for mark in marks], default=self._newest)
+        self._newest = max([mark.marked for mark in marks], default=self._newest)
         self._looked = min([began, *(left_out[host] for host in waiting)])
 
     def _catch_up(self, changed: frozenset[HostId]) -> frozenset[HostId]:

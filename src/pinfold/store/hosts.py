@@ -48,6 +48,7 @@ _MARK = (host.c.id, host.c.revision, _UP, host.c.disabled, host.c.disabled_reaso
 _MARKS = sa.select(*_MARK).order_by(host.c.id)
 _MARKS_SINCE = sa.select(*_MARK).where(host.c.marked >= sa.bindparam("since"))
 """Not ordered by id: SQLite would read all rows in that order."""
+_MARKS_SINCE_AND_DOWN = sa.select(*_MARK).where(sa.or_(host.c.marked >= sa.bindparam("since"), ~_UP.element))
 _OUTLINES = sa.select(host.c.id, host.c.name, _UP, host.c.disabled, host.c.disabled_reason, host.c.fenced, host.c.updated)
 _REPORTED = sa.select(*host_rows.REPORTED, host.c.report_digest).where(host.c.id == sa.bindparam("host_id"))
 _LOCKED = sa.select(*_COLUMNS).where(host.c.id == sa.bindparam("host_id")).with_for_update(of=host)
@@ -291,11 +292,11 @@ def marks(connection: sa.Connection) -> tuple[HostMark, ...]:
     return _marks(connection.execute(_MARKS).all())
 
 
-def marks_since(connection: sa.Connection, since: float) -> tuple[HostMark, ...]:
-    """The marks that have changed since that time, which `HostMark.marked` tells, in no order. A lease that has ended by itself changes
-    no row, so a host that is down by that is not among them.
+def marks_since(connection: sa.Connection, since: float, *, down: bool = False) -> tuple[HostMark, ...]:
+    """The marks that have changed since that time, which `HostMark.marked` tells, in no order. With `down`, those of all hosts that are
+    down as well: a lease that ends by itself changes no row.
     """
-    return _marks(connection.execute(_MARKS_SINCE, {"since": since}).all())
+    return _marks(connection.execute(_MARKS_SINCE_AND_DOWN if down else _MARKS_SINCE, {"since": since}).all())
 
 
 def _marks(rows: Iterable[Any]) -> tuple[HostMark, ...]:
