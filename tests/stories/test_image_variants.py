@@ -274,6 +274,11 @@ def test_listings_are_filtered(red: Images) -> None:
         assert red.names(query) == due, query
     following = red.ask("GET", "?limit=2", status=200)["next"]
     assert red.names(following.removeprefix("/v2/images")) == ["b"]
+    filtered = red.ask("GET", "?visibility=private&owner=red&limit=1", status=200)
+    assert filtered["first"] == "/v2/images?visibility=private&owner=red&limit=1"
+    last = red.ask("GET", filtered["next"].removeprefix("/v2/images"), status=200)
+    assert [image["name"] for image in last["images"]] == ["b"]
+    assert "next" not in last, "the next pages have the filters too"
 
 
 def test_a_project_has_a_bounded_number_of_variants(red: Images, cloud: Cloud) -> None:

@@ -183,8 +183,10 @@ def test_hypervisors_show_what_their_servers_do_newest_server_first(busy: tuple[
     there = [{"uuid": server, "name": f"instance-{server}"} for server in (second, first)]
     brief = fleet.ask("GET", "/os-hypervisors?with_servers=true").json()["hypervisors"]
     full = fleet.ask("GET", "/os-hypervisors/detail?with_servers=true", version="2.53").json()["hypervisors"]
-    for shown in (brief, full):
-        assert [(one["hypervisor_hostname"], one.get("servers")) for one in shown] == [("c1", there), ("c2", None)]
+    for shown, none in ((brief, []), (full, None)):
+        assert [(one["hypervisor_hostname"], one.get("servers")) for one in shown] == [("c1", there), ("c2", none)]
+    before = fleet.ask("GET", "/os-hypervisors?hypervisor_hostname_pattern=c2", version="2.52").json()["hypervisors"]
+    assert [one["hypervisor_hostname"] for one in before] == ["c1", "c2"], "the name is read from 2.53 on"
     assert [(one["running_vms"], one["current_workload"]) for one in full] == [(1, 1), (0, 0)]
     one = fleet.ask("GET", f"/os-hypervisors/{full[0]['id']}?with_servers=true", version="2.53").json()["hypervisor"]
     assert one == full[0]
@@ -242,6 +244,8 @@ def test_ports_are_found_by_every_key_that_is_shown(busy: tuple[Fleet, str]) -> 
     for one in every:
         assert {key: one[key] for key in ALIKE_IN_PORTS} == ALIKE_IN_PORTS
         for key, value in one.items():
+            if key == "fixed_ips":  # asked for by the keys in it
+                continue
             expected = [each for each in every if str(each[key]).lower() == str(value).lower()]
             assert network(fleet, f"/ports?{urlencode({key: value})}")["ports"] == expected, key
             assert network(fleet, f"/ports?{urlencode({key: 'elsewhere'})}")["ports"] == [], key

@@ -59,6 +59,27 @@ def test_a_server_goes_to_a_host_that_offers_its_network_and_its_agent_knows_its
     assert [one["addresses"] for one in listed] == [addresses]
 
 
+def test_ports_are_found_by_their_fixed_addresses(fleet: Fleet) -> None:
+    host(fleet, "c1", LAN, OUT)
+    tiny = fleet.flavor("tiny", vcpus=1)
+    for name in ("a", "b"):
+        fleet.create(name, tiny, networks=[on("lan"), on("out")])
+    (subnet,) = shown(fleet, "/subnets")["subnets"]
+    for query, due in (
+        ("fixed_ips=ip_address=192.0.2.10", ["192.0.2.10"]),
+        ("fixed_ips=ip_address=192.0.2.10&fixed_ips=ip_address=192.0.2.11", ["192.0.2.10", "192.0.2.11"]),
+        (f"fixed_ips=ip_address=192.0.2.11&fixed_ips=subnet_id={subnet['id']}", ["192.0.2.11"]),
+        ("fixed_ips=ip_address=192.0.2.11&fixed_ips=subnet_id=another", []),
+        (f"fixed_ips=subnet_id={subnet['id']}", ["192.0.2.10", "192.0.2.11"]),
+        ("fixed_ips=ip_address_substr=2.11", ["192.0.2.11"]),
+        ("fixed_ips=ip_address=192.0.2.99", []),
+    ):
+        found = shown(fleet, f"/ports?{query}")["ports"]
+        assert sorted(port["fixed_ips"][0]["ip_address"] for port in found) == due, query
+    message = shown(fleet, "/ports?fixed_ips=192.0.2.10", status=400)["error"]["message"]
+    assert "'192.0.2.10'" in message and "KEY=VALUE" in message
+
+
 def test_ports_stay_the_same_over_reboots_and_are_gone_with_their_server(fleet: Fleet) -> None:
     c1 = host(fleet, "c1", LAN)
     server = fleet.create("vm", fleet.flavor("tiny", vcpus=1), networks=[on("lan")])

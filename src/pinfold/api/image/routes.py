@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Sequence
 from typing import Annotated, Any, Final, Literal, NotRequired, cast
+from urllib.parse import urlencode
 
 from fastapi import Query, Request
 from fastapi.responses import FileResponse, Response
@@ -142,10 +144,16 @@ def list_images(asked: Annotated[ImageQuery, Query()], request: Request, service
     """
     found = [image for image in visible_images(services, caller_of(request)) if _matches(image, asked)]
     shown = sized(after_marker(found, [image.id for image in found], asked.marker), asked.limit)
-    listing: ImageList = {"images": [view(image) for image in shown], "first": "/v2/images", "schema": "/v2/schemas/images"}
+    query = [(key, value) for key, value in request.query_params.multi_items() if key != "marker"]
+    listing: ImageList = {"images": [view(image) for image in shown], "first": _page(query), "schema": "/v2/schemas/images"}
     if shown and shown[-1] is not found[-1]:
-        listing["next"] = f"/v2/images?limit={len(shown)}&marker={shown[-1].id}"
+        listing["next"] = _page([*query, ("marker", shown[-1].id)])
     return listing
+
+
+def _page(query: Sequence[tuple[str, str]]) -> str:
+    """The path of a page of the images, below the API's address."""
+    return f"/v2/images?{urlencode(query)}" if query else "/v2/images"
 
 
 @router.get("/v2/images/{image_id}")

@@ -307,7 +307,27 @@ def _more(request: Request, noun: str, shown: Sequence[Mapping[str, object]]) ->
 
 def _matches(shown: Mapping[str, object], filters: Mapping[str, set[str]]) -> bool:
     """Whether what is shown matches every filter. A filter that names no key keeps all, as in Neutron."""
-    return all(key not in shown or _is_one_of(shown[key], values) for key, values in filters.items())
+    return all(
+        key not in shown or (_has_address(shown[key], values) if key == "fixed_ips" else _is_one_of(shown[key], values))
+        for key, values in filters.items()
+    )
+
+
+def _has_address(addresses: object, texts: set[str]) -> bool:
+    """Whether one of a port's addresses has a wanted value of each key that the texts name, such as `ip_address=192.0.2.10`, or for
+    `ip_address_substr` a part of it. Raises `InvalidRequest` for a text that names no key.
+    """
+    wanted: dict[str, set[str]] = {}
+    for text in texts:
+        key, sign, value = text.partition("=")
+        if not sign:
+            raise InvalidRequest(f"fixed_ips is {text[:64]!r}; KEY=VALUE such as ip_address=192.0.2.10 is allowed", key="fixed_ips")
+        wanted.setdefault(key, set()).add(value)
+    parts = wanted.pop("ip_address_substr", {""})
+    return any(
+        all(str(one.get(key)) in values for key, values in wanted.items()) and any(part in str(one["ip_address"]) for part in parts)
+        for one in cast("list[dict[str, object]]", addresses)
+    )
 
 
 def _is_one_of(value: object, texts: set[str]) -> bool:

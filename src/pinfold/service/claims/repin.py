@@ -38,7 +38,7 @@ from pinfold.service.claims.amend import TRIES, Amender, StaleError
 from pinfold.service.providers import Providers
 from pinfold.store import claims, guests, hosts
 from pinfold.store.database import Database
-from pinfold.store.records import ClaimRecord, ClaimState, Desired, GuestRecord, HostLedger, HostRecord, Observed
+from pinfold.store.records import DELETING, ClaimRecord, ClaimState, Desired, GuestRecord, HostLedger, HostRecord, Observed
 
 _log = logging.getLogger(__name__)
 
@@ -238,7 +238,7 @@ def _refuse(host: HostRecord, revision: int | None) -> None:
 def _why_not(guest: GuestRecord) -> str:
     """Why a guest is not moved; '' if it can be."""
     if guest.task or guest.desired is Desired.ABSENT:
-        return f"its task {guest.task or 'deleting'} is under way"
+        return f"its task {guest.task or DELETING} is under way"
     if guest.desired is not Desired.RUNNING or guest.observed is not Observed.RUNNING:
         return "it does not run"
     return ""

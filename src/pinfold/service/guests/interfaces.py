@@ -29,7 +29,18 @@ from pinfold.service.claims.amend import TRIES, Amender, StaleError
 from pinfold.store import claims, guest_events, guests, hosts, port_changes
 from pinfold.store.database import Database
 from pinfold.store.port_changes import ChangingPort
-from pinfold.store.records import ClaimRecord, ClaimState, Desired, GuestRecord, HostLedger, Observed, Pause, PortState, WantedPort
+from pinfold.store.records import (
+    DELETING,
+    ClaimRecord,
+    ClaimState,
+    Desired,
+    GuestRecord,
+    HostLedger,
+    Observed,
+    Pause,
+    PortState,
+    WantedPort,
+)
 
 ATTACH: Final = "attach_interface"
 DETACH: Final = "detach_interface"
@@ -196,7 +207,7 @@ class Interfaces:
             raise _refused(verb, guest_id, "it is on no host")
         guest, host = ground.guest, ground.host.record
         if guest.task or guest.desired is Desired.ABSENT:
-            raise Conflict(f"Cannot '{verb}' instance {guest_id} while it is in task_state {guest.task or 'deleting'}")
+            raise Conflict(f"Cannot '{verb}' instance {guest_id} while it is in task_state {guest.task or DELETING}")
         if guest.pause is Pause.ON_DISK or guest.reset or guest.observed not in (Observed.RUNNING, Observed.PAUSED, Observed.STOPPED):
             state = "suspended" if guest.pause is Pause.ON_DISK else "error"
             raise Conflict(f"Cannot '{verb}' instance {guest_id} while it is in vm_state {state}")

@@ -403,7 +403,7 @@ class Lifecycle:
         """The guest, if a host holds it and nothing is under way except a task in `unless`. Raises `Conflict`."""
         guest = self.get(guest_id)
         if guest.task not in ("", unless) or guest.desired is Desired.ABSENT:
-            raise Conflict(f"Cannot '{verb}' instance {guest_id} while it is in task_state {guest.task or 'deleting'}")
+            raise Conflict(f"Cannot '{verb}' instance {guest_id} while it is in task_state {guest.task or DELETING}")
         if guest.host is None:
             raise Conflict(f"Cannot '{verb}' instance {guest_id} while it is in vm_state error")
         return guest

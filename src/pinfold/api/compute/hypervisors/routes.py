@@ -47,6 +47,7 @@ router = Router(prefix=ROOT, tags=["hypervisors"])
 _CPU_OBJECT: Final = Microversion(2, 28)
 _PAGED: Final = Microversion(2, 33)
 _BY_ID: Final = Microversion(2, 53)
+_SERVERS_ALWAYS: Final = Microversion(2, 75)
 _USAGE_GONE: Final = Microversion(2, 88)
 
 
@@ -68,8 +69,8 @@ def list_hypervisors(asked: Filters, request: Request, services: Services, versi
     """The hosts, in brief."""
     with services.database.read() as connection:
         shown = _page(connection, asked, version)
-        there = _servers(connection, shown, asked, version)
-    listing: HypervisorList = {"hypervisors": [_brief(one, there.get(one.id, ())) for one in shown]}
+        there = _servers(connection, [one.id for one in shown], version) if asked.with_servers else {}
+    listing: HypervisorList = {"hypervisors": [_brief(one, there.get(one.id)) for one in shown]}
     if more := _more(request, "os-hypervisors", shown, asked, version):
         listing["hypervisors_links"] = more
     return listing
@@ -80,7 +81,7 @@ def list_hypervisors_detail(asked: Filters, request: Request, services: Services
     """The hosts, in full."""
     with services.database.read() as connection:
         shown = _page(connection, asked, version)
-        there = _servers(connection, shown, asked, version)
+        there = _servers(connection, [one.id for one in shown], version) if asked.with_servers else {}
         found = _in_full(connection, [one.id for one in shown], there, version)
     listing: HypervisorListInFull = {"hypervisors": found}
     if more := _more(request, "os-hypervisors/detail", shown, asked, version):
@@ -114,7 +115,7 @@ def show_hypervisor(hypervisor_id: str, services: Services, version: Version, wi
     """One host by its id."""
     with services.database.read() as connection:
         wanted = [HostId(hypervisor_id)]
-        there = guests_of_hosts.ids(connection, wanted) if with_servers and version >= _BY_ID else {}
+        there = _servers(connection, wanted, version) if with_servers else {}
         found = _in_full(connection, wanted, there, version)
     if not found:
         raise not_found("Hypervisor", hypervisor_id)
@@ -134,7 +135,7 @@ def list_servers_of_hypervisors(pattern: str, services: Services, version: Versi
     with services.database.read() as connection:
         found = _before_ids(connection, pattern, version)
         there = guests_of_hosts.ids(connection, [one.id for one in found])
-    return {"hypervisors": [_brief(one, there.get(one.id, ())) for one in found]}
+    return {"hypervisors": [_brief(one, there.get(one.id)) for one in found]}
 
 
 @router.get("/os-hypervisors/{hypervisor_id}/uptime")
@@ -166,8 +167,8 @@ def _matching(connection: sa.Connection, pattern: str) -> Sequence[HostOutline]:
 
 
 def _page(connection: sa.Connection, asked: HypervisorQuery, version: Microversion) -> Sequence[HostOutline]:
-    """One page of the hosts; all of them before microversion 2.33, which brought pages."""
-    found = _matching(connection, asked.hypervisor_hostname_pattern)
+    """One page of the hosts; all of them before microversion 2.33, and whatever their names before 2.53."""
+    found = _matching(connection, asked.hypervisor_hostname_pattern if version >= _BY_ID else "")
     if version < _PAGED:
         return found
     return sized(after_marker(found, [one.id for one in found], asked.marker), asked.limit)
@@ -178,21 +179,22 @@ def _more(request: Request, noun: str, shown: Sequence[HostOutline], asked: Hype
     return next_page(request, noun, shown, asked.limit, shown[-1].id if shown else None) if version >= _PAGED else []
 
 
-def _servers(
-    connection: sa.Connection, shown: Sequence[HostOutline], asked: HypervisorQuery, version: Microversion
-) -> dict[HostId, tuple[GuestId, ...]]:
-    """The servers on each of the hosts; none where the caller did not ask for them."""
-    return guests_of_hosts.ids(connection, [one.id for one in shown]) if asked.with_servers and version >= _BY_ID else {}
+def _servers(connection: sa.Connection, ids: Sequence[HostId], version: Microversion) -> dict[HostId, tuple[GuestId, ...]]:
+    """The servers to show of each of the hosts: before microversion 2.75 of those alone that have some, before 2.53 of none."""
+    if version < _BY_ID:
+        return {}
+    found = guests_of_hosts.ids(connection, ids)
+    return {one: found.get(one, ()) for one in ids} if version >= _SERVERS_ALWAYS else found
 
 
-def _brief(host: HostOutline | HostRecord, there: Sequence[GuestId] = ()) -> HypervisorInBrief:
+def _brief(host: HostOutline | HostRecord, there: Sequence[GuestId] | None = None) -> HypervisorInBrief:
     shown: HypervisorInBrief = {
         "id": host.id,
         "hypervisor_hostname": host.name,
         "state": "up" if host.up else "down",
         "status": "disabled" if host.disabled else "enabled",
     }
-    if there:
+    if there is not None:
         shown["servers"] = [{"uuid": guest, "name": f"instance-{guest}"} for guest in there]
     return shown
 
@@ -202,11 +204,11 @@ def _in_full(
 ) -> list[HypervisorInFull | HypervisorWithTotals]:
     """Those hosts in full, by name. `there` are the servers to show. Claims are read only where totals are shown."""
     if version >= _USAGE_GONE:
-        return [{**_described(one, there.get(one.id, ())), "uptime": _uptime(one)} for one in hosts.some(connection, ids)]
+        return [{**_described(one, there.get(one.id)), "uptime": _uptime(one)} for one in hosts.some(connection, ids)]
     now = guests_of_hosts.activity(connection, ids)
     return [
         {
-            **_described(ledger.record, there.get(ledger.record.id, ())),
+            **_described(ledger.record, there.get(ledger.record.id)),
             "cpu_info": _cpu_info(ledger, version),
             **usage(ledger, now.get(ledger.record.id, IDLE)).as_api(),
         }
@@ -214,7 +216,7 @@ def _in_full(
     ]
 
 
-def _described(host: HostRecord, there: Sequence[GuestId]) -> HypervisorDetails:
+def _described(host: HostRecord, there: Sequence[GuestId] | None) -> HypervisorDetails:
     facts = dict(host.report.facts)
     return {
         **_brief(host, there),

@@ -19,7 +19,7 @@ class HypervisorServer(TypedDict):
 
 @closed
 class HypervisorInBrief(TypedDict):
-    """A host. `servers` is present if they were requested and there are some."""
+    """A host. `servers` is present if they were requested; before microversion 2.75 only where there are some."""
 
     id: str
     hypervisor_hostname: str
