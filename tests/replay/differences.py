@@ -148,6 +148,12 @@ def _quota(answer: Any) -> Any:
     )
 
 
+def _no_failed_repairs(answer: Any) -> Any:
+    """A repair that did not say which guests' repair failed; none did."""
+    assert answer["out"].pop("failed") == []
+    return answer
+
+
 def _no_network_endpoint(answer: Any) -> Any:
     """The clouds.yaml without the address of the Network API."""
     lines = answer["out"]["clouds.yaml"].splitlines(keepends=True)
@@ -388,6 +394,7 @@ DIFFERENCES: tuple[Difference, ...] = (
             ("postgresql-read", "*"),
         )
     ),
+    Difference(family="documents", cases="*: repair *--json", reason="a repair says which guests' repair failed", undo=_no_failed_repairs),
     Difference(family="documents", cases="*: config clouds *", reason="the service has a Network API", undo=_no_network_endpoint),
     Difference(family="messages", cases="read orders", reason=_NAMED, undo=_orders_1),
     Difference(family="story", cases="* GET /compute/v2.1/limits", reason="accounts have key pairs", undo=_no_key_pairs),
