@@ -165,7 +165,8 @@ def restart(driver: Driver, settings: HostSettings, key: str, *, agent: str = ""
 
     A guest whose memory was saved goes on from there, unless the start is `fresh`. The `boot` is then written down (0 is not), as
     `BootMark.MEMORY_TAKEN_UP`. The hypervisor deletes the saved memory as soon as the guest has it. So if something fails after that, the
-    guest stays paused. Any other guest that fails to restart stays defined and stopped.
+    guest stays paused; unless `agent` is given, the error says so, and what tries again. Any other guest that fails to restart stays
+    defined and stopped.
 
     A paused guest, which an interrupted start leaves, is verified and resumed. A record of an older pinfold gets the id of its claim.
 
@@ -181,7 +182,8 @@ def restart(driver: Driver, settings: HostSettings, key: str, *, agent: str = ""
             guest = seen.guest(key)
             record = record_of(guest)
             if guest.state is GuestState.PAUSED:
-                return _started(_run(driver, settings, guest, seen, clock), record.fit, seen, clock)
+                with _staying_paused(driver, guest, agent):
+                    return _started(_run(driver, settings, guest, seen, clock), record.fit, seen, clock)
             if guest.active:
                 raise InvalidRequest(f"guest {guest.name} is {guest.state.value} already", key="guest")
             findings = misplaced(seen, settings, guest, record.fit)
@@ -198,11 +200,34 @@ def restart(driver: Driver, settings: HostSettings, key: str, *, agent: str = ""
             # Without the lock, because it may take long; a guest with a saved memory gets no other place meanwhile.
             if boot:
                 _mark(settings, guest, boot)
-            with clock.step("start paused"):
-                guest = driver.restart(guest.id)
-        verdict = _run(driver, settings, guest, seen, clock)
+            with _staying_paused(driver, guest, agent):
+                with clock.step("start paused"):
+                    guest = driver.restart(guest.id)
+                verdict = _run(driver, settings, guest, seen, clock)
+        else:
+            verdict = _run(driver, settings, guest, seen, clock)
         undo.forget()
     return _started(verdict, record.fit, seen, clock)
+
+
+@contextmanager
+def _staying_paused(driver: Driver, guest: HostGuest, agent: str) -> Iterator[None]:
+    """Adds to the error of a guest that is paused then that it keeps its memory, and what tries again. The agent tries again by itself."""
+    try:
+        yield
+    except PinfoldError as error:
+        if agent or not _is_paused(driver, guest.id):
+            raise
+        said = f"{error}; it stays paused with its memory; `pinfold guest restart {shell_word(guest.name)}` tries again"
+        raise (NotPlaced(said, findings=error.findings) if isinstance(error, NotPlaced) else type(error)(said)) from error
+
+
+def _is_paused(driver: Driver, guest: GuestId) -> bool:
+    """Whether the hypervisor says that the guest is paused; not if it is away."""
+    try:
+        return any(found.id == guest and found.state is GuestState.PAUSED for found in driver.guests())
+    except PinfoldError:
+        return False
 
 
 def _mark(settings: HostSettings, guest: HostGuest, boot: int) -> None:

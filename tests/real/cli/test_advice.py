@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.real.cli.conftest import Pinfold, change_pools
+from tests.rig.fits import vcpu_cpus
 
 from pinfold.lab.daemon import LabHost
 
@@ -72,6 +73,29 @@ def test_a_guest_on_a_part_of_the_overhead_pool_is_given_all_of_it(pinfold: Pinf
     pinfold("guest", "restart", "web")
     _follow(pinfold, _finding(pinfold, "pool-part", status=0)["advice"])
     assert pinfold("audit").stdout.splitlines()[-2].endswith("0 findings"), "no note either"
+
+
+def test_a_paused_guest_whose_place_is_taken_stays_paused_until_the_command_in_the_error_is_run_again(
+    pinfold: Pinfold, synthetic_lab: LabHost, idle_rom: Path, tmp_path: Path
+) -> None:
+    kind = "kvm" if synthetic_lab.kvm else "qemu"
+    pinfold("guest", "start", "web", "--flavor", "share", "--rom", str(idle_rom))
+    _virsh(synthetic_lab, "suspend", "web")
+    (cpu,) = vcpu_cpus(json.loads(pinfold("guest", "show", "web", "--json").stdout)["guest"]["record"]["fit"])
+    stranger = tmp_path / "stranger.xml"
+    stranger.write_text(_STRANGER.format(kind=kind, cpu=cpu, rom=idle_rom))
+    _virsh(synthetic_lab, "create", str(stranger))
+    said = " ".join(pinfold("guest", "restart", "web", status=4).stderr.split())
+    assert "stranger" in said and "; it stays paused with its memory; `pinfold guest restart web` tries again" in said
+    _virsh(synthetic_lab, "destroy", "stranger")
+    _follow(pinfold, said)
+    assert json.loads(pinfold("guest", "show", "web", "--json").stdout)["guest"]["state"] == "running"
+
+
+_STRANGER = """<domain type='{kind}'><name>stranger</name><memory unit='MiB'>16</memory><vcpu>1</vcpu>
+<cputune><vcpupin vcpu='0' cpuset='{cpu}'/></cputune><os><type arch='x86_64' machine='pc'>hvm</type>
+<loader readonly='yes' type='rom'>{rom}</loader></os><devices><controller type='usb' model='none'/><memballoon model='none'/></devices>
+</domain>"""
 
 
 def test_a_definition_with_another_scheduler_is_written_again_by_the_record(

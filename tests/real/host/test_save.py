@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 from tests.real.host.bench import DEDICATED, Bench
+from tests.real.host.domains import define, virsh
 
+from pinfold.core.errors import Conflict
 from pinfold.drivers.port import Boot, GuestState, HostGuest
 from pinfold.host.start import restart
 from pinfold.host.stop import pause, save, stop
@@ -67,6 +69,30 @@ def test_a_guest_that_comes_back_from_its_saved_memory_holds_up_no_other_start(b
     restart(bench.driver, bench.settings, "large")
     assert began == ["another"]
     assert {guest.state for guest in bench.driver.guests()} == {GuestState.RUNNING}
+
+
+def test_a_guest_whose_place_is_taken_while_its_memory_is_read_stays_paused_and_the_error_says_what_helps(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.start(bench.order("web", SHARE))
+    save(bench.driver, bench.settings, "web")
+    restarts = bench.driver.restart
+
+    def contested(guest: str, *, fresh: bool = False) -> HostGuest:
+        found = restarts(guest, fresh=fresh)
+        define(bench, "stranger", cputune="<vcpupin vcpu='0' cpuset='1'/><emulatorpin cpuset='0'/>")
+        return found
+
+    monkeypatch.setattr(bench.driver, "restart", contested)
+    for _ in range(2):  # it is paused at the second one
+        with pytest.raises(Conflict, match=r"stranger.*; it stays paused with its memory; `pinfold guest restart web` tries again$"):
+            restart(bench.driver, bench.settings, "web")
+        assert bench.guest("web").state is GuestState.PAUSED
+    paused = bench.guest("web")
+    virsh(bench, "destroy", "stranger")
+    virsh(bench, "undefine", "stranger")
+    restart(bench.driver, bench.settings, "web")
+    assert (bench.guest("web").state, bench.guest("web").pid) == (GuestState.RUNNING, paused.pid)
 
 
 def test_a_fresh_start_forgets_the_saved_memory(bench: Bench) -> None:
