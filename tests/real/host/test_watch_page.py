@@ -61,6 +61,7 @@ def test_the_page_of_a_watched_host_shows_a_guest_that_starts_while_it_is_open(b
         define(bench, "roams", cputune="")
         expect(page.get_by_role("listitem").filter(has_text="guest roams").first).to_contain_text("first reported", timeout=PATIENCE_MS)
         page.get_by_text("The same as a table: ").first.click()
-        expect(page.get_by_role("row").filter(has_text="threads of roams may run here, and belong elsewhere")).to_be_visible()
+        # Virtual machines of other tests may be bound to this machine's pCPUs, too, and the row names the first few of what is there.
+        expect(page.get_by_role("row").filter(has_text=re.compile("may run here, and belongs? elsewhere"))).to_be_visible()
         page.set_viewport_size({"width": 320, "height": 640})
         assert page.evaluate("document.documentElement.scrollWidth") <= 320

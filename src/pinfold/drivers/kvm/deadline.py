@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
 POLL_SECONDS: Final = 0.005
-_AGAIN_SECONDS: Final = 600.0
+_AGAIN_SECONDS: Final = 15.0
+_MOST_AGAIN_SECONDS: Final = 600.0
 
 Answer = TypeVar("Answer")
 
@@ -62,7 +63,8 @@ class BoundedCalls(Generic[Answer]):
     1. While a call is overdue, no other one begins. Callers wait for the overdue one, and the first of them gets its answer.
     2. An answer for which nobody waits is kept for the next caller, who gets it if it is `usable` by then.
     3. An overdue call that fails lets the next one begin. Its error is too old to be told.
-    4. A call that is overdue for `again_seconds` no longer holds up another one: whatever it waits for may have been replaced.
+    4. A call that began `again_seconds` ago no longer holds up another one, because whatever it waits for may have been replaced. With each
+       call that is overdue that time doubles, up to ten minutes.
     """
 
     def __init__(
@@ -107,8 +109,10 @@ class BoundedCalls(Generic[Answer]):
             self._kept.clear()
 
     def _is_held_up(self) -> bool:
-        since = time.monotonic() - self._again_seconds
-        return any(running.began > since for running in self._overdue)
+        if not self._overdue:
+            return False
+        pause = min(_MOST_AGAIN_SECONDS, self._again_seconds * 2.0 ** min(len(self._overdue) - 1, 10))
+        return time.monotonic() - self._overdue[-1].began < pause
 
     def _run(self, running: _Running[Answer]) -> None:
         try:
