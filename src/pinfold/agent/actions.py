@@ -124,10 +124,13 @@ class SendRepair(Struct, frozen=True, kw_only=True):
 
 
 class Perform(Struct, frozen=True, kw_only=True):
-    """Perform a task about one guest. `ran` says that the agent remembers a boot of it; the order may be older than that boot."""
+    """Perform a task about one guest. `ran` says that the agent remembers a boot of it; the order may be older than that boot. `known` is
+    why the same task failed the last time, '' if it did not; the log has it.
+    """
 
     task: Task
     ran: bool
+    known: str = ""
 
 
 class Confirm(Struct, frozen=True, kw_only=True):

@@ -308,7 +308,7 @@ class Agent:
             found = repair_guest(self._driver, self._settings, action.guest.guest_id, RepairScope.OURS)
             failure = "; ".join(one.sentence() for one in found.left)
             return Repaired(guest=action.guest, failure=failure, needless=not found.moved, when=now())
-        outcome = self._performer.perform(action.task, ran=action.ran)
+        outcome = self._performer.perform(action.task, ran=action.ran, known=action.known)
         if outcome.gone:
             fault_point("agent.removed")
         elif outcome.booted:

@@ -55,14 +55,16 @@ class Performer:
         self._service = service
         self._owner = owner
 
-    def perform(self, task: Task, *, ran: bool = False) -> Outcome:
-        """Perform one task. `ran` says that the agent remembers a boot of the guest; the order may be older than that boot."""
+    def perform(self, task: Task, *, ran: bool = False, known: str = "") -> Outcome:
+        """Perform one task. `ran` says that the agent remembers a boot of the guest; the order may be older than that boot. The failure
+        `known` is not logged again.
+        """
         guest, order = task.guest, task.order
         match task.act:
             case Act.START if isinstance(order, GuestOrder):
                 return self._start(order, ran)
             case Act.RESTART | Act.FINISH | Act.REBOOT if isinstance(order, GuestOrder):
-                return self._boot(task.act, order, ran)
+                return self._boot(task.act, order, ran, known)
             case Act.REBUILD if isinstance(order, GuestOrder):
                 return self._rebuild(order)
             case Act.SHUT_DOWN:
@@ -225,7 +227,7 @@ class Performer:
         name = order.request.wants.template
         return templates.read(Path(self._settings.templates_dir), name) if name else ""
 
-    def _boot(self, act: Act, order: GuestOrder, ran: bool) -> Outcome:
+    def _boot(self, act: Act, order: GuestOrder, ran: bool, known: str) -> Outcome:
         if self._needs_new_disk(order):
             return self._rebuild(order)
         guest, keep = order.guest, act is Act.FINISH and (ran or order.booted >= order.boot)
@@ -242,7 +244,7 @@ class Performer:
                     stop(self._driver, self._settings, guest, agent=self._owner)
                 restart(self._driver, self._settings, guest, agent=self._owner, fresh=order.hard, boot=order.boot)
         except _FAILED as error:
-            return self._failed(order, error, ran, keep=keep or self._took_up_memory(order))
+            return self._failed(order, error, ran, keep=keep or self._took_up_memory(order), known=known)
         return Outcome(booted=True)
 
     def _shut_down(self, order: GuestOrder | Tombstone) -> Outcome:
@@ -262,20 +264,22 @@ class Performer:
             return Outcome(not_paused=shorten_failure(str(error)))
         return Outcome()
 
-    def _failed(self, order: GuestOrder, error: PinfoldError, ran: bool, *, keep: bool = False) -> Outcome:
+    def _failed(self, order: GuestOrder, error: PinfoldError, ran: bool, *, keep: bool = False, known: str = "") -> Outcome:
         """Remove a guest that never ran, so that the service can try another host. A guest that ran stays, with its disk, for its user.
 
         With `keep`, a paused one stays paused, because its memory has something to lose. It is tried again.
         """
         guest, failure = order.guest, shorten_failure(str(error))
-        _log.error("guest %s does not run: %s", guest, error)
+        kept = shorten_failure(f"{error}; it stays paused with its memory, and is tried again")
+        if kept != known:
+            _log.error("guest %s does not run: %s", guest, error)
         if not ran and not order.booted and not disk.has_run(self._settings, guest):
             self._withdraw(guest)
             return Outcome(gone=True, failure=failure)
         found = self._found(guest)
         if found is not None and found.state is GuestState.PAUSED:
             if keep:
-                return Outcome(booted=True, failure=shorten_failure(f"{error}; it stays paused with its memory, and is tried again"))
+                return Outcome(booted=True, failure=kept)
             # A guest that could not be verified must not stay paused: its threads are not where its record says.
             stop(self._driver, self._settings, guest, agent=self._owner)
         return Outcome(booted=True, failure=failure)

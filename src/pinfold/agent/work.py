@@ -57,7 +57,9 @@ def begin(draft: Draft, task: Task, host_boot: str) -> None:
 
 
 def performed(draft: Draft, guest: GuestId, outcome: Outcome) -> None:
-    """Remember what was done, and write it down; a task that changed nothing to remember has ended."""
+    """Remember what was done, and write it down; a task that changed nothing to remember has ended. A guest that cannot go on is tried for
+    ever: the same failure again is neither told nor written down.
+    """
     work = _work(draft, guest)
     order, stone = work.task.order, work.task.tombstone
     if outcome.gone:
@@ -66,8 +68,13 @@ def performed(draft: Draft, guest: GuestId, outcome: Outcome) -> None:
         draft.note(guest, f"{work.task.act.value}: nothing of it remains; {outcome.failure}".removesuffix("; "))
         draft.change(memory=remember_absence(draft.state.memory, stone))
     elif outcome.booted and isinstance(order, GuestOrder):
-        draft.note(guest, f"{work.task.act.value}: {outcome.failure or 'done'}")
         booted = LastBoot(guest=guest, boot=order.boot, host_boot=work.host_boot, failure=outcome.failure)
+        known = booted.failure != "" and booted in draft.state.memory.booted
+        if known and draft.state.saved == draft.state.memory and not draft.state.saving:
+            finish(draft, guest, "")
+            return
+        if not known:
+            draft.note(guest, f"{work.task.act.value}: {outcome.failure or 'done'}")
         draft.change(memory=remember_boot(draft.state.memory, booted))
     else:
         draft.note(guest, f"{work.task.act.value}: {_said(outcome)}")
@@ -168,9 +175,12 @@ def _begin_starts(draft: Draft) -> None:
 def _perform(draft: Draft, guest: GuestId) -> None:
     work = replace(_work(draft, guest), begun=True)
     draft.change_guest(guest, work=work)
-    draft.note(guest, f"{work.task.act.value} begins")
-    ran = any(entry.guest == guest for entry in draft.state.memory.booted)
-    draft.do(Perform(task=work.task, ran=ran))
+    booted = next((entry for entry in draft.state.memory.booted if entry.guest == guest), None)
+    attempt = draft.guest(guest).attempt
+    known = booted.failure if booted is not None and attempt is not None and attempt.task == work.task else ""
+    if not known:
+        draft.note(guest, f"{work.task.act.value} begins")
+    draft.do(Perform(task=work.task, ran=booted is not None, known=known))
 
 
 def _work(draft: Draft, guest: GuestId) -> Work:

@@ -46,9 +46,9 @@ class Host:
     image: Path
     order: GuestOrder
 
-    def do(self, act: Act, *, booted: int = 0, ran: bool = False) -> Outcome:
-        """What comes of one action; the service has heard of so many boots, and its agent remembers one or not."""
-        return self.performer.perform(Task(act=act, order=structs.replace(self.order, booted=booted)), ran=ran)
+    def do(self, act: Act, *, booted: int = 0, ran: bool = False, known: str = "") -> Outcome:
+        """What comes of one action; the service has heard of so many boots, and its agent remembers one or not, and how it failed."""
+        return self.performer.perform(Task(act=act, order=structs.replace(self.order, booted=booted)), ran=ran, known=known)
 
     @property
     def overlay(self) -> Path:
@@ -254,7 +254,7 @@ def no_space(*arguments: object, **more: object) -> None:
 
 
 @pytest.mark.parametrize("booted", [0, 1], ids=["the agent remembers", "the service knows"])
-def test_a_paused_guest_that_cannot_go_on_stays_paused(host: Host, booted: int) -> None:
+def test_a_paused_guest_that_cannot_go_on_stays_paused(host: Host, booted: int, caplog: pytest.LogCaptureFixture) -> None:
     assert host.do(Act.START) == Outcome(booted=True)
     assert host.do(Act.PAUSE) == Outcome()
     host.performer._driver = Refuses(host.bench.driver, "resume", TAKEN)  # type: ignore[assignment]
@@ -262,6 +262,11 @@ def test_a_paused_guest_that_cannot_go_on_stays_paused(host: Host, booted: int) 
     outcome = host.do(Act.FINISH, booted=booted, ran=not booted)
     assert outcome == Outcome(booted=True, failure=f"{TAKEN}; it stays paused with its memory, and is tried again")
     assert host.states() == [GuestState.PAUSED]
+    for known, logged in ((outcome.failure, 0), ("another failure", 1)):
+        caplog.clear()
+        host.performer._driver = Refuses(host.bench.driver, "resume", TAKEN)  # type: ignore[assignment]
+        assert host.do(Act.FINISH, booted=1, ran=True, known=known) == outcome
+        assert caplog.text.count("does not run") == logged
     assert host.do(Act.FINISH, booted=1, ran=True) == Outcome(booted=True)
     (after,) = host.bench.driver.guests()
     assert (after.state, after.pid) == (GuestState.RUNNING, guest.pid)
