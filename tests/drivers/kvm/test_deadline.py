@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -147,18 +145,3 @@ def test_calls_beside_each_other_each_get_an_answer(gate: Gate) -> None:
     for caller in callers:
         caller.join()
     assert sorted(found) == [1, 2, 3, 4]
-
-
-def test_calls_that_never_return_let_others_begin_ever_more_seldom() -> None:
-    begun: list[float] = []
-
-    def never() -> None:
-        begun.append(time.monotonic())
-        threading.Event().wait(20)
-
-    calls = deadline.BoundedCalls(never, again_seconds=0.2)
-    end = time.monotonic() + 3.0
-    while time.monotonic() < end:
-        with contextlib.suppress(TimeoutError):
-            calls.within(0.05)
-    assert 3 <= len(begun) <= 5, "after 0.2 s, 0.4, 0.8 and 1.6"

@@ -256,7 +256,7 @@ def kill_as_it_starts(lab: LabHost, guest: str, comes_back: bool) -> None:
 def test_a_daemon_that_dies_in_a_start_and_returns_leaves_nothing(
     driver: LibvirtDriver, lab: LabHost, idle_rom: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pinfold.drivers.libvirt.driver._CLEANUP_SECONDS", PATIENCE_SECONDS)  # it returns as soon as it can
+    monkeypatch.setattr("pinfold.drivers.libvirt.stop._CLEANUP_SECONDS", PATIENCE_SECONDS)  # it returns as soon as it can
     error = killed_in_the_start(driver, lab, idle_rom, comes_back=True)
     assert isinstance(error, Unavailable)
     assert driver.guests() == ()
@@ -295,6 +295,25 @@ def test_a_daemon_that_accepts_and_never_answers_is_asked_once(
         lab.start_daemon()
     monkeypatch.undo()
     assert driver.guests() == ()
+
+
+def test_a_daemon_that_replaces_one_that_never_answers_is_reached(
+    driver: LibvirtDriver, lab: LabHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = lab.run_dir / "libvirt-sock"
+    lab.kill_daemon()
+    path.unlink(missing_ok=True)
+    monkeypatch.setattr(driver._connection._opening, "_again_seconds", 0.5)
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(str(path))
+        silent.listen()
+        with monkeypatch.context() as hurried:
+            hurried.setattr("pinfold.drivers.libvirt.connection._OPEN_SECONDS", 0.2)
+            with pytest.raises(Unavailable, match="cannot be reached"):
+                driver.guests()
+        path.unlink()
+        lab.start_daemon()
+        assert driver.guests() == (), "the call that hangs at the old daemon holds it up for half a second"
 
 
 def test_a_closed_driver_is_unavailable(lab: LabHost) -> None:

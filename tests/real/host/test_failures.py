@@ -175,7 +175,7 @@ def test_a_thread_that_will_not_stay_ends_the_start_and_is_named(bench: Bench) -
 def test_libvirtd_dies_during_a_start_and_comes_back(bench: Bench, method: str, monkeypatch: pytest.MonkeyPatch) -> None:
     # It comes back as soon as it can, which on a busy machine is later than a service manager would have it.
     monkeypatch.setattr("pinfold.host.start.Undo", partial(Undo, wait_seconds=PATIENCE_SECONDS))
-    monkeypatch.setattr("pinfold.drivers.libvirt.driver._CLEANUP_SECONDS", PATIENCE_SECONDS)
+    monkeypatch.setattr("pinfold.drivers.libvirt.stop._CLEANUP_SECONDS", PATIENCE_SECONDS)
     dying: Any = Interrupted(bench.driver, bench, method, comes_back=True)
     try:
         with pytest.raises(Unavailable):

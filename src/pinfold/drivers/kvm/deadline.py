@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import queue
 import threading
 import time
 from collections.abc import Callable
@@ -28,22 +27,7 @@ def until(done: Callable[[], bool], seconds: float, *, pause: float = POLL_SECON
 
 def within(seconds: float, call: Callable[[], Answer]) -> Answer:
     """Run `call` in a thread and return or raise what it does. Raises `TimeoutError` if it takes longer; the call then keeps running."""
-    answers: queue.SimpleQueue[tuple[Answer | None, Exception | None]] = queue.SimpleQueue()
-
-    def ask() -> None:
-        try:
-            answers.put((call(), None))
-        except Exception as error:
-            answers.put((None, error))
-
-    threading.Thread(target=ask, name="a call with a time limit", daemon=True).start()
-    try:
-        answer, error = answers.get(timeout=seconds)
-    except queue.Empty:
-        raise _no_answer(seconds) from None
-    if error is not None:
-        raise error
-    return answer  # type: ignore[return-value]  # the call's own None included
+    return BoundedCalls(call).within(seconds)
 
 
 @dataclass(slots=True, eq=False)
@@ -87,10 +71,12 @@ class BoundedCalls(Generic[Answer]):
                     kept = self._kept.pop()
                     if self._usable(kept):
                         return kept
-                if not self._is_held_up():
+                held_up, left = self._held_up_seconds(), end - time.monotonic()
+                if held_up <= 0:
                     break
-                if not self._changed.wait(end - time.monotonic()):
+                if left <= 0:
                     raise _no_answer(seconds)
+                self._changed.wait(min(held_up, left))
         running: _Running[Answer] = _Running(began=time.monotonic())
         threading.Thread(target=self._run, args=(running,), name="a call with a time limit", daemon=True).start()
         with self._changed:
@@ -108,11 +94,11 @@ class BoundedCalls(Generic[Answer]):
             self._forgotten = True
             self._kept.clear()
 
-    def _is_held_up(self) -> bool:
+    def _held_up_seconds(self) -> float:
+        """For how long no other call may begin, unless one ends; 0 or less for not at all."""
         if not self._overdue:
-            return False
-        pause = min(_MOST_AGAIN_SECONDS, self._again_seconds * 2.0 ** min(len(self._overdue) - 1, 10))
-        return time.monotonic() - self._overdue[-1].began < pause
+            return 0.0
+        return self._overdue[-1].began + again_after(len(self._overdue), self._again_seconds) - time.monotonic()
 
     def _run(self, running: _Running[Answer]) -> None:
         try:
@@ -126,6 +112,15 @@ class BoundedCalls(Generic[Answer]):
                 if running.error is None and not self._forgotten:
                     self._kept.append(running.answer)  # type: ignore[arg-type]  # as in `within`
             self._changed.notify_all()
+
+
+def again_after(overdue: int, first_seconds: float) -> float:
+    """How many seconds after the last of so many overdue calls began another one may begin.
+
+    >>> [again_after(overdue, 15.0) for overdue in (1, 2, 3, 6, 7, 10_000)]
+    [15.0, 30.0, 60.0, 480.0, 600.0, 600.0]
+    """
+    return min(_MOST_AGAIN_SECONDS, first_seconds * 2.0 ** min(overdue - 1, 10))
 
 
 def _no_answer(seconds: float) -> TimeoutError:

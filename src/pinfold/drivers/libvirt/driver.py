@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,12 +20,11 @@ from pinfold.core.guest_questions import Diagnostics
 from pinfold.core.identity import GuestId
 from pinfold.core.overhead import masks
 from pinfold.core.plural import count
-from pinfold.core.printable import shell_line
 from pinfold.core.request.guest_hardware import SecureBoot
 from pinfold.core.request.model import GuestRequest
 from pinfold.core.topology import Topology
 from pinfold.drivers.driver_kind import Witness
-from pinfold.drivers.kvm import deadline, process, thread_moves
+from pinfold.drivers.kvm import thread_moves
 from pinfold.drivers.libvirt import (
     capabilities,
     commands,
@@ -41,29 +37,23 @@ from pinfold.drivers.libvirt import (
     hotplug,
     pins,
     serial_console,
+    stop,
 )
 from pinfold.drivers.libvirt.address import address
 from pinfold.drivers.libvirt.capabilities import BuildContext, Platform
-from pinfold.drivers.libvirt.connection import Connection, absent_is_fine
+from pinfold.drivers.libvirt.connection import Connection
 from pinfold.drivers.libvirt.guests import Guests
 from pinfold.drivers.libvirt.processors import Processors
 from pinfold.drivers.libvirt.threads import Threads
 from pinfold.drivers.port import Event, GuestShape, GuestSpec, HostGuest, Interface, Observation, Record
 from pinfold.linux import cgroup, kvm, procfs, sysfs
 
-_log = logging.getLogger(__name__)
-
-_CLEANUP_SECONDS: Final = 3.0
 _START_SECONDS: Final = 600.0
 """Allocating a guest's huge pages may take minutes."""
 _ASK_SECONDS: Final = 10.0
 _CHANGE_SECONDS: Final = 30.0
 _SAVE_SECONDS: Final = 3600.0
 """Saving writes the guest's whole memory to disk, and the next start reads it."""
-_END_SECONDS: Final = 60.0
-"""libvirt itself waits 30 seconds for an earlier act on the guest, and 15 for its process to end."""
-_GRACE_SECONDS: Final = 1.0
-"""How long a process that does not answer may take to end by itself."""
 
 
 class LibvirtDriver:
@@ -193,7 +183,7 @@ class LibvirtDriver:
         except PinfoldError as error:
             if not (defined or isinstance(error, Unavailable)) or isinstance(error, Conflict):
                 raise
-            left = self._remove_remains(spec)
+            left = stop.remove_remains(self._connection, self._guests, spec.id)
             if not left:
                 raise
             raise type(error)(f"{error}; {left}") from error
@@ -351,21 +341,12 @@ class LibvirtDriver:
     def shut_down(self, guest: GuestId) -> None:
         """Press the guest's power button. See `Driver.shut_down`."""
         self._refuse_remote()
-        what = f"guest {guest} cannot be asked to shut down"
-        self._guests.act(guest, "shutdown", what, _ASK_SECONDS, lambda connection: _if_there(connection, guest, domain.shut_down))
+        stop.shut_down(self._guests, guest)
 
     def stop(self, guest: GuestId, *, remove: bool, graceful_seconds: float = 0.0) -> None:
         """End the guest's process and, with `remove`, its definition. See `Driver.stop`."""
         self._refuse_remote()
-        try:
-            known = self._guests.one(guest)
-        except InvalidRequest:
-            return
-        if known.active:
-            self._end(known, graceful_seconds)
-        if remove and not self._guests.is_ghost(known):
-            what = f"guest {known.name} cannot be undefined"
-            self._guests.act(guest, "removal", what, _CHANGE_SECONDS, lambda connection: _if_there(connection, guest, domain.undefine))
+        stop.stop(self._connection, self._guests, guest, remove=remove, graceful_seconds=graceful_seconds)
 
     def pin(self, guest: GuestId, masks: ExpectedMasks, *, live_only: bool = False) -> None:
         """Move every thread of a running guest, live and in its definition. See `Driver.pin`.
@@ -454,66 +435,3 @@ class LibvirtDriver:
         started = self._guests.one(guest)
         self._threads.place(started, masks(fit), kernel_only=True)
         return started
-
-    def _end(self, guest: HostGuest, graceful_seconds: float) -> None:
-        if self._guests.is_ghost(guest):
-            return
-        ticks = None if guest.pid is None else procfs.start_ticks(guest.pid)
-        if graceful_seconds > 0:
-            self._end_gracefully(guest, graceful_seconds)
-        what = f"guest {guest.name} cannot be stopped"
-        try:
-            self._guests.act(
-                guest.id,
-                "end",
-                what,
-                _END_SECONDS,
-                lambda connection: _if_there(connection, guest.id, domain.end),
-                even_hanging=True,
-                hurry=(_GRACE_SECONDS, lambda: self._end_hanging(guest, ticks)),
-            )
-        except Unavailable as error:
-            if not self._guests.find_ghost(guest, error):
-                raise
-        pid = guest.pid
-        if pid is not None and ticks is not None and not process.ended(pid, ticks):
-            raise Unavailable(f"process {pid} of guest {guest.name} does not end")
-
-    def _end_gracefully(self, guest: HostGuest, seconds: float) -> None:
-        """Ask the guest to shut down and wait at most that long. Failures are ignored, because the caller ends the guest afterwards."""
-        with suppress(PinfoldError):
-            self.shut_down(guest.id)
-            deadline.until(lambda: not self._guests.one(guest.id).active, seconds, pause=0.05)
-
-    def _end_hanging(self, guest: HostGuest, ticks: int | None) -> None:
-        """Kill a process that is known not to answer. libvirt would do so only after ten seconds, and no guest can be listed until then."""
-        pid = guest.pid
-        if pid is None or ticks is None or not (process.is_stopped(pid) or self._connection.calls.hang(guest.id) is not None):
-            return
-        _log.warning("guest %s: process %d %s; it is ended with SIGKILL", guest.name, pid, process.doing(pid))
-        process.end_now(pid, ticks)
-
-    def _remove_remains(self, spec: GuestSpec) -> str:
-        """Undo a failed start, and return what to add to its error: '' if nothing is left.
-
-        A daemon that died may come back after a moment. If it does not, the guest's process is killed without it.
-        """
-        until = time.monotonic() + _CLEANUP_SECONDS
-        while True:
-            try:
-                self.stop(spec.id, remove=True)
-            except Unavailable:
-                if time.monotonic() < until:
-                    time.sleep(0.2)
-                    continue
-                process.kill(spec.id)
-                # By id, because virsh reads a name of digits as a domain's number.
-                command = shell_line(("virsh", "-c", self.uri, "undefine", spec.id))
-                return f"its process was ended, but its definition may be left: {command}"
-            return ""
-
-
-def _if_there(connection: Any, guest: GuestId, act: Callable[[Any], None]) -> None:
-    """Apply the act to the guest; one that is gone is no error."""
-    with absent_is_fine():
-        act(connection.lookupByUUIDString(guest))
