@@ -95,7 +95,7 @@ def _latency(figures: Figures) -> str:
     if not all(storm):
         return _ABSENT
     unset, share = (_between([over(_pairs(one["gaps"]), 1_000_000) / one["seconds"] for one in runs]) for runs in storm)
-    return f"Under a management storm a vCPU of KVM stands still for more than 1 ms {unset} times a second with unset, {share} with share"
+    return f"Under a management storm a KVM guest's vCPU stands still for over 1 ms {unset} times a second with unset, {share} with share"
 
 
 def _loads(figures: Figures) -> list[str]:

@@ -213,10 +213,10 @@ the more of them there are ([0059](../design/0059-polls-that-end-together.md))."
 _ASKED: Final = "What agents asked in that time. `PollOrders` is the long poll, which renews the lease:"
 
 _NEEDED: Final = """\
-From what one process took above, and for more hosts than that from {cost} ms for each agent and lease, as measured with {agents} agents on
-{database}, at a lease of 30 s, if agents may take {busy} % of one processor for each API process. Several processes take somewhat more in
-all, as the table above says. One process uses one processor, and keeps at most 16,384 connections unless told otherwise, of which an agent
-has one or two: with more than 8,000 hosts, raise `[pinfold_api] connections` and `LimitNOFILE`, or start another process."""
+Where one process was measured with so many agents, by what it took; else by {cost} ms for each agent and lease, as with {agents} agents
+on {database}. A lease is 30 s, and agents may take {busy} % of one processor for each API process. Several processes take somewhat more
+in all, as the table above says. One process uses one processor, and keeps at most 16,384 connections unless told otherwise, of which an
+agent has one or two: with more than 8,000 hosts, raise `[pinfold_api] connections` and `LimitNOFILE`, or start another process."""
 
 _TOO_FEW: Final = """\
 Not computed: with {agents} agents, what a process does without any (it heals, and it asks for the Placement that is away) is a large part

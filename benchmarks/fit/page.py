@@ -175,9 +175,8 @@ scheduler does with a claim: the host's next state, and the counts of the cells 
 vCPUs, or where there is no room for it, the release of another. *Counted from nothing* is a host of which a process has no counts: at
 its start, after a change by another process, and in each question to the engine alone. The aim of 10 us is about one claim.
 A refusal's reasons are found when somebody reads them. Nova gives no reasons and counts nothing ahead, so its time is the same in all rows
-of the same cases. A ratio is the median of the cases' ratios. The budgets at the top must be kept whatever changes. The aims of this table
-are what its makers wished for, so that a fit beside other work is never worth a thought;
-[0063](../design/0063-what-a-fit-costs.md) says why those that are not met are not."""
+of the same cases. A ratio is the median of the cases' ratios. The budgets at the top must be kept whatever changes. The aims of this
+table are the project's; [0063](../design/0063-what-a-fit-costs.md) says why some are not met."""
 
 _ASIDE = """\
 Nova's refusal says nothing; ours has a reason for every host cell, found when it is first read. That is the column "with reasons read".

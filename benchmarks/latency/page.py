@@ -69,9 +69,9 @@ _DIVIDED: Final = """\
 More is better for share."""
 _FIRST: Final = """\
 The last column has what the first sketches of this benchmark saw, on another machine that did nothing else; their raw figures were not
-kept. Where a ratio is below theirs, share's own figure is above theirs: with share the vCPU waits for other programs alone, and waits for
-as much of the time as they run on its pCPU (both columns above). A few of their turns a second are few beside the stalls of float, but
-they are what the stalls of float are divided by."""
+kept, so only the ratios can be compared. Where one is below theirs, look at what it is divided by. With share the guest's own overhead
+threads cannot run on the vCPU's pCPU. So it waits for other programs alone, which the tables of who else ran name, and stalls for those,
+for gaps of the host and for the pauses of a migration: that says more about the machine than about the policy."""
 _WHO: Final = """\
 Threads that were last seen on the vCPU's pCPU, and for how many per cent of the time they ran, in all runs together. What they ran on
 another pCPU is in it, and threads of one name are added up. What ran for less than 0.1 % is left out."""

@@ -1,4 +1,5 @@
-"""No value in an address, a query, a header or a body makes the API fail: each is taken, or refused with 4xx or 501.
+"""No value in an address, a query, a header or a body makes the API fail: each is taken, or refused with 4xx or 501; 503
+is for an agent that does not answer.
 
 Every parameter of every route and every value of the bodies below is replaced by each hostile value, one at a time, where everything else
 is right. So the value gets as far as the code that reads it: `tests/api/test_openapi.py` makes requests up, and most are refused early.
@@ -133,7 +134,8 @@ class _Client:
         except httpx.InvalidURL:
             return  # no client can send that
         answer = self._asked.fleet.http.send(request, auth=auth)
-        if answer.status_code >= 500 and answer.status_code not in (501, 503):
+        refused_by_the_database = answer.status_code == 503 and "the database does not answer" in answer.text
+        if refused_by_the_database or (answer.status_code >= 500 and answer.status_code not in (501, 503)):
             self.failed.append(f"{verb} {address[:200]} {str(body)[:200]}: {answer.status_code} {answer.text[:200]}")
 
 

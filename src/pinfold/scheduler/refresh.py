@@ -88,8 +88,10 @@ class Freshness:
         began = self._clock()
         every, down = began >= self._all_again, began >= self._down_again
         # Before the marks are read: who meets a host that is down meanwhile asks for one more look.
-        self._all_again = began + _ALL_SECONDS if every else self._all_again
-        self._down_again = began + _DOWN_SECONDS if every or down else self._down_again
+        if every:
+            self._all_again = began + _ALL_SECONDS
+        if every or down:
+            self._down_again = began + _DOWN_SECONDS
         with self._database.read_once() as connection:
             # What is left out was marked less than the time between two looks ago, so later looks find it again.
             since = self._newest - _OVERLAP - self._seconds

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Annotated, Final, TypeVar, cast
 
 from fastapi import Path, Request, Response
@@ -136,16 +136,15 @@ def show_subnet(subnet_id: str, services: Services) -> SubnetAnswer:
 def list_ports(request: Request, services: Services) -> PortList:
     """The ports of the servers that the caller sees. `device_id` keeps those of one server, `network_id` those on one network."""
     filters, size = _filters(request), page_size(_limit(request))
-    if any(key in filters and not _is_one_of(value, filters[key]) for key, value in views.ALIKE_IN_PORTS.items()):
-        return {"ports": []}
-    if not filters.get("status", _STATUSES) & _STATUSES:
+    statuses = filters.get("status", _STATUSES) & _STATUSES
+    if not statuses or any(key in filters and not _is_one_of(value, filters[key]) for key, value in views.ALIKE_IN_PORTS.items()):
         return {"ports": []}
     left = {key: values for key, values in filters.items() if key not in _IN_THE_DATABASE}
 
     def keep(found: GuestPort) -> bool:
         return _matches(_port(request, found), left)
 
-    wanted = _in_database(filters, caller_of(request), services)
+    wanted = _in_database(filters, statuses, caller_of(request), services)
     found = services.fleet.networks.ports(wanted, keep=keep if left else None, marker=request.query_params.get("marker"), limit=size)
     shown = [_port(request, one) for one in found]
     listing: PortList = {"ports": shown}
@@ -249,10 +248,8 @@ def _port(request: Request, found: GuestPort) -> PortShown:
     return views.port(found if caller_of(request).everywhere else found._replace(host=""))
 
 
-def _in_database(filters: Mapping[str, set[str]], caller: Caller, services: ApiServices) -> PortFilter:
+def _in_database(filters: Mapping[str, set[str]], statuses: Set[str], caller: Caller, services: ApiServices) -> PortFilter:
     """The filters of ports that the database applies, and that the caller sees the ports' projects. Who sees no hosts finds `""` there."""
-
-    statuses = filters.get("status", _STATUSES) & _STATUSES
 
     def one_of(key: str) -> tuple[str, ...] | None:
         return tuple(sorted(filters[key])) if key in filters else None
