@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from pinfold.core.encoding import json_text
-from pinfold.store.records import Desired, Observed, Pairs
+from pinfold.store.records import Desired, Observed, Pairs, Pause
 from pinfold.store.schema import guest
 
 
@@ -33,6 +33,7 @@ class GuestFilter:
     desired: Desired | None = None
     observed: Observed | None = None
     task: str | None = None
+    pause: Pause | None = None
     failed: bool | None = None
     booted: bool | None = None
     details: Pairs = ()
@@ -53,6 +54,7 @@ def conditions_of(wanted: GuestFilter) -> list[Any]:
         guest.c.desired: wanted.desired and wanted.desired.value,
         guest.c.observed: wanted.observed and wanted.observed.value,
         guest.c.task: wanted.task,
+        guest.c.pause: wanted.pause and wanted.pause.value,
     }
     conditions: list[Any] = [column == value for column, value in equal.items() if value is not None]
     if wanted.ids is not None:

@@ -9,9 +9,9 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
 from pinfold.core.identity import HostId
-from pinfold.service.guests.lifecycle import REBOOTING, REBOOTING_HARD
+from pinfold.service.guests.lifecycle import REBOOTING, REBOOTING_HARD, RESUMING
 from pinfold.store.guest_filter import GuestFilter
-from pinfold.store.records import REBUILDING, RESET, Observed
+from pinfold.store.records import REBUILDING, RESET, Observed, Pause
 
 _LONGEST: Final = 255
 """Longer values are compared row by row: SQLite refuses a very long pattern."""
@@ -24,7 +24,6 @@ def _any(**more: object) -> GuestFilter:
     return GuestFilter(deleted=None, **more)  # type: ignore[arg-type]
 
 
-_QUIET: Final = tuple([_any(observed=seen) for seen in Observed if seen not in (Observed.RUNNING, Observed.PAUSED)])
 _BY_STATUS: Final[Mapping[str, tuple[GuestFilter, ...]]] = {
     "ACTIVE": (_any(observed=Observed.RUNNING), _any(observed=Observed.PAUSED)),
     "BUILD": (_any(observed=Observed.UNSEEN), _any(booted=False)),
@@ -34,8 +33,8 @@ _BY_STATUS: Final[Mapping[str, tuple[GuestFilter, ...]]] = {
     "PAUSED": (_any(observed=Observed.PAUSED),),
     "REBOOT": (_any(task=REBOOTING),),
     "REBUILD": (_any(task=REBUILDING),),
-    "SHUTOFF": _QUIET,
-    "SUSPENDED": _QUIET,
+    "SHUTOFF": tuple([_any(observed=seen) for seen in Observed if seen not in (Observed.RUNNING, Observed.PAUSED)]),
+    "SUSPENDED": (_any(pause=Pause.ON_DISK), _any(task=RESUMING)),
 }
 """For each status but UNKNOWN what is true of every guest that has it, as `status.server_status` decides: one of these filters matches."""
 
