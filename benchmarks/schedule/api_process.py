@@ -163,10 +163,13 @@ def main(database_url: str, placement_url: str, post_hosts: int = 0) -> None:
 
 def _serve(database_url: str, placement_url: str, post_hosts: int, images: Path) -> None:
     database = Database(database_url)
-    metered = Metered(load(EmbeddedPlacement(url=placement_url)).app)
-    placement = Placement(InProcessClient(metered))
+    embedded = EmbeddedPlacement(url=placement_url)
+    metered = Metered(load(embedded).app)
+    placement = Placement(InProcessClient(metered), writers=embedded.writers)
     fleet = assemble(database, placement)
-    fleet.healer.start()
+    # Not `healer.start`: that the hosts are compared with Placement goes on behind an API that has started, and is in none of the figures.
+    fleet.providers.name_things()
+    fleet.scheduler.freshness.now()
     # Disabled, so that no create fills them.
     provider, *providers = [register_host(database, fleet, f"bare-{uuid.uuid4()}", disabled=True) for _ in range(1 + post_hosts)]
     services = ApiServices(

@@ -17,6 +17,7 @@ from typing import Any, Self
 
 import httpx
 
+from benchmarks.schedule import copied_hosts
 from benchmarks.schedule.api_process import FLAVOR, PASSWORD, register_host
 from pinfold.accounting.embedded import EmbeddedPlacement, load, unload
 from pinfold.api.image.catalog import image_id
@@ -54,6 +55,7 @@ class Creates:
     writes: float
     statements: float
     turn: int = _TURN
+    hosts: int = HOSTS
     counted_by_driver: bool = True
     """Statements are counted where the driver is called; earlier figures have the cost of SQLAlchemy's event in them."""
 
@@ -84,12 +86,17 @@ def prepare(database_url: str, placement_url: str, count: int = HOSTS) -> None:
     unload()
 
 
-def measure(setting: str, database_url: str, placement_url: str, processes: int, count: int) -> Creates:
+def enlarge(database_url: str, placement_url: str, hosts: int) -> None:
+    """Give a fleet that `prepare` made so many hosts in all. Those that are added are like the others, and empty."""
+    copied_hosts.add(database_url, placement_url, hosts - HOSTS)
+
+
+def measure(setting: str, database_url: str, placement_url: str, processes: int, count: int, hosts: int = HOSTS) -> Creates:
     """So many API processes at once, each asked for `count` servers one after another, on tables that `prepare` made."""
-    return measure_each(setting, [(database_url, placement_url)] * processes, count)
+    return measure_each(setting, [(database_url, placement_url)] * processes, count, hosts)
 
 
-def measure_each(setting: str, places: Sequence[tuple[str, str]], count: int) -> Creates:
+def measure_each(setting: str, places: Sequence[tuple[str, str]], count: int, hosts: int = HOSTS) -> Creates:
     """As `measure`, with one process for each pair of databases. If these differ, the processes share nothing but the machine."""
     together = threading.Barrier(len(places))
     # The processes end first, so that an interrupt does not wait for their clients.
@@ -99,6 +106,7 @@ def measure_each(setting: str, places: Sequence[tuple[str, str]], count: int) ->
     return Creates(
         setting=setting,
         processes=len(places),
+        hosts=hosts,
         count=len(walls),
         per_second=sum(len(one.walls) / sum(one.walls) for one in said),
         p50_ms=statistics.median(walls) * 1e3,

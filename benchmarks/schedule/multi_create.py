@@ -175,9 +175,9 @@ _METHOD: Final = """\
 others take turns with it, and which comes first changes from round to round: single creates, and a bare `POST /allocations` for as many
 consumers at once: amounts of such servers, on as many hosts as they fill, of which Placement stores all or none. CPU of a body is all that
 the process spends, Placement's application and our own together; CPU of the bare POST is that application alone. Servers per second are by
-the clock on the wall. Consumers per second by bare POSTs, as a multiple of single creates, are what Placement allows. The budget of 3 is
-near it, and what makes single creates faster lowers it. Figures are medians of the rounds; beside the ratio of CPU stand the least and the
-most of a round."""
+the clock on the wall. Consumers per second by bare POSTs, as a multiple of single creates, are what one request to Placement allows. On
+PostgreSQL a body sends up to three, each for some of its hosts, at the same time. Figures are medians of the rounds; beside the ratio of
+CPU stand the least and the most of a round."""
 _COLUMNS: Final = (
     *("database", "servers in a body", "bodies", "bare POST CPU ms", "body CPU ms", "of it our own", "ratio of CPU"),
     *("servers/s by bodies", "by single creates", "ratio of rates", "ratio of bare POSTs"),

@@ -25,6 +25,8 @@ GROWTH_BUDGET = 1.1
 APART = "PostgreSQL, a fleet for each"
 """The setting in which the API processes share the machine and nothing else."""
 _HOSTS: Final = (1000, 10_000, 100_000)
+_LARGE: Final = {Size.SMALL: 1_000, Size.LONG: 10_000}
+"""Creates are measured with so many hosts, too."""
 _SERVERS: Final = 100
 """So many servers are created by one body, and on a check `_FEW_SERVERS`."""
 _FEW_SERVERS: Final = 3
@@ -36,7 +38,7 @@ def measure(size: Size, _seed: int) -> Figures:
     """Creates on each database, then decisions on each fleet and the memory of its index; a check makes one body and no other creates."""
     # Two thirds of the hosts' room: each count is created twice, by 1, 2 and 4 processes.
     rounds, count, bodies = {Size.CHECK: (3, 0, 0), Size.SMALL: (60, 30, 1), Size.LONG: (200, 60, 5)}[size]
-    made, several = _creates(count, bodies) if count else ([], _one_body())
+    made, several = _creates(count, bodies, _LARGE[size]) if count else ([], _one_body())
     kinds: list[dict[str, Any]] = []
     mixes = []
     for hosts in (20,) if size is Size.CHECK else _HOSTS:
@@ -78,8 +80,10 @@ def _one_body() -> list[MultiCreates]:
         return [multi_create.measure("SQLite", where, _FEW_SERVERS, rounds=1, singles=1)]
 
 
-def _creates(count: int, bodies: int) -> tuple[list[creates.Creates], list[MultiCreates]]:
-    """So many creates of each process, and so many bodies for many servers; these go to hosts of which the creates have left half free."""
+def _creates(count: int, bodies: int, many_hosts: int) -> tuple[list[creates.Creates], list[MultiCreates]]:
+    """So many creates of each process, one run of them on a fleet of many hosts; and so many bodies for many servers, which go to hosts of
+    which the creates have left half free.
+    """
     measured, several = [], []
     with tempfile.TemporaryDirectory() as folder:
         print("creates on SQLite", flush=True)
@@ -101,6 +105,10 @@ def _creates(count: int, bodies: int) -> tuple[list[creates.Creates], list[Multi
             measured.append(creates.measure("PostgreSQL", *where, processes, count))
         print("creates on PostgreSQL, 4 at once on fleets of their own", flush=True)
         measured.append(creates.measure_each(APART, places, count))
+        print(f"creates on PostgreSQL with {many_hosts} hosts", flush=True)
+        large = (server.create_database(prepared[0]), server.create_database(prepared[1]))
+        creates.enlarge(*large, many_hosts)
+        measured.append(creates.measure("PostgreSQL, a large fleet", *large, 1, count, many_hosts))
         print(f"{_SERVERS} servers in one body on PostgreSQL", flush=True)
         several.append(multi_create.measure("PostgreSQL", places[0], _SERVERS, bodies, _SINGLES))
     finally:
@@ -225,10 +233,10 @@ def _ratio(one: Mapping[str, Any]) -> float:
 def _of_creates(made: Sequence[Mapping[str, Any]]) -> list[str]:
     if not made:
         return ["This run made none."]
-    names = ("setting", "processes", "count", "per_second", "p50_ms", "p99_ms", "own_cpu_ms", "direct_cpu_ms", "put_cpu_ms")
+    names = ("setting", "processes", "hosts", "count", "per_second", "p50_ms", "p99_ms", "own_cpu_ms", "direct_cpu_ms", "put_cpu_ms")
     rows = [
         (
-            *(one[name] for name in names),
+            *(one.get(name, creates.HOSTS) for name in names),
             f"**{_ratio(one):.2f}**",
             round(_again(one), 1),
             round(one["statements"], 1) if "statements" in one else None,
@@ -280,9 +288,9 @@ _TIMED: Final = ("p50_us", "p99_us", "refused_p50_us", "refused_p99_us")
 
 
 _CREATES: Final = """\
-`POST /servers`, with authentication, to API processes of their own on 60 hosts without a hypervisor; one client asks each, one server after
-another. Our own CPU is all that the process spends (HTTP server, API, scheduler, store, our client for Placement) less Placement's
-application; the bare `PUT /allocations` is that application alone. Without HTTP, the same create is called in the same process.
+`POST /servers`, with authentication, to API processes of their own on hosts without guests and without a hypervisor; one client asks each,
+one server after another. Our own CPU is all that the process spends (HTTP server, API, scheduler, store, our client for Placement) less
+Placement's application; the bare `PUT /allocations` is that application alone. Without HTTP, the same create is called in the same process.
 {turns}
 Creates per second add up over the processes, and leave out what takes turns with them. The last columns are how many creates in 100 write
 to Placement a second time, because another process was faster, and the SQL statements of a create.
@@ -305,7 +313,7 @@ are medians of the means of {turn}: a process looks at the hosts at most twice a
 for a look."""
 
 _COLUMNS: Final = (
-    *("database", "API processes", "creates", "creates/s", "p50 ms", "p99 ms"),
+    *("database", "API processes", "hosts", "creates", "creates/s", "p50 ms", "p99 ms"),
     *("own CPU ms", "of it without HTTP", "bare PUT CPU ms", "ratio", "written again, %", "statements"),
 )
 

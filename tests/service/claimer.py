@@ -11,7 +11,8 @@ import traceback
 from tests.build.requests import pinned
 from tests.build.rows import add_guest, wanted
 
-from pinfold.accounting.embedded import EmbeddedPlacement, load
+from pinfold.accounting.client import Placement
+from pinfold.accounting.embedded import EmbeddedPlacement, InProcessClient, load
 from pinfold.core.adoption import WantedAdoption
 from pinfold.core.encoding import decoder
 from pinfold.core.errors import PinfoldError
@@ -52,6 +53,8 @@ def main(database_url: str, placement_url: str, act: str, *arguments: str) -> No
                 print(json.dumps({"guest": guest, "refused": codes}), flush=True)
     elif act == "create-together":
         request = pinned(int(arguments[1]), emulator=EmulatorPolicy.SHARE)
+        # SQLite takes one write at a time; that several are under way at once is what the tests of many guests want.
+        fleet = assemble(database, Placement(InProcessClient(load(EmbeddedPlacement(url=placement_url)).app)), settings)
         fleet.together.create_all([wanted(add_guest(database, request), request) for _ in range(int(arguments[0]))])
     elif act == "release":
         fleet.releaser.release(arguments[0])

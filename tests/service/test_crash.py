@@ -152,6 +152,28 @@ def test_a_claimer_of_several_guests_killed_anywhere_leaves_whole_claims_or_none
     assert set(healed.interrupted) == {guest.id for guest in stored} - set(held)
 
 
+@pytest.mark.parametrize("point", [point for point in POINTS if point.startswith("claim.")])
+def test_a_claimer_of_many_guests_killed_anywhere_leaves_each_host_whole(
+    database: Database, placement: Placement, tmp_path: Path, point: str
+) -> None:
+    fleet = assemble(database, placement, EAGER)
+    known = [add_host(database, name) for name in ("c01", "c02", "c03")]
+    for host in known:
+        fleet.providers.sync(host)
+    killed_at(point, tmp_path, database, "create-together", "21", "2")
+    let_deadlines_pass(database)
+    fleet.healer.heal()
+    healed = fleet.healer.heal()
+    at_rest(database, placement)
+    with database.read() as connection:
+        stored = {guest.id for guest in guests.page(connection)}
+        held = [[claim.guest for claim in claims.of_host(connection, host, *ClaimState)] for host in known]
+    assert len(stored) == 21
+    assert all(len(one) in (0, 7) for one in held)  # a host takes seven
+    assert any(held) or point != "claim.held"
+    assert set(healed.interrupted) == stored.difference(*held)
+
+
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("point", [point for point in POINTS if point.startswith("release.")])
 def test_a_releaser_killed_anywhere_leaves_nothing_behind(database: Database, placement: Placement, tmp_path: Path, point: str) -> None:

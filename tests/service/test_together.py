@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import httpx
 import pytest
 import sqlalchemy as sa
 from tests.build.requests import pinned
@@ -16,8 +17,8 @@ from tests.rig.placement_requests import heard
 from tests.rig.promises import at_rest
 
 from pinfold.accounting.client import Placement
-from pinfold.accounting.embedded import Embedded
-from pinfold.core.errors import Conflict
+from pinfold.accounting.embedded import Embedded, InProcessClient
+from pinfold.core.errors import Conflict, Unavailable
 from pinfold.core.identity import GuestId
 from pinfold.core.request.model import EmulatorPolicy, GuestRequest
 from pinfold.scheduler.model import HostSearch, SchedulerSettings
@@ -36,6 +37,12 @@ SETTINGS = SchedulerSettings(late_seconds=-1)
 @pytest.fixture
 def placement(embedded: Embedded) -> Placement:
     return embedded.client
+
+
+@pytest.fixture
+def wide(embedded: Embedded) -> Placement:
+    """The same Placement, which is asked to take several writes at the same time."""
+    return Placement(InProcessClient(embedded.app), writers=2)
 
 
 def fleet_of(database: Database, placement: Placement, names: str) -> tuple[Fleet, list[str]]:
@@ -173,3 +180,52 @@ def test_bodies_at_once_never_share_a_pcpu(database: Database, placement: Placem
         thread.join()
     assert [type(one) for one in found] == [Claimed] * 12
     settle(database, placement)
+
+
+def test_the_hosts_of_many_guests_are_written_side_by_side(database: Database, wide: Placement) -> None:
+    fleet, hosts = fleet_of(database, wide, "c01 c02 c03")
+    both = threading.Barrier(2)
+
+    def note(request: httpx.Request) -> None:
+        if request.method == "POST":
+            both.wait(timeout=60)  # raises unless the other write is under way as well
+
+    with heard(wide, note), written(wide) as wrote:
+        found = fleet.together.create_all(searches(database, 20))
+    assert wrote == ["POST", "POST"]
+    assert [type(one) for one in found] == [Claimed] * 20
+    assert {one.host for one in found if isinstance(one, Claimed)} == set(hosts)
+    at_rest(database, wide)
+
+
+def test_a_write_that_is_refused_leaves_those_beside_it(database: Database, wide: Placement) -> None:
+    fleet, hosts = fleet_of(database, wide, "c01 c02 c03 c04")
+    foreign = str(uuid.uuid4())
+    wide.allocate(foreign, ((hosts[0], (("PCPU", 12),)),), generation=None)  # the ledger does not know of it
+    with written(wide) as wrote:
+        found = fleet.together.create_all(searches(database, 21))
+    assert [type(one) for one in found] == [Claimed] * 21
+    # Two parts, of which one is refused if the host is among those that were chosen. Its hosts are written one by one.
+    assert wrote.count("POST") <= 2 + 2
+    allocation = wide.allocation(foreign)
+    assert allocation is not None
+    wide.empty(allocation)
+    settle(database, wide)
+
+
+def test_a_write_that_is_not_answered_is_an_error_of_its_guests_alone(database: Database, wide: Placement) -> None:
+    fleet, _ = fleet_of(database, wide, "c01 c02 c03")
+    asked = searches(database, 20)
+    first = threading.Lock()
+
+    def note(request: httpx.Request) -> None:
+        if request.method == "POST" and first.acquire(blocking=False):
+            raise httpx.ConnectError("away")
+
+    with heard(wide, note):
+        found = fleet.together.create_all(asked)
+    kept = [one for one in found if isinstance(one, Claimed)]
+    assert 0 < len(kept) < 20
+    assert all(isinstance(one, Claimed | Unavailable) for one in found)
+    assert [one.guest for one in kept] == [search.guest for search, one in zip(asked, found, strict=True) if isinstance(one, Claimed)]
+    settle(database, wide)

@@ -21,6 +21,8 @@ from pinfold.accounting.resources import Amounts, Inventories, Shares
 from pinfold.core.errors import InvalidRequest, Unavailable
 
 MICROVERSION: Final = "placement 1.39"
+WRITERS: Final = 3
+"""How many writes for one request a Placement is asked to take at the same time, unless it is told otherwise."""
 
 _GLANCE_SECONDS: Final = 3.0
 """How long a caller waits who only asks whether Placement is there."""
@@ -59,7 +61,7 @@ class Placement:
 
     `http` has the base URL, the authentication and the timeouts; `accounting.remote` and `accounting.embedded` make one. If its base URL is
     not known yet, `locate` finds it before the first call, and raises `Unavailable` when it cannot. `starting` says whether the first call
-    has to load Placement.
+    has to load Placement. `writers` is how many writes for one request it is asked to take at the same time.
     """
 
     def __init__(
@@ -69,11 +71,13 @@ class Placement:
         *,
         locate: Callable[[], str] | None = None,
         starting: Callable[[], bool] = lambda: False,
+        writers: int = WRITERS,
     ) -> None:
         self._http = http
         self._owner = owner
         self._locate = locate
         self._starting = starting
+        self.writers: Final = writers
         self._away: Away | None = None
 
     @property

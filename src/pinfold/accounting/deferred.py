@@ -31,7 +31,12 @@ class DeferredPlacement:
         self._app: Wsgi | None = None
         self._lock = threading.Lock()
         self._failed: tuple[float, str] | None = None
-        self.client: Final = Placement(InProcessClient(self), settings.owner, starting=lambda: self._app is None and self._failed is None)
+        self.client: Final = Placement(
+            InProcessClient(self),
+            settings.owner,
+            starting=lambda: self._app is None and self._failed is None,
+            writers=settings.writers,
+        )
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         return self.load()(environ, start_response)

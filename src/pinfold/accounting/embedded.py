@@ -16,13 +16,14 @@ from typing import Any, Final
 
 import httpx
 
-from pinfold.accounting.client import DEFAULT_OWNER, Owner, Placement
+from pinfold.accounting.client import DEFAULT_OWNER, WRITERS, Owner, Placement
 from pinfold.core.errors import InvalidRequest, InvariantViolation, Unavailable
 
 Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 ADDRESS: Final = "http://placement.embedded"
 HEADERS: Final = {"X-Auth-Token": "admin"}
+_SQLITE: Final = "sqlite:///"
 _MAKING_TABLES: Final = 0x706C6163
 _READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -37,6 +38,11 @@ class EmbeddedPlacement:
     url: str
     pool_size: int = 80
     owner: Owner = DEFAULT_OWNER
+
+    @property
+    def writers(self) -> int:
+        """How many writes for one request it is asked to take at the same time: in SQLite they come one after another."""
+        return 1 if self.url.startswith(_SQLITE) else WRITERS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +108,7 @@ def load(settings: EmbeddedPlacement) -> Embedded:
         if _loaded:
             raise InvariantViolation("this process has another Placement loaded already; one process, one Placement")
         app = _load_app(settings)
-        found = Embedded(app=app, client=Placement(InProcessClient(app), settings.owner))
+        found = Embedded(app=app, client=Placement(InProcessClient(app), settings.owner, writers=settings.writers))
         _loaded[settings.url] = found
         return found
 
@@ -135,7 +141,7 @@ def _load_app(settings: EmbeddedPlacement) -> Wsgi:
     from alembic.util import CommandError
     from sqlalchemy.exc import SQLAlchemyError
 
-    lock = Path(settings.url.removeprefix("sqlite:///") + ".lock") if _sqlite(settings) else None
+    lock = Path(settings.url.removeprefix(_SQLITE) + ".lock") if _sqlite(settings) else None
     guard = _Serial(lock) if lock is not None else None
     try:
         with guard.held() if guard is not None else _first_come(settings.url):
@@ -148,7 +154,7 @@ def _load_app(settings: EmbeddedPlacement) -> Wsgi:
 
 
 def _sqlite(settings: EmbeddedPlacement) -> bool:
-    if settings.url.startswith("sqlite:///"):
+    if settings.url.startswith(_SQLITE):
         return True
     if settings.url.startswith("postgresql+psycopg2://"):
         return False

@@ -1,8 +1,9 @@
-"""Claim hosts for several guests that are alike, with one write to Placement for all of them and one transaction for each host.
+"""Claim hosts for several guests that are alike, with one or few writes to Placement and one transaction for each host.
 
 It takes the steps of `claim`, each for all guests at once:
 0. Decide about one guest after another, each as if those before it were claimed. Write all claim rows in one transaction.
-1. Write all allocations in one request, all or nothing. If Placement refuses, write those of each host alone.
+1. Write all allocations in one request, all or nothing; for many guests, in a request for each of a few parts, all of whose hosts differ.
+   The parts go on side by side. If Placement refuses, write those of each host alone.
 2. For each host one transaction, on PostgreSQL one statement: revision, claims, owners of pCPUs and guests, all of them or none. If the
    host has changed since, the guests are fitted again there, for the same amounts.
 
@@ -17,6 +18,7 @@ import logging
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import sqlalchemy as sa
@@ -37,6 +39,7 @@ from pinfold.service.claims.amend import StaleError
 from pinfold.service.claims.attempt import Attempt
 from pinfold.service.claims.claim import Claimer
 from pinfold.service.claims.outcome import Claimed, Refused
+from pinfold.service.claims.side_by_side import SideBySide
 from pinfold.store import arrival, claims, guests, hosts
 from pinfold.store.claim_rows import IntendedClaim
 from pinfold.store.claims import HeldClaim
@@ -44,6 +47,9 @@ from pinfold.store.database import Database
 
 MOST: Final = 100
 """The most guests that are claimed together: their intended claims have one deadline."""
+PART: Final = 10
+"""The fewest guests for whom a write to Placement of their own pays."""
+_THREADS: Final = 4
 _log = logging.getLogger(__name__)
 
 Outcome = Claimed | Refused | PinfoldError
@@ -66,6 +72,7 @@ class Together:
         self._scheduler = scheduler
         self._index = scheduler.index
         self._claimer = claimer
+        self._side_by_side = SideBySide(_THREADS, "pinfold-together")
 
     def create_all(self, wanted: Sequence[HostSearch], begun: Attempt | None = None) -> list[Outcome]:
         """What comes of each search, in their order: as `Claimer.create`, with the error where that raises one.
@@ -95,14 +102,28 @@ class Together:
             groups = self._decide(attempts)
             if sum(len(group.chosen) for group in groups) < 2 or not self._intend(groups):
                 return
-            fault_point("claim.intended")
+        except Unavailable as error:
+            held |= self._resolved(attempts, error)
+            return
+        fault_point("claim.intended")
+        parts = _parts(groups, self._placement.writers)
+        for found in self._side_by_side.run([partial(self._claim_part, part) for part in parts]):
+            held |= found
+
+    def _claim_part(self, groups: Sequence[_Group]) -> dict[GuestId, Outcome]:
+        """Steps 1 and 2 for some of the hosts: what comes of their guests, without those that are left to `_alone`."""
+        held: dict[GuestId, Outcome] = {}
+        try:
             for group in self._book(groups):
                 held |= self._hold(group)
         except Unavailable as error:
-            _log.warning("guests could not be claimed together: %s", error)
-            for attempt in attempts:
-                if attempt.wanted.guest not in held:
-                    held[attempt.wanted.guest] = self._claimer.resolve(attempt, settles=False) or error
+            attempts = [attempt for group in groups for attempt, _ in group.chosen]
+            held |= self._resolved([one for one in attempts if one.wanted.guest not in held], error)
+        return held
+
+    def _resolved(self, attempts: Iterable[Attempt], error: Unavailable) -> dict[GuestId, Outcome]:
+        _log.warning("guests could not be claimed together: %s", error)
+        return {one.wanted.guest: self._claimer.resolve(one, settles=False) or error for one in attempts}
 
     def _decide(self, attempts: Sequence[Attempt]) -> list[_Group]:
         self._scheduler.freshness.look()
@@ -222,6 +243,15 @@ class Together:
         wanted = [(attempt, candidate.fit, attempt.booked) for attempt, candidate in chosen]
         fits = newest.fits(connection, self._index, host, made - 1, wanted)
         return [HeldClaim(id=_id(attempt), guest=attempt.wanted.guest, fit=fit) for (attempt, _), fit in zip(chosen, fits, strict=True)]
+
+
+def _parts(groups: Sequence[_Group], most: int) -> list[list[_Group]]:
+    """The hosts in at most so many parts, of about as many guests each; fewer parts if there are few guests."""
+    count = max(1, min(most, len(groups), sum(len(group.chosen) for group in groups) // PART))
+    parts: list[list[_Group]] = [[] for _ in range(count)]
+    for group in sorted(groups, key=lambda group: -len(group.chosen)):
+        min(parts, key=lambda part: sum(len(one.chosen) for one in part)).append(group)
+    return parts
 
 
 def _id(attempt: Attempt) -> ClaimId:
