@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -45,20 +46,30 @@ def _release(connection: sa.Connection, guest: GuestId) -> None:
 
 @contextmanager
 def meanwhile(database: Database, report: Callable[[], None]) -> Iterator[sa.Connection]:
-    """A transaction, and the report that arrives in another process before it is committed."""
+    """A transaction, and the report that arrives in another process before it is committed: it waits to write."""
     thread = threading.Thread(target=report)
-    with database.write() as connection:
-        yield connection
-        thread.start()
-        deadline = time.monotonic() + 30
-        while database.postgresql and not _waiting(database):
-            assert thread.is_alive() and time.monotonic() < deadline, "the report does not wait for the guest's row"
-            time.sleep(0.01)
-    thread.join()
+    waits = threading.Event()
+
+    def note(*arguments: Any) -> None:
+        if threading.current_thread() is thread and arguments[2] == "BEGIN IMMEDIATE":
+            waits.set()
+
+    sa.event.listen(database.engine, "before_cursor_execute", note)
+    try:
+        with database.write() as connection:
+            yield connection
+            thread.start()
+            deadline = time.monotonic() + 30
+            while not (_waiting(database) if database.postgresql else waits.is_set()):
+                assert thread.is_alive() and time.monotonic() < deadline, "the report does not wait for the guest's row"
+                time.sleep(0.01)
+        thread.join()
+    finally:
+        sa.event.remove(database.engine, "before_cursor_execute", note)
 
 
 def _waiting(database: Database) -> bool:
-    """Whether a connection waits for a lock of another one."""
+    """Whether a connection waits for a lock of another one of PostgreSQL."""
     query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
     with database.read() as connection:
         return bool(connection.execute(sa.text(query)).scalar_one())
