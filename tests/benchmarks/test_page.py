@@ -45,7 +45,7 @@ def test_the_page_of_scheduling_has_its_budgets_and_each_create() -> None:
     assert [budget.kept for budget in page.budgets] == [False, True, True, True]
     assert page.budgets[1].sentence() == "p99 of a decision, 10,000 hosts: 0.5 ms, at most 2 ms: kept"
     assert page.body.count("This run did not measure it.") == 2
-    assert "| SQLite | 2 | 40 | 20 | 40 | 90 | 6 | 4 | 24 | **0.25** | 0 | 7.2 |" in page.body
+    assert "| SQLite | 2 | 60 | 40 | 20 | 40 | 90 | 6 | 4 | 24 | **0.25** | 0 | 7.2 |" in page.body
     assert "| 10,000 | 4 pinned, share | yes | 900 | 200 | 500 | 5,000 |" in page.body
 
 
