@@ -25,14 +25,14 @@ def _both(count: int) -> Iterator[creates.Creates]:
     with tempfile.TemporaryDirectory() as folder:
         where = (f"sqlite:///{folder}/pinfold.db", f"sqlite:///{folder}/placement.db")
         creates.prepare(*where)
-        yield creates.measure("SQLite", *where, 1, count)
+        yield creates.measure([creates.Setting(name="SQLite", places=[where])], count)[0]
     if binaries() is None:
         return
     server = PostgreSQL.start()
     try:
         where = (server.create_database(), server.create_database())
         creates.prepare(*where)
-        yield creates.measure("PostgreSQL", *where, 1, count)
+        yield creates.measure([creates.Setting(name="PostgreSQL", places=[where])], count)[0]
     finally:
         server.stop()
 

@@ -60,18 +60,6 @@ class Creates:
     """Statements are counted where the driver is called; earlier figures have the cost of SQLAlchemy's event in them."""
 
 
-@dataclass
-class _Said:
-    """What one process was seen to spend, in seconds: of the CPU one entry a turn, the mean of its creates; of the others one a create."""
-
-    walls: list[float] = field(default_factory=list)
-    own: list[float] = field(default_factory=list)
-    direct: list[float] = field(default_factory=list)
-    puts: list[float] = field(default_factory=list)
-    writes: list[float] = field(default_factory=list)
-    statements: list[float] = field(default_factory=list)
-
-
 def prepare(database_url: str, placement_url: str, count: int = HOSTS) -> None:
     """Make the tables, so many hosts and the flavor."""
     database = Database(database_url)
@@ -91,22 +79,43 @@ def enlarge(database_url: str, placement_url: str, hosts: int) -> None:
     copied_hosts.add(database_url, placement_url, hosts - HOSTS)
 
 
-def measure(setting: str, database_url: str, placement_url: str, processes: int, count: int, hosts: int = HOSTS) -> Creates:
-    """So many API processes at once, each asked for `count` servers one after another, on tables that `prepare` made."""
-    return measure_each(setting, [(database_url, placement_url)] * processes, count, hosts)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """What one row is about: an API process for each of these pairs of databases, on a fleet of so many hosts. Where pairs are the same,
+    the processes share a fleet; otherwise nothing but the machine.
+    """
+
+    name: str
+    places: Sequence[tuple[str, str]]
+    hosts: int = HOSTS
 
 
-def measure_each(setting: str, places: Sequence[tuple[str, str]], count: int, hosts: int = HOSTS) -> Creates:
-    """As `measure`, with one process for each pair of databases. If these differ, the processes share nothing but the machine."""
-    together = threading.Barrier(len(places))
-    # The processes end first, so that an interrupt does not wait for their clients.
-    with ThreadPoolExecutor(len(places)) as pool, ports_of(places) as ports:
-        said = list(pool.map(lambda port: _ask(port, count, together), ports))
+def measure(settings: Sequence[Setting], count: int) -> list[Creates]:
+    """Ask the processes of each setting at once for `count` servers each, one after another, on tables that `prepare` made.
+
+    Several settings take turns, so that a moment at which the machine is slow is a moment of all of them.
+    """
+    with ExitStack() as stack:
+        # The processes end first, so that an interrupt does not wait for their clients.
+        pool = stack.enter_context(ThreadPoolExecutor(max(len(one.places) for one in settings)))
+        ports = [stack.enter_context(ports_of(one.places)) for one in settings]
+        clients = [[stack.enter_context(MeterClient(port)) for port in some] for some in ports]
+        for some in clients:
+            _turn(pool, some, _WARM)
+        said: list[list[_Said]] = [[_Said() for _ in some] for some in clients]
+        for done in range(0, count, _TURN):
+            for some, told in zip(clients, said, strict=True):
+                for one, found in zip(told, _turn(pool, some, min(_TURN, count - done)), strict=True):
+                    one.add(*found)
+    return [_creates(setting, told) for setting, told in zip(settings, said, strict=True)]
+
+
+def _creates(setting: Setting, said: Sequence[_Said]) -> Creates:
     walls = sorted(wall for one in said for wall in one.walls)
     return Creates(
-        setting=setting,
-        processes=len(places),
-        hosts=hosts,
+        setting=setting.name,
+        processes=len(setting.places),
+        hosts=setting.hosts,
         count=len(walls),
         per_second=sum(len(one.walls) / sum(one.walls) for one in said),
         p50_ms=statistics.median(walls) * 1e3,
@@ -187,32 +196,45 @@ def _own(before: Mapping[str, float], after: Mapping[str, float]) -> float:
     return (after["cpu"] - before["cpu"]) - (after["placement"] - before["placement"])
 
 
-def _ask(port: int, count: int, together: threading.Barrier) -> _Said:
-    """One client of one process: some creates over HTTP, as many without, and as many bare PUTs, in turns. All clients create together."""
-    said = _Said()
-    try:
-        with MeterClient(port) as process:
-            _turn(process, _WARM, together)
-            for done in range(0, count, _TURN):
-                made, direct, puts = _turn(process, min(_TURN, count - done), together)
-                said.walls += [one.wall for one in made]
-                said.writes += [one.writes for one in made]
-                said.statements += [one.statements for one in made]
-                # A look at the hosts, which a process makes at most twice a second, belongs to all creates of a turn, not to one.
-                said.own.append(statistics.mean(one.own for one in made))
-                said.direct.append(statistics.mean(direct))
-                said.puts.append(statistics.mean(puts))
-    except BaseException:
-        together.abort()
-        raise
-    return said
+@dataclass
+class _Said:
+    """What one process was seen to spend, in seconds: of the CPU one entry a turn, the mean of its creates; of the others one a create."""
+
+    walls: list[float] = field(default_factory=list)
+    own: list[float] = field(default_factory=list)
+    direct: list[float] = field(default_factory=list)
+    puts: list[float] = field(default_factory=list)
+    writes: list[float] = field(default_factory=list)
+    statements: list[float] = field(default_factory=list)
+
+    def add(self, made: Sequence[Spent], direct: Sequence[float], puts: Sequence[float]) -> None:
+        """Add one turn."""
+        self.walls += [one.wall for one in made]
+        self.writes += [one.writes for one in made]
+        self.statements += [one.statements for one in made]
+        # A look at the hosts, which a process makes at most twice a second, belongs to all creates of a turn, not to one.
+        self.own.append(statistics.mean(one.own for one in made))
+        self.direct.append(statistics.mean(direct))
+        self.puts.append(statistics.mean(puts))
 
 
-def _turn(process: MeterClient, count: int, together: threading.Barrier) -> tuple[list[Spent], list[float], list[float]]:
-    """So many of each of the three, one kind after another; each begins when all clients have come to it."""
-    together.wait()
-    made = [process.create() for _ in range(count)]
-    together.wait()
-    direct = [process.ask("/direct")["spent"] for _ in range(count)]
-    together.wait()
-    return made, direct, [process.ask("/put")["spent"] for _ in range(count)]
+_Turn = tuple[list[Spent], list[float], list[float]]
+
+
+def _turn(pool: ThreadPoolExecutor, clients: Sequence[MeterClient], count: int) -> list[_Turn]:
+    """So many of each of the three by each client, one kind after another; each begins when all clients have come to it."""
+    together = threading.Barrier(len(clients))
+
+    def ask(client: MeterClient) -> _Turn:
+        try:
+            together.wait()
+            made = [client.create() for _ in range(count)]
+            together.wait()
+            direct = [client.ask("/direct")["spent"] for _ in range(count)]
+            together.wait()
+            return made, direct, [client.ask("/put")["spent"] for _ in range(count)]
+        except BaseException:
+            together.abort()
+            raise
+
+    return list(pool.map(ask, clients))

@@ -12,6 +12,7 @@ from tests.postgres import PostgreSQL, binaries
 from benchmarks.page import Budget, table
 from benchmarks.plot import Plot, Series
 from benchmarks.schedule import creates, decisions, index_memory, multi_create
+from benchmarks.schedule.creates import Setting
 from benchmarks.schedule.decisions import BUDGET, P99_BUDGET_MS, REFUSAL_BUDGET_MS
 from benchmarks.schedule.multi_create import MultiCreates
 from benchmarks.subject import Figures, Page, Size, Subject
@@ -22,10 +23,12 @@ RETRIES_BUDGET = 2.0
 """The budget of creates in 100 that another process overtakes."""
 GROWTH_BUDGET = 1.1
 """The budget of our own CPU per create with 4 API processes on one fleet, as a multiple of that with 4 on fleets of their own."""
+_POSTGRESQL: Final = "PostgreSQL"
+_LARGE: Final = "PostgreSQL, a large fleet"
 APART = "PostgreSQL, a fleet for each"
 """The setting in which the API processes share the machine and nothing else."""
 _HOSTS: Final = (1000, 10_000, 100_000)
-_LARGE: Final = {Size.SMALL: 1_000, Size.LONG: 10_000}
+_MANY_HOSTS: Final = {Size.SMALL: 1_000, Size.LONG: 10_000}
 """Creates are measured with so many hosts, too."""
 _SERVERS: Final = 100
 """So many servers are created by one body, and on a check `_FEW_SERVERS`."""
@@ -38,7 +41,7 @@ def measure(size: Size, _seed: int) -> Figures:
     """Creates on each database, then decisions on each fleet and the memory of its index; a check makes one body and no other creates."""
     # Two thirds of the hosts' room: each count is created twice, by 1, 2 and 4 processes.
     rounds, count, bodies = {Size.CHECK: (3, 0, 0), Size.SMALL: (60, 30, 1), Size.LONG: (200, 60, 5)}[size]
-    made, several = _creates(count, bodies, _LARGE[size]) if count else ([], _one_body())
+    made, several = _creates(count, bodies, _MANY_HOSTS[size]) if count else ([], _one_body())
     kinds: list[dict[str, Any]] = []
     mixes = []
     for hosts in (20,) if size is Size.CHECK else _HOSTS:
@@ -89,7 +92,7 @@ def _creates(count: int, bodies: int, many_hosts: int) -> tuple[list[creates.Cre
         print("creates on SQLite", flush=True)
         where = (f"sqlite:///{folder}/pinfold.db", f"sqlite:///{folder}/placement.db")
         creates.prepare(*where)
-        measured.append(creates.measure("SQLite", *where, 1, count))
+        measured += creates.measure([Setting(name="SQLite", places=[where])], count)
         print(f"{_SERVERS} servers in one body on SQLite", flush=True)
         several.append(multi_create.measure("SQLite", where, _SERVERS, bodies, _SINGLES))
     if binaries() is None:
@@ -100,15 +103,15 @@ def _creates(count: int, bodies: int, many_hosts: int) -> tuple[list[creates.Cre
         prepared = (server.create_database(), server.create_database())
         creates.prepare(*prepared)
         where, *places = [(server.create_database(prepared[0]), server.create_database(prepared[1])) for _ in range(5)]
-        for processes in (1, 2, 4):
-            print(f"creates on PostgreSQL, {processes} at once", flush=True)
-            measured.append(creates.measure("PostgreSQL", *where, processes, count))
-        print("creates on PostgreSQL, 4 at once on fleets of their own", flush=True)
-        measured.append(creates.measure_each(APART, places, count))
-        print(f"creates on PostgreSQL with {many_hosts} hosts", flush=True)
         large = (server.create_database(prepared[0]), server.create_database(prepared[1]))
         creates.enlarge(*large, many_hosts)
-        measured.append(creates.measure("PostgreSQL, a large fleet", *large, 1, count, many_hosts))
+        for settings in (
+            [Setting(name=_POSTGRESQL, places=[where]), Setting(name=_LARGE, places=[large], hosts=many_hosts)],
+            [Setting(name=_POSTGRESQL, places=[where] * 2)],
+            [Setting(name=_POSTGRESQL, places=[where] * 4), Setting(name=APART, places=places)],
+        ):
+            print(" in turns with ".join(f"creates on {one.name}, {len(one.places)} at once" for one in settings), flush=True)
+            measured += creates.measure(settings, count)
         print(f"{_SERVERS} servers in one body on PostgreSQL", flush=True)
         several.append(multi_create.measure("PostgreSQL", places[0], _SERVERS, bodies, _SINGLES))
     finally:
@@ -208,7 +211,7 @@ def _growth(made: Sequence[Mapping[str, Any]]) -> list[Budget]:
     their own. Figures taken before that was measured are compared with one process, as shares of a bare PUT.
     """
     apart = [one for one in made if one["setting"] == APART]
-    together = [one for one in made if one["setting"] == "PostgreSQL"]
+    together = [one for one in made if one["setting"] == _POSTGRESQL]
     if len(together) < 2:
         return []
     what = f"create, PostgreSQL, our own CPU with {together[-1]['processes']} API processes on one fleet as a multiple of that"
@@ -246,6 +249,7 @@ def _of_creates(made: Sequence[Mapping[str, Any]]) -> list[str]:
     turn = max([one.get("turn", 1) for one in made], default=1)
     told = _CREATES.format(
         turns=_ONE_EACH if turn == 1 else _SOME_EACH.format(turn=turn),
+        alternating=_ALTERNATING.format(turn=turn) if any(one["setting"] == _LARGE for one in made) else _APART_LATER,
         meter=_BY_DRIVER if all(one.get("counted_by_driver") for one in made) else _BY_EVENT,
     )
     return [*told.splitlines(), "", *table(_COLUMNS, rows)]
@@ -297,10 +301,14 @@ to Placement a second time, because another process was faster, and the SQL stat
 {meter}
 
 More processes than processors take turns, and find the caches full of what others left. A setting apart shows what that costs: as many
-processes, each with a fleet, databases and Placement of its own. What a create costs beyond it is what one fleet costs them: each process
-reads what the others claim, counts the hosts that this changes, and where several meet on one host, all but one are fitted again.
+processes, each with a fleet, databases and Placement of its own.
+{alternating}
+What a create costs beyond it is what one fleet costs them: each process reads what the others claim, counts the hosts that this changes,
+and where several meet on one host, all but one are fitted again.
 [0064](../design/0064-what-a-create-pays-for-others.md) has the parts."""
 
+_ALTERNATING: Final = "Both take turns, {turn} creates of each process. So do one process on few hosts and one on many."
+_APART_LATER: Final = "This run measured it after the others, at another moment of the machine."
 _BY_DRIVER: Final = "The meter counts statements where the driver is called: one Python call for each, which is in our figures."
 _BY_EVENT: Final = """\
 The meter counted statements by an event of SQLAlchemy, some twenty Python calls for each. They are in our figures, as the service's own."""
