@@ -143,6 +143,16 @@ def test_a_page_without_filters_reads_the_hosts_that_it_shows(busy: tuple[Fleet,
         assert read == names, more
 
 
+def test_metrics_read_no_claims_of_hosts_that_have_not_changed(busy: tuple[Fleet, str]) -> None:
+    fleet, _ = busy
+    fleet.http.get("/metrics")
+    with counted(fleet.database) as seen:
+        told = fleet.http.get("/metrics").text
+    assert 'pinfold_pcpus{host="c1",role="free"}' in told
+    assert not [statement for statement in seen if "FROM claim" in statement]
+    assert len(seen) < 20
+
+
 def test_metrics_read_no_whole_guests(busy: tuple[Fleet, str], monkeypatch: pytest.MonkeyPatch) -> None:
     fleet, server = busy
     add_like(fleet, server, 20)

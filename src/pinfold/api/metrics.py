@@ -1,4 +1,4 @@
-"""`/metrics` for Prometheus: the fleet's metrics, read from the store and so equal on every replica; and those of this process."""
+"""`/metrics` for Prometheus: the fleet's metrics, as the store has them and so equal on every replica; and those of this process."""
 
 from __future__ import annotations
 
@@ -17,11 +17,10 @@ from pinfold.api.password_checks import Outcome
 from pinfold.api.router import Router
 from pinfold.api.v1.capacity import stored_flavors
 from pinfold.core.fit.capacity import HostCapacity
-from pinfold.core.ledger import roles
-from pinfold.core.overhead import capacity_millicpu
 from pinfold.core.repairs import Counts, read_counts
+from pinfold.scheduler.occupancy import Occupancy
 from pinfold.store import findings, guest_states, hosts
-from pinfold.store.records import REPAIRS, HostLedger, HostRecord
+from pinfold.store.records import REPAIRS, Pairs
 from pinfold.store.unreadable import read_or
 
 router = Router(tags=["service"])
@@ -98,13 +97,15 @@ class _Fleet(Collector):
 
     def collect(self) -> Iterator[Metric]:
         families = {name: _family(name) for name in METRICS}
+        occupied = self._services.fleet.scheduler.occupancy()
         with self._services.database.read() as connection:
-            ledgers = hosts.ledgers(connection)
+            repaired = dict(hosts.facts_that_have(connection, REPAIRS))
             states = guest_states.counts(connection)
             counts, audited = findings.counts(connection), findings.all_reported(connection)
-        for ledger in ledgers:
-            _tell_host(families, ledger)
-        up: dict[str, bool] = {ledger.record.id: ledger.record.up for ledger in ledgers}
+        for host in occupied:
+            _tell_host(families, host)
+            _tell_repairs(families, host.name, repaired.get(host.id, ()))
+        up: dict[str, bool] = {host.id: host.up for host in occupied}
         statuses: Counter[str] = Counter()
         for state, number in states:
             statuses[server_status(state, host_up=up.get(state.host or "", False)).status] += number
@@ -116,8 +117,8 @@ class _Fleet(Collector):
         for each in counts:
             labels = [each.host, each.count.code.value, each.count.severity.value]
             families["pinfold_findings"].add_metric(labels, each.count.count)
-        for host, reported in audited:
-            families["pinfold_findings_reported_timestamp_seconds"].add_metric([host], reported)
+        for name, reported in audited:
+            families["pinfold_findings_reported_timestamp_seconds"].add_metric([name], reported)
         yield from families.values()
 
 
@@ -173,26 +174,25 @@ def _tell_capacity(families: dict[str, Family], left: HostCapacity) -> None:
         families["pinfold_stranded_cpus"].add_metric([left.host, lost.cause.value], lost.pcpus)
 
 
-def _tell_host(families: dict[str, Family], ledger: HostLedger) -> None:
-    record, state = ledger.record, ledger.state
-    fits = [claim.fit for claim in state.ledger.claims]
+def _tell_host(families: dict[str, Family], host: Occupancy) -> None:
+    held = host.holdings
     plain = {
-        "pinfold_host_up": float(record.up),
-        "pinfold_host_disabled": float(record.disabled),
-        "pinfold_host_revision": float(record.revision),
-        "pinfold_overhead_booked_millicpu": float(sum(fit.overhead_millicpu for fit in fits)),
-        "pinfold_overhead_capacity_millicpu": float(capacity_millicpu(state.pools, state.limits)),
-        "pinfold_floating_vcpus": float(sum(fit.floating_count for fit in fits)),
+        "pinfold_host_up": host.up,
+        "pinfold_host_disabled": host.disabled,
+        "pinfold_host_revision": host.revision,
+        "pinfold_overhead_booked_millicpu": held.booked_millicpu,
+        "pinfold_overhead_capacity_millicpu": held.capacity_millicpu,
+        "pinfold_floating_vcpus": held.floating,
     }
     for name, value in plain.items():
-        families[name].add_metric([record.name], value)
-    for (kind, result), number in sorted(_repairs(record).items()):
-        families["pinfold_repairs_total"].add_metric([record.name, kind, result], number)
-    for role, count in sorted(Counter(entry.role.value for entry in roles(state).values()).items()):
-        families["pinfold_pcpus"].add_metric([record.name, role], count)
+        families[name].add_metric([host.name], float(value))
+    for role, count in held.pcpus:
+        families["pinfold_pcpus"].add_metric([host.name, role.value], count)
 
 
-def _repairs(record: HostRecord) -> Counts:
+def _tell_repairs(families: dict[str, Family], host: str, facts: Pairs) -> None:
     """The repairs that the host's agent reported; none if it reported none, or what nobody can read."""
-    text = dict(record.report.facts).get(REPAIRS)
-    return {} if text is None else read_or(read_counts, text, f"repairs of host {record.name}", {})
+    text = dict(facts).get(REPAIRS)
+    counted: Counts = {} if text is None else read_or(read_counts, text, f"repairs of host {host}", {})
+    for (kind, result), number in sorted(counted.items()):
+        families["pinfold_repairs_total"].add_metric([host, kind, result], number)

@@ -13,6 +13,7 @@ from pinfold.scheduler.capacity import CapacityReader
 from pinfold.scheduler.common_shapes import CommonShapes
 from pinfold.scheduler.index import Index
 from pinfold.scheduler.model import DEFAULT_SETTINGS, HostSearch, Preview, SchedulerSettings
+from pinfold.scheduler.occupancy import Occupancy, OccupancyReader
 from pinfold.scheduler.placement_sets import PlacementSets
 from pinfold.scheduler.refresh import Freshness
 from pinfold.store.database import Database
@@ -33,6 +34,7 @@ class Scheduler:
         self.sets = PlacementSets(placement, database, settings.traits_seconds)
         self.shapes = CommonShapes(database, self.index, settings)
         self._capacity = CapacityReader(self.index, self.sets)
+        self._occupancy = OccupancyReader(self.index)
 
     def preview(self, wanted: HostSearch) -> Preview:
         """Every host that would take the guest, best first, and the reasons of the others. The guest need not be stored."""
@@ -45,3 +47,8 @@ class Scheduler:
         """How many more guests of each flavor every host takes, and which free pCPUs none of them can use. Raises `Unavailable`."""
         self.freshness.look()
         return self._capacity.read(flavors)
+
+    def occupancy(self) -> tuple[Occupancy, ...]:
+        """What every host of the fleet holds at this moment, ordered by name. Raises `Unavailable`."""
+        self.freshness.now()
+        return self._occupancy.read()
