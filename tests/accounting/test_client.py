@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import threading
+import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx
@@ -178,6 +180,63 @@ def test_a_placement_that_is_away_is_unavailable() -> None:
         placement.providers()
     assert placement.away is not None
     assert (placement.away.since, "GET /resource_providers" in placement.away.why) == (first.since, True)
+
+
+class _Slow(httpx.BaseTransport):
+    """A Placement that answers nothing until `go` is set; then each call, also one that waits, gets this status."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.go = threading.Event()
+        self.status = 503
+        self._lock = threading.Lock()
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        with self._lock:
+            self.asked += 1
+        assert self.go.wait(60)
+        return httpx.Response(self.status, json={"resource_providers": []})
+
+
+def test_a_placement_that_hangs_keeps_few_callers_waiting() -> None:
+    slow, seconds = _Slow(), [0.0]
+    placement = Placement(httpx.Client(transport=slow, base_url="http://x"), clock=lambda: seconds[0])
+    slow.go.set()
+    with pytest.raises(Unavailable):
+        placement.providers()
+    slow.go.clear()
+    with ThreadPoolExecutor(32) as pool:
+        early = [pool.submit(placement.providers) for _ in range(6)]
+        _until(lambda: slow.asked == 7)  # what was missed may have been one call of many
+        seconds[0] = 5.1
+        with pytest.raises(Unavailable, match="503"):
+            placement.providers()
+        glance = pool.submit(placement.version)
+        _until(lambda: slow.asked == 8)  # who asks whether Placement is there is let through
+        slow.go.set()
+        assert [type(one.exception()) for one in early] == [Unavailable] * 6
+        assert isinstance(glance.exception(), Unavailable)
+
+        slow.go.clear()
+        tried = [pool.submit(placement.providers) for _ in range(12)]
+        _until(lambda: slow.asked == 12 and sum(one.done() for one in tried) == 8)
+        slow.status = 200
+        slow.go.set()
+        assert [one.exception() is None for one in tried].count(True) == 4
+        assert placement.away is None
+
+        slow.go.clear()
+        after = [pool.submit(placement.providers) for _ in range(12)]
+        _until(lambda: slow.asked == 24)  # all are tried again
+        slow.go.set()
+        assert [one.result() for one in after] == [()] * 12
+
+
+def _until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
 
 
 def test_a_remote_placement_without_an_address_is_refused() -> None:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 import pytest
 from tests.build.hosts import report
+from tests.rig.client import COMPUTE, compute, server_body
 from tests.rig.in_process import Agent, Fleet, open_fleet
+from tests.rig.served_fleet import served_fleet
 
 from pinfold.accounting.client import Placement
 from pinfold.accounting.embedded import Embedded
@@ -21,10 +26,17 @@ class _Line(httpx.BaseTransport):
 
     real: httpx.BaseTransport
     cut: bool = False
+    slow: threading.Event | None = None
+    waiting: int = 0
+    seconds: float = 0.0
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         if self.cut:
             raise httpx.ConnectError("the line is cut")
+        if self.slow is not None:
+            self.waiting += 1
+            self.slow.wait(60)
+            raise httpx.ReadTimeout("the line is slow")
         return self.real.handle_request(request)
 
 
@@ -37,7 +49,7 @@ def line(embedded: Embedded) -> _Line:
 def far(tmp_path: Path, sqlite_file: Path, embedded: Embedded, line: _Line) -> Iterator[Fleet]:
     """The application, its Placement at the end of the line."""
     client = httpx.Client(transport=line, base_url="http://placement.far", headers={"X-Auth-Token": "admin"})
-    with open_fleet(tmp_path, sqlite_file, Embedded(app=embedded.app, client=Placement(client))) as made:
+    with open_fleet(tmp_path, sqlite_file, Embedded(app=embedded.app, client=Placement(client, clock=lambda: line.seconds))) as made:
         yield made
 
 
@@ -94,3 +106,26 @@ def test_an_aggregate_has_its_hosts_at_once_and_placement_follows(far: Fleet, li
         far.services.fleet.healer.heal()
         found = far.placement(f"/resource_providers/{agent.id}/aggregates")["aggregates"]
         assert found == ([made["uuid"]] if members else [])
+
+
+def test_users_are_answered_while_placement_hangs(far: Fleet, line: _Line) -> None:
+    far.host("c1")
+    far.flavor("pin", vcpus=2, hw_cpu_policy="dedicated")
+    line.cut = True
+    _placed(far, "first")
+    line.cut, line.slow, line.seconds = False, threading.Event(), 60.0
+    try:
+        with served_fleet(far) as url, httpx.Client(base_url=url, auth=far.http.auth, timeout=30) as http, ThreadPoolExecutor(60) as pool:
+            body = {"server": server_body("vm", "pin")}
+            made = [pool.submit(http.post, f"{COMPUTE}/servers", json=body, headers=compute()) for _ in range(60)]  # more than threads
+            while sum(one.done() for one in made) < 56:
+                time.sleep(0.01)
+            assert len(http.get(f"{COMPUTE}/servers?limit=100").json()["servers"]) == 61
+            assert line.waiting == 4
+            line.slow.set()
+            assert {one.result().status_code for one in made} == {202}
+    finally:
+        line.slow.set()
+    line.slow = None
+    assert {far.status(server["id"]) for server in far.ask("GET", "/servers?limit=100").json()["servers"]} == {"ERROR"}
+    assert _placed(far, "later") == ("c1", "")

@@ -6,8 +6,10 @@ and a Placement that is away, slow or broken `Unavailable`. Any other refusal is
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, Literal, TypeVar, overload
@@ -26,6 +28,10 @@ WRITERS: Final = 3
 
 _GLANCE_SECONDS: Final = 3.0
 """How long a caller waits who only asks whether Placement is there."""
+_PATIENT_SECONDS: Final = 5.0
+"""After a call that was not answered, so long all others are tried as before: it may have been one of many."""
+_TRIES_AT_ONCE: Final = 4
+"""So many calls at a time are tried of a Placement that is away for longer. The others fail at once."""
 T = TypeVar("T")
 
 
@@ -62,6 +68,9 @@ class Placement:
     `http` has the base URL, the authentication and the timeouts; `accounting.remote` and `accounting.embedded` make one. If its base URL is
     not known yet, `locate` finds it before the first call, and raises `Unavailable` when it cannot. `starting` says whether the first call
     has to load Placement. `writers` is how many writes for one request it is asked to take at the same time.
+
+    Of a Placement that has answered nothing for some seconds few calls at a time are tried, and the others raise `Unavailable` at once:
+    those who wait for one that hangs must not take the threads of all others. An answer ends that.
     """
 
     def __init__(
@@ -72,6 +81,7 @@ class Placement:
         locate: Callable[[], str] | None = None,
         starting: Callable[[], bool] = lambda: False,
         writers: int = WRITERS,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._http = http
         self._owner = owner
@@ -79,6 +89,10 @@ class Placement:
         self._starting = starting
         self.writers: Final = writers
         self._away: Away | None = None
+        self._clock = clock
+        self._missed_at = 0.0
+        self._under_way = 0
+        self._counting = threading.Lock()
 
     @property
     def away(self) -> Away | None:
@@ -260,9 +274,10 @@ class Placement:
         """The response; None for a 404 that `missing` allows."""
         patience = self._http.timeout if seconds is None else httpx.Timeout(seconds)
         try:
-            if self._locate is not None and not self._http.base_url.host:
-                self._http.base_url = self._locate()
-            answer = self._http.request(method, path, json=body, headers={"OpenStack-API-Version": MICROVERSION}, timeout=patience)
+            with self._admitted(always=seconds is not None):
+                if self._locate is not None and not self._http.base_url.host:
+                    self._http.base_url = self._locate()
+                answer = self._http.request(method, path, json=body, headers={"OpenStack-API-Version": MICROVERSION}, timeout=patience)
         except Unavailable as error:  # the service that gives tokens or the address is away
             raise self._missed(str(error)) from error
         except (httpx.HTTPError, OSError) as error:
@@ -281,8 +296,31 @@ class Placement:
         self._away = None
         raise refusal
 
+    @contextmanager
+    def _admitted(self, *, always: bool) -> Iterator[None]:
+        """A call that is under way. Raises `Unavailable` if enough are that try a Placement which is away, unless it is to be tried
+        `always`.
+        """
+        with self._counting:
+            known = self._away
+            if (
+                known is not None
+                and not always
+                and self._under_way >= _TRIES_AT_ONCE
+                and self._clock() - self._missed_at > _PATIENT_SECONDS
+            ):
+                raise Unavailable(known.why)
+            self._under_way += 1
+        try:
+            yield
+        finally:
+            with self._counting:
+                self._under_way -= 1
+
     def _missed(self, why: str) -> Unavailable:
         """The error for a call that was not answered. The first of several in a row sets the time since when."""
         known = self._away
+        if known is None:
+            self._missed_at = self._clock()
         self._away = Away(since=time.time() if known is None else known.since, why=why)
         return Unavailable(why)

@@ -73,7 +73,8 @@ def connect(remote: RemotePlacement) -> Placement:
         auth=auth,
         headers=headers,
         verify=_trust(remote.ca),
-        timeout=httpx.Timeout(remote.read_seconds, connect=remote.connect_seconds),
+        # Who waits for one of the connections waits for a Placement that hangs, or for one that is far too slow.
+        timeout=httpx.Timeout(remote.read_seconds, connect=remote.connect_seconds, pool=remote.connect_seconds),
         limits=httpx.Limits(max_connections=remote.connections, max_keepalive_connections=remote.connections),
     )
     return Placement(client, remote.owner, locate=locate)
