@@ -105,7 +105,27 @@ def test_each_of_several_servers_has_its_own_name(fleet: Fleet) -> None:
     c1 = fleet.host("c1")
     fleet.create("vm", fleet.flavor("tiny", vcpus=1), user_data=USER_DATA, min_count=2)
     configs = [c1.ask("GET", f"/guests/{order['guest']}/config").json() for order in c1.orders()["orders"]]
-    assert sorted((config["name"], config["launch_index"]) for config in configs) == [("vm-1", 0), ("vm-2", 1)]
+    found = sorted((config["name"], config["hostname"], config["launch_index"]) for config in configs)
+    assert found == [("vm-1", "vm-1", 0), ("vm-2", "vm-2", 1)]
+
+
+def test_each_of_several_servers_has_its_own_host_name(fleet: Fleet) -> None:
+    fleet.host("c1")
+    flavor = fleet.flavor("tiny", vcpus=1)
+    fleet.create("My web", flavor, min_count=2)
+    fleet.create("db", flavor, min_count=2, hostname="db.example.org")
+    long = "a" * 63
+    fleet.create("long", flavor, min_count=2, hostname=long)
+    listed = fleet.ask("GET", "/servers/detail", status=200).json()["servers"]
+    named = {server["name"]: server["OS-EXT-SRV-ATTR:hostname"] for server in listed}
+    assert named == {
+        "My web-1": "my-web-1",
+        "My web-2": "my-web-2",
+        "db-1": "db-1.example.org",
+        "db-2": "db-2.example.org",
+        "long-1": f"{long[:61]}-1",
+        "long-2": f"{long[:61]}-2",
+    }
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,8 @@ router = Router(prefix=ROOT, tags=["servers"])
 
 _SINCE: Final = (("description", 19), ("tags", 52), ("host", 74), ("hypervisor_hostname", 74), ("hostname", 90))
 _NETWORKS_NEEDED: Final = Microversion(2, 37)
+_LABEL: Final = 63
+"""The most characters of a label of a host name."""
 
 
 @router.post("/servers", status_code=202, responses={501: {}})
@@ -112,11 +114,9 @@ def _new_guests(
     config = config_of(services, asked, caller, image, ports)
     check_boot(asked, compiled, image, config)
     reservation = f"r-{uuid.uuid4().hex[:8]}"
-    hostname = asked.hostname or _hostname(asked.name)
     alike: dict[str, str | None] = {
         "disk_config": asked.disk_config,
         "flavor_id": row.id,
-        "hostname": hostname,
         "image_id": image.id,
         "reservation_id": reservation,
         "tags": ",".join(sorted(set(asked.tags))),
@@ -128,7 +128,8 @@ def _new_guests(
     metadata, by = tuple(sorted(asked.metadata.items())), requester(request)
     made = []
     for index in range(count):
-        name = asked.name if count == 1 else f"{asked.name}-{index + 1}"
+        number = "" if count == 1 else f"-{index + 1}"
+        name, hostname = asked.name + number, _numbered(asked.hostname or _hostname(asked.name), number)
         new = NewGuest(
             id=GuestId(str(uuid.uuid4())),
             name=name,
@@ -139,7 +140,7 @@ def _new_guests(
             owner=caller.user,
             description=asked.description or (asked.name if version < Microversion(2, 19) else ""),
             metadata=metadata,
-            details=tuple(sorted([*kept, ("launch_index", str(index))])),
+            details=tuple(sorted([*kept, ("hostname", hostname), ("launch_index", str(index))])),
             config=None if config is None else _named(config, name, hostname, zone, index, metadata),
             ports=ports,
             only_on=only_on,
@@ -205,4 +206,14 @@ def _hostname(name: str) -> str:
     >>> _hostname("My server_1!")
     'my-server-1'
     """
-    return re.sub(r"[^a-z0-9.-]", "", re.sub(r"[ _]", "-", name.lower())).strip("-.")[:63] or "server"
+    return re.sub(r"[^a-z0-9.-]", "", re.sub(r"[ _]", "-", name.lower())).strip("-.")[:_LABEL] or "server"
+
+
+def _numbered(hostname: str, number: str) -> str:
+    """The host name of one of several servers: a number ends its first label, which keeps within the 63 characters of one.
+
+    >>> _numbered("web", "-2"), _numbered("db.example.org", "-10"), _numbered("a" * 63, "-1") == "a" * 61 + "-1", _numbered("web", "")
+    ('web-2', 'db-10.example.org', True, 'web')
+    """
+    label, dot, domain = hostname.partition(".")
+    return f"{label[: _LABEL - len(number)]}{number}{dot}{domain}" if number else hostname
