@@ -8,16 +8,23 @@ from pathlib import Path
 from threading import Barrier
 
 import pytest
+from msgspec.structs import replace
+from tests.build.hosts import report
 from tests.rig.client import server_body
 from tests.rig.databases import database, postgresql, postgresql_url
 from tests.rig.in_process import Fleet, fleet_on
+from tests.stories.test_interfaces import NIC_MILLICPU, interfaces, running
+from tests.stories.test_networks import OUT
 
 from pinfold.accounting.embedded import Embedded
+from pinfold.core.host_features import INTERFACES
+from pinfold.core.networks import network_id
 from pinfold.store.database import Database
 
 __all__ = ["database", "postgresql", "postgresql_url"]
 
 ROUNDS = 12
+MANY = 6
 
 
 @pytest.fixture
@@ -123,3 +130,15 @@ def test_creates_that_a_quota_has_no_room_for_together_are_refused_beyond_it(fle
     statuses = at_once(*[lambda: fleet.ask("POST", "/servers", body).status_code] * 8)
     assert sorted(statuses) == [202] * 3 + [403] * 5
     assert len(fleet.ask("GET", "/servers", status=200).json()["servers"]) == 3
+
+
+def test_interfaces_that_are_attached_at_once_are_all_there_and_booked(fleet: Fleet) -> None:
+    c1 = fleet.agents["c1"]
+    c1.hello(replace(report(), networks=(OUT,), features=(INTERFACES,)))
+    server = running(fleet, c1)
+    before = fleet.usage("c1")["CUSTOM_OVERHEAD_MILLICPU"]
+    body = {"interfaceAttachment": {"net_id": network_id("out")}}
+    statuses = at_once(*[lambda: fleet.ask("POST", f"/servers/{server}/os-interface", body).status_code] * MANY)
+    assert statuses == [200] * MANY
+    assert len(interfaces(fleet, server)) == c1.order(server)["request"]["nics"] == MANY
+    assert fleet.usage("c1")["CUSTOM_OVERHEAD_MILLICPU"] == before + MANY * NIC_MILLICPU

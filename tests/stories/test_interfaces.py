@@ -11,6 +11,8 @@ from tests.rig.client import SHARE
 from tests.rig.in_process import Agent, Fleet
 from tests.stories.test_networks import LAN, OUT, STATIC, on, shown
 
+from pinfold.accounting.client import Placement
+from pinfold.accounting.placement_responses import Allocation
 from pinfold.agent.wire import GuestReport, InterfaceFailure, InterfacesReport
 from pinfold.core.encoding import plain
 from pinfold.core.host_features import INTERFACES
@@ -113,6 +115,27 @@ def test_a_detached_interface_gives_its_address_and_its_booking_back_once_it_is_
     assert events(fleet, server)[0] == ("detach_interface", "Success", None)
     detach(fleet, server, lan["port_id"], status=404)
     assert attach(fleet, server)["fixed_ips"][0]["ip_address"] == "192.0.2.10", "the address is free again"
+
+
+def test_an_attachment_beside_another_one_books_anew(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Terraform attaches the interfaces of a server at the same time."""
+    c1 = host(fleet, "c1", LAN, OUT)
+    server = running(fleet, c1)
+    before, read = fleet.usage("c1")["CUSTOM_OVERHEAD_MILLICPU"], Placement.allocation
+    others = ["out", "out"]
+
+    def outrun(placement: Placement, consumer: str) -> Allocation | None:
+        found = read(placement, consumer)
+        if others:
+            attach(fleet, server, others.pop())
+        return found
+
+    monkeypatch.setattr(Placement, "allocation", outrun)
+    made = attach(fleet, server)
+    assert [one["net_id"] for one in interfaces(fleet, server)] == [network_id(name) for name in ("out", "out", "lan")]
+    assert made["fixed_ips"][0]["ip_address"] == "192.0.2.10"
+    assert fleet.usage("c1")["CUSTOM_OVERHEAD_MILLICPU"] == before + 3 * NIC_MILLICPU
+    assert c1.order(server)["request"]["nics"] == 3
 
 
 def test_an_interface_that_could_not_be_attached_leaves_no_port_and_the_event_says_why(fleet: Fleet) -> None:

@@ -26,6 +26,10 @@ class OverCapacity(PinfoldError):
     """Placement has no room for an allocation on that provider. The message includes Placement's own sentence."""
 
 
+class ConcurrentUpdate(Conflict):
+    """Somebody else has changed what a call names since its generation was read."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provider:
     """One resource provider. `generation` changes with its inventories, traits, aggregates and allocations."""
@@ -59,7 +63,9 @@ def refusal(call: str, answer: httpx.Response) -> PinfoldError:
     if answer.status_code == httpx.codes.CONFLICT:
         # Placement has no separate error code for a lack of room (1.39); its sentence is stable since 1.0.
         lacking = code == "placement.undefined_code" and ("exceed the capacity" in detail or "Unable to allocate inventory" in detail)
-        return OverCapacity(detail.removeprefix(_PREFIX)) if lacking else Conflict(sentence)
+        if lacking:
+            return OverCapacity(detail.removeprefix(_PREFIX))
+        return ConcurrentUpdate(sentence) if code == "placement.concurrent_update" else Conflict(sentence)
     if answer.status_code >= 500 or answer.status_code in (httpx.codes.TOO_MANY_REQUESTS, httpx.codes.REQUEST_TIMEOUT):
         return Unavailable(sentence)
     if answer.status_code in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):

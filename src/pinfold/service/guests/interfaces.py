@@ -18,14 +18,14 @@ import sqlalchemy as sa
 from msgspec import Struct
 from msgspec.structs import replace
 
-from pinfold.accounting.placement_responses import OverCapacity
+from pinfold.accounting.placement_responses import ConcurrentUpdate, OverCapacity
 from pinfold.core import host_features
 from pinfold.core.errors import Conflict, InvalidRequest, Unavailable
 from pinfold.core.fit.answer import Fit, NoFit
 from pinfold.core.identity import GuestId
 from pinfold.core.networks import MOST_INTERFACES, Port
 from pinfold.core.overhead import rebooked
-from pinfold.service.claims.amend import TRIES, Amender, StaleError
+from pinfold.service.claims.amend import Amender, StaleError
 from pinfold.store import claims, guest_events, guests, hosts, port_changes
 from pinfold.store.database import Database
 from pinfold.store.port_changes import ChangingPort
@@ -45,6 +45,9 @@ from pinfold.store.records import (
 ATTACH: Final = "attach_interface"
 DETACH: Final = "detach_interface"
 """Nova's words for what is asked."""
+
+_TRIES: Final = 2 * MOST_INTERFACES
+"""How often a change is decided anew: all interfaces of a guest may be attached at once, and one that is outrun may outrun another."""
 
 _log = logging.getLogger(__name__)
 Answer = TypeVar("Answer")
@@ -227,13 +230,13 @@ class Interfaces:
             return _Ground(guest=guest, claim=claim, host=host, ports=port_changes.of_guest(connection, guest_id))
 
     def _on_newest(self, guest_id: GuestId, verb: str, change: Callable[[], Answer]) -> Answer:
-        """What `change` returns. If the guest's host changes while it decides, it decides anew."""
-        for _ in range(TRIES):
+        """What `change` returns. If the guest's host or allocation changes while it decides, it decides anew."""
+        for _ in range(_TRIES):
             try:
                 return change()
-            except StaleError:
+            except (StaleError, ConcurrentUpdate):
                 continue
-        raise _refused(verb, guest_id, f"its host changed {TRIES} times meanwhile; try again")
+        raise _refused(verb, guest_id, f"its host or its interfaces changed {_TRIES} times meanwhile; try again")
 
 
 def _after(one: ChangingPort, seen: SeenInterfaces) -> tuple[PortState, str]:
