@@ -22,6 +22,7 @@ HOURS = (*QUIET, hour(90, busy=0.6, delay_us=900), hour(91, busy=0.9, delay_us=5
 
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
+    (tmp_path / "state").mkdir(mode=0o711)
     path = tmp_path / "pinfold.conf"
     path.write_text(f"[compute]\ncpu_shared_set = 0\n[pinfold]\nstate_dir = {tmp_path / 'state'}\n")
     return path

@@ -84,10 +84,11 @@ def advise(
 
 def _measured(configuration: Configuration, *, needed: bool) -> tuple[tuple[OverheadHour, ...], tuple[ShapeHour, ...]]:
     """The hours of the journal; none if there is no journal and none is needed."""
+    from pinfold.config.find import is_there
     from pinfold.watch.journal import journal_path, read_hours, read_shapes
 
     path = journal_path(configuration.settings)
-    return (read_hours(path), read_shapes(path)) if needed or path.is_file() else ((), ())
+    return (read_hours(path), read_shapes(path)) if needed or is_there(path, "journal") else ((), ())
 
 
 def _of_cloud(cloud: str | None, file: str | None, nics: int) -> tuple[list[FlavorShape], str]:
@@ -110,10 +111,11 @@ def _of_service(config: list[str] | None, nics: int) -> tuple[list[FlavorShape],
 
 def _of_file(configuration: Configuration, nics: int) -> tuple[list[FlavorShape] | None, str]:
     """The flavors with pinned vCPUs of the flavors file, and its name; None if it is not there."""
+    from pinfold.config.find import is_there
     from pinfold.config.flavors import read_flavors
 
     own = configuration.flavors_file
-    if not configuration.flavors_named and not Path(own).exists():
+    if not configuration.flavors_named and not is_there(Path(own), "flavors file"):
         return None, ""
     flavors = read_flavors(own).values()
     return _shapes(((one.name, one.vcpus, 1, one.extra_specs) for one in flavors), nics), own

@@ -241,7 +241,7 @@ def _cpuset() -> Checkup:
 
 def _state_dir(configuration: Configuration) -> Checkup:
     folder = Path(configuration.settings.state_dir)
-    nearest = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    nearest = next(parent for parent in (folder, *folder.parents) if os.path.exists(parent))
     if not os.access(nearest, os.W_OK | os.X_OK):
         return Check.STATE_DIR.found(Health.BAD, f"{folder} cannot be written by this user")
     return Check.STATE_DIR.found(Health.GOOD, f"{folder}" + ("" if nearest == folder else ", made when it is needed"))

@@ -129,11 +129,12 @@ def _clouds_here(config: list[str] | None) -> str:
 
     from pinfold.cli.service import read_access
     from pinfold.config import find_files, load
+    from pinfold.config.find import is_there
     from pinfold.config.parse import read_text
     from pinfold.core.errors import InvalidRequest
 
     path = Path(load(find_files(config or (), os.environ, nova=False)).settings.state_dir, "clouds.yaml")
-    if not path.exists():
+    if not is_there(path, "clouds.yaml"):
         raise InvalidRequest(f"there is no {path}, so no `pinfold up` ran here; name the API's address with --url", key="--url")
     read_access(path, "pinfold")
     return read_text(str(path), "clouds.yaml")

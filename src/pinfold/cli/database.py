@@ -18,10 +18,11 @@ app = typer.Typer(help="Check, back up and restore the service's SQLite database
 @app.command()
 def check(config: opt.Config = None, as_json: opt.Json = False) -> None:
     """Check that the database file is whole. Exit status 1: it is damaged, or gone."""
+    from pinfold.config.find import is_there
     from pinfold.store.sqlite_file import damage
 
     path = _file(config)
-    wrong = damage(path) if path.exists() else "it is not there"
+    wrong = damage(path) if is_there(path, "database") else "it is not there"
     respond({"database": str(path), "sound": not wrong, "problem": wrong}, [f"{path}: {wrong or 'sound'}"], as_json=as_json)
     if wrong:
         raise typer.Exit(ExitStatus.REFUSED)

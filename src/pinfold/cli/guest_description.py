@@ -158,11 +158,13 @@ def _template(configuration: Configuration, name: str | None, named: str) -> str
 
 def _named(name: str, folder: str, what: str, option: str, suffixes: Sequence[str]) -> str:
     """The path of an image or template: a name without a slash is in the configured directory, anything else is a path."""
+    from pinfold.config.find import is_there
+
     if "/" in name:
         return str(Path(name).absolute())
     for suffix in suffixes:
         path = Path(folder) / (name + suffix)
-        if path.is_file():
+        if is_there(path, what) and path.is_file():
             return str(path)
     raise InvalidRequest(
         f"there is no {what} {name!r} in {folder} ([pinfold] {option}); a path with a slash names any file", key=f"--{what}"

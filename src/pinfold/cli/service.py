@@ -43,10 +43,12 @@ class Access:
 
 def find_access(environ: Mapping[str, str], state_dir: str) -> Access:
     """The access that the environment or the state directory names. Raises `InvalidRequest` that says what to set when there is none."""
+    from pinfold.config.find import is_there
+
     named = environ.get("OS_CLIENT_CONFIG_FILE", "")
     path = Path(named or Path(state_dir, "clouds.yaml"))
     cloud = environ.get("OS_CLOUD") or "pinfold"
-    if not path.exists():
+    if not is_there(path, "clouds.yaml"):
         raise InvalidRequest(
             f"there is no clouds.yaml at {path}; start the service with `pinfold up`, or name a clouds.yaml in $OS_CLIENT_CONFIG_FILE",
             key=str(path),

@@ -34,7 +34,7 @@ def find_files(
     found: list[str] = []
     for name in chosen:
         path = Path(name).absolute()
-        if not _is_there(path, origin or _FILE):
+        if not is_there(path, origin or _FILE):
             raise InvalidRequest(f"{origin or _FILE} {name}: there is no such file", key=str(path))
         found.append(str(path))
         found.extend(_drop_ins(path))
@@ -77,7 +77,7 @@ def _first(usual: Sequence[str]) -> list[str]:
     """The first of the files that sets something, else the first that is there. Those behind it are not looked at."""
     there = []
     for name in usual:
-        if not _is_there(Path(name), _FILE, follow=False):
+        if not is_there(Path(name), _FILE, follow=False):
             continue
         there.append(name)
         if _sets_something(Path(name)):
@@ -85,7 +85,7 @@ def _first(usual: Sequence[str]) -> list[str]:
     return there[:1]
 
 
-def _is_there(path: Path, what: str, *, follow: bool = True) -> bool:
+def is_there(path: Path, what: str, *, follow: bool = True) -> bool:
     """Whether there is something at that path; without `follow`, a link counts that leads nowhere. Raises `InvalidRequest` if that cannot
     be known: `Path.exists` says no then, or raises, by Python's version.
     """
@@ -110,7 +110,7 @@ def _sets_something(path: Path) -> bool:
 
 def _drop_ins(path: Path) -> list[str]:
     folder = path.with_name(path.name + ".d")
-    if not (_is_there(folder, "configuration folder") and folder.is_dir()):
+    if not (is_there(folder, "configuration folder") and folder.is_dir()):
         return []
     try:
         names = sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".conf"))

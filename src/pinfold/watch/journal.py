@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import stat
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -20,7 +21,7 @@ from pinfold.core.errors import InvalidRequest, Unavailable
 from pinfold.core.overhead import ThreadClass
 from pinfold.core.overhead.hours import OverheadHour, Place, ShapeHour
 from pinfold.core.settings import HostSettings
-from pinfold.host.lock import host_key, state_folder
+from pinfold.host.lock import host_key
 from pinfold.store.sqlite_file import is_damage
 from pinfold.watch import drift_since
 from pinfold.watch import snapshot as snapshots
@@ -224,8 +225,8 @@ class Journal:
 
 
 def journal_path(settings: HostSettings) -> Path:
-    """Where the journal of this host lies. Raises `InvalidRequest` if the state directory cannot be made."""
-    return state_folder(settings) / f"host-{host_key(settings)}.journal"
+    """Where the journal of this host lies. Makes no folder: who reads may have none, and need none."""
+    return Path(settings.state_dir, f"host-{host_key(settings)}.journal")
 
 
 def read(
@@ -293,7 +294,13 @@ def _shape_row(one: ShapeHour) -> tuple[object, ...]:
 
 @contextmanager
 def _reading(path: Path) -> Iterator[sqlite3.Connection]:
-    if not path.is_file():
+    try:
+        kind = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        kind = 0
+    except OSError as error:
+        raise InvalidRequest(f"the journal {path} cannot be read: {error.strerror}", key=str(path)) from error
+    if not stat.S_ISREG(kind):
         raise InvalidRequest(f"there is no journal {path}; `pinfold watch` writes it", key=str(path))
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=_BUSY_SECONDS)) as connection:

@@ -14,7 +14,7 @@ from pinfold.core.errors import InvalidRequest
 from pinfold.core.fit.capacity import demands_of
 from pinfold.core.settings import HostSettings, RepairScope
 from pinfold.drivers.port import Driver, refuse_remote
-from pinfold.host.lock import refuse_if_owned
+from pinfold.host.lock import refuse_if_owned, state_folder
 from pinfold.watch import listener, textfile
 from pinfold.watch.history import answer, socket_path
 from pinfold.watch.hours import measured, measured_shapes
@@ -56,6 +56,7 @@ def serve_watch(
         refuse_without_extra()
     with ExitStack() as stack:
         publishers = _publishers(options)
+        state_folder(settings)
         journal = stack.enter_context(closing(Journal(journal_path(settings), days=options.keep_days, mib=options.keep_mib)))
         if journal.put_aside:
             _log.warning("the journal was damaged and begins anew; the old one is %s", journal.put_aside)
