@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import re
 import shutil
@@ -102,6 +103,25 @@ def test_a_backup_comes_back_and_what_was_there_is_kept(tmp_path: Path) -> None:
     assert is_gone(path)
     assert restore(path, tmp_path / "b.sqlite") is None
     assert rows(path) == 2000
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can restore for another user")
+@pytest.mark.parametrize("lost", [False, True], ids=["over a database", "where the folder is empty"])
+def test_what_root_restores_belongs_to_the_user_of_the_service(tmp_path: Path, lost: bool) -> None:
+    backup = filled(tmp_path / "backup")
+    folder = tmp_path / "state"
+    folder.mkdir()
+    path = folder / "pinfold.sqlite"
+    if not lost:
+        filled(path, rows=5)
+        os.chown(path, 65534, 65533)
+    os.chown(folder, 65534, 65533)
+    restore(path, backup)
+    assert rows(path) == 2000
+    owners = {file.name: (file.stat().st_uid, file.stat().st_gid) for file in folder.iterdir() if not file.name.endswith(("-wal", "-shm"))}
+    assert owners.pop("pinfold.sqlite") == (65534, 65533)
+    assert set(owners.values()) == {(65534, 65533)}, owners
+    assert path.stat().st_mode & 0o777 == 0o600
 
 
 def test_a_database_that_is_served_and_a_backup_that_is_damaged_are_left(tmp_path: Path) -> None:

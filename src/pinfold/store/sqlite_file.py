@@ -6,7 +6,7 @@ import fcntl
 import os
 import sqlite3
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Final
@@ -126,15 +126,17 @@ def back_up(path: Path, target: Path) -> None:
 def restore(path: Path, source: Path) -> Path | None:
     """Put a backup in a database's place. Returns the path to which the old file was moved, None if there was none.
 
+    The new file belongs to whom the old one belonged, or the folder where there is none: root restores what the service's user opens.
     Raises `InvalidRequest` for a backup that is absent or damaged, `Conflict` while a process serves the database.
     """
     wrong = damage(source)
     if wrong:
         raise InvalidRequest(f"the backup {source} is damaged ({wrong}); nothing was changed", key=str(source))
-    there = path.exists()
+    there, locked = os.path.exists(path), os.path.exists(_lock_of(path))  # Path.exists raises in a closed folder
     with alone(path):
         fresh = path.with_name(f".{path.name}.restored")
         back_up(source, fresh)
+        _give_away((fresh,) if locked else (fresh, _lock_of(path)), like=path if there else path.parent)
         kept = _free_name(path)
         for suffix in ("", *_BESIDE):
             with suppress(FileNotFoundError):
@@ -145,6 +147,15 @@ def restore(path: Path, source: Path) -> Path | None:
         return kept
     kept.unlink(missing_ok=True)
     return None
+
+
+def _give_away(files: Sequence[Path], *, like: Path) -> None:
+    """Give files to the owner and group of another one, if this is root: nobody else may."""
+    if os.geteuid() != 0:
+        return
+    owner = like.stat()
+    for file in files:
+        os.chown(file, owner.st_uid, owner.st_gid, follow_symlinks=False)
 
 
 def _free_name(path: Path) -> Path:
