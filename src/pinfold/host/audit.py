@@ -40,7 +40,10 @@ from pinfold.host.foreign_processes import default_set, foreign_processes
 from pinfold.host.memory import SeldomMemory
 from pinfold.host.survey import Survey, own_pins, survey
 from pinfold.host.verify import Verdict, compared, with_commands
+from pinfold.linux import procfs
 
+_ENDED = ("", "Z", "X")
+"""The states of a process that has ended."""
 _ON_THE_HOST = "run the audit on the host itself; from afar there is no word on single threads"
 
 
@@ -102,8 +105,9 @@ def audit_of(
                 raise
             unreadable(guest, error)
     found = of_survey = two_owners(owners(seen)) + _pools_missing(driver, settings, seen) if last is None else last.of_survey
+    guests = _without_ended(driver, guests)
     if seen.own_machine:
-        found += with_commands(driver, Subject(name=""), _strangers(seen))
+        found += with_commands(driver, Subject(name=""), _strangers(driver, seen, () if before is None else before.host_findings))
     if not driver.local:
         guests = [structs.replace(guest, findings=_from_afar(guest.findings)) for guest in guests]
     if last is not None and found == last.host_findings and len(guests) == len(last.guests) and all(map(is_, guests, last.guests)):
@@ -246,10 +250,31 @@ def _pools_missing(driver: Driver, settings: HostSettings, seen: Survey) -> tupl
     return pools_missing(pinned, settings.source)
 
 
-def _strangers(seen: Survey) -> tuple[Finding, ...]:
+def _without_ended(driver: Driver, guests: list[Verdict]) -> list[Verdict]:
+    """The results without the finding that no thread was seen of a guest which has ended, or was started anew, since the survey."""
+    if not any(finding.code is FindingCode.THREADS_UNSEEN for verdict in guests for finding in verdict.findings):
+        return guests
+    still = {(guest.id, guest.pid) for guest in driver.guests() if guest.active}
+    return [verdict if (verdict.guest.id, verdict.guest.pid) in still else _seen_to_end(verdict) for verdict in guests]
+
+
+def _seen_to_end(verdict: Verdict) -> Verdict:
+    told = tuple(finding for finding in verdict.findings if finding.code is not FindingCode.THREADS_UNSEEN)
+    return verdict if len(told) == len(verdict.findings) else structs.replace(verdict, findings=told)
+
+
+def _strangers(driver: Driver, seen: Survey, known: tuple[Finding, ...]) -> tuple[Finding, ...]:
+    """The findings about processes that belong to no guest; `known` are those of an earlier audit.
+
+    A virtual machine that is news may be a guest that was started after the survey, so the guests are listed again for it.
+    """
     processes = foreign_processes({guest.pid for guest in seen.guests if guest.pid is not None})
     default, online = default_set(processes), seen.state.topology.online
-    return tuple(finding for process in processes for finding in foreign_process(process, seen.state.pools, online, default))
+    found = [(one, finding) for one in processes for finding in foreign_process(one, seen.state.pools, online, default)]
+    if any(one.machine and finding not in known for one, finding in found):
+        guests = {guest.pid for guest in driver.guests()}
+        found = [(one, finding) for one, finding in found if not one.machine or not (one.pid in guests or procfs.state(one.pid) in _ENDED)]
+    return tuple(finding for _, finding in found)
 
 
 def _from_afar(findings: tuple[Finding, ...]) -> tuple[Finding, ...]:

@@ -235,3 +235,29 @@ def test_a_guest_that_cannot_be_read_hides_no_finding_of_another(bench: Bench, m
     assert [one.guest.name for one in found.guests] == ["vm"]
     with pytest.raises(Unavailable, match="procfs cannot be read"):
         audit(bench.driver, bench.settings)
+
+
+def test_a_guest_that_starts_or_ends_while_the_host_is_audited_is_no_drift(bench: Bench) -> None:
+    pins = "<vcpupin vcpu='0' cpuset='1'/><emulatorpin cpuset='0'/>"
+    before = survey(bench.driver, bench.settings)
+    define(bench, "late", cputune=pins, nova=True)
+    late = bench.guest("late")
+    found = audit_of(bench.driver, bench.settings, before)
+    assert late.pid is not None and late.pid not in {finding.tid for finding in found.host_findings}
+    assert f"guest {late.name}" not in " ".join(one.sentence() for one in found.findings)
+    running = survey(bench.driver, bench.settings)
+    virsh(bench, "destroy", "late")
+    (judged,) = audit_of(bench.driver, bench.settings, running).guests
+    assert judged.drift == ()
+
+
+def test_a_guest_that_is_started_anew_while_the_host_is_audited_is_no_drift(bench: Bench) -> None:
+    bench.start(bench.order("web", DEDICATED))
+    seen = survey(bench.driver, bench.settings)
+    stop(bench.driver, bench.settings, "web", remove=False)
+    (judged,) = audit_of(bench.driver, bench.settings, seen).guests
+    assert judged.drift == ()
+    seen = survey(bench.driver, bench.settings)
+    restart(bench.driver, bench.settings, "web")
+    found = audit_of(bench.driver, bench.settings, seen)
+    assert bench.guest("web").pid not in {finding.tid for finding in found.host_findings}
