@@ -171,6 +171,24 @@ def test_a_failure_is_said_once() -> None:
     assert watch.state.repairs == {("emulator", "failed"): 2}
 
 
+def test_a_failure_is_over_when_its_guest_has_ended_or_has_no_drift_any_more() -> None:
+    for seen in (snapshot(), snapshot(guest(1, name="web")), snapshot(guest(1, name="web", runs=False))):
+        watch = Script()
+        watch.swept(snapshot(guest(1, name="web")), drifted=(WEB,))
+        watch.told(Repaired(when=watch.when, guest=WEB, failure="it hangs"))
+        assert logged(watch.swept(seen)) == ["over: guest web cannot be repaired: it hangs"]
+        assert watch.state.troubles == {}
+
+
+def test_a_failure_stays_while_its_guest_drifts_or_cannot_be_read() -> None:
+    watch = Script()
+    watch.swept(snapshot(guest(1, name="web")), drifted=(WEB,))
+    watch.told(Repaired(when=watch.when, guest=WEB, failure="it hangs"))
+    assert logged(watch.swept(snapshot(guest(1, name="web")), drifted=(WEB,))) == []
+    watch.swept(snapshot(), unread=(("web", "it hangs"),), running=RUNS)
+    assert "guest web cannot be repaired: it hangs" in watch.state.troubles.values()
+
+
 def repaired_once() -> Script:
     """A watch whose repair of a guest stands."""
     watch = Script()

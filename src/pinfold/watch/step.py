@@ -42,6 +42,7 @@ from pinfold.watch.state import State
 
 REST_SECONDS: Final = 1.0
 REST_TIMES: Final = 10.0
+_REPAIR_OF: Final = "repair of "
 
 
 def step(state: State, event: Event) -> tuple[State, tuple[Action, ...]]:
@@ -119,6 +120,7 @@ def _swept(draft: Draft, event: Swept) -> None:
         capacity=event.capacity,
     )
     draft.complain("sweep", "")
+    _repairs_over(draft, event)
     draft.complain("guests", "; ".join(f"guest {name} cannot be read: {why}" for name, why in event.unread))
     draft.complain("pools", "; ".join(event.warnings))
     draft.complain("repair", "; ".join(f"{finding.sentence}; {finding.advice}" for finding in given_up))
@@ -130,19 +132,28 @@ def _swept(draft: Draft, event: Swept) -> None:
     _rest(draft, event.seconds)
 
 
+def _repairs_over(draft: Draft, event: Swept) -> None:
+    """A failed repair is no problem any more once its guest has no drift, or has ended. A guest that was not read may still drift."""
+    read = {guest.id for guest in event.snapshot.guests}
+    there = {one.guest_id for one in event.drifted} | (event.running - read)
+    for about in [about for about in draft.state.troubles if about.startswith(_REPAIR_OF)]:
+        if about.removeprefix(_REPAIR_OF) not in there:
+            draft.complain(about, "")
+
+
 def _repaired(draft: Draft, event: Repaired) -> None:
     one = event.guest
     if event.needless:
         draft.change(book=repairs.needless(draft.state.book, one.guest_id, event.when.at))
-        draft.complain(f"repair of {one.guest_id}", "")
+        draft.complain(_REPAIR_OF + one.guest_id, "")
         return
     draft.change(book=repairs.repaired(draft.state.book, one.guest_id, event.when.at, failed=bool(event.failure)))
     result = Result.FAILED if event.failure else Result.DONE
     draft.change(repairs=repairs.counted(draft.state.repairs, one, result))
     if event.failure:
-        draft.complain(f"repair of {one.guest_id}", f"guest {one.name} cannot be repaired: {event.failure}")
+        draft.complain(_REPAIR_OF + one.guest_id, f"guest {one.name} cannot be repaired: {event.failure}")
         return
-    draft.complain(f"repair of {one.guest_id}", "")
+    draft.complain(_REPAIR_OF + one.guest_id, "")
     sentence = f"guest {one.name} was repaired, its threads are in their places; what would undo it: {one.undoer}"
     _say(draft, one, result, sentence)
     draft.change(changed=True)
