@@ -8,9 +8,10 @@ from msgspec.structs import replace
 from tests.watch.seen import guest, owner, snapshot
 
 from pinfold.core.cpuset import CpuSet
-from pinfold.core.drift import Finding, FindingCode
+from pinfold.core.drift import Finding, FindingCode, Subject, foreign_floating
 from pinfold.core.drift.written import write
-from pinfold.core.overhead import ThreadClass
+from pinfold.core.overhead import ObservedThread, ThreadClass
+from pinfold.core.pools import Pools
 from pinfold.watch.changes import EMPTY, Change, ChangeKind, changes, owners_of, owners_text
 from pinfold.watch.snapshot import SeenOwner, SeenPcpu, Snapshot, decode, encode
 
@@ -71,6 +72,20 @@ def test_drift_is_told_when_it_begins_and_when_it_ends_and_not_in_between() -> N
     assert drifted.after == "guest web1: emulator thread 7 () may run on 0-3, recorded is 0-1"
     assert changes(astray, further) == ()
     assert [one.kind for one in changes(further, fine)] == [ChangeKind.PUT_BACK]
+
+
+def test_threads_of_unknown_class_that_come_and_go_are_the_same_drift() -> None:
+    pools, online = Pools(shared=CpuSet.of(0), dedicated=CpuSet.parse("1-3")), CpuSet.parse("0-3")
+
+    def with_threads(*tids: int) -> Snapshot:
+        threads = [ObservedThread(tid=9, name="qemu", thread_class=ThreadClass.EMULATOR, allowed=online)]
+        threads += [ObservedThread(tid=tid, name="qemu", thread_class=ThreadClass.UNKNOWN, allowed=online) for tid in tids]
+        found = foreign_floating(Subject(name="web", id="1"), threads, CpuSet(), 1, pools, online)
+        assert len(found) == 2
+        return with_findings(*found)
+
+    assert list(changes(with_threads(71, 72), with_threads(71, 80, 81))) == []
+    assert len(list(changes(with_threads(71), with_findings()))) == 2
 
 
 def test_notes_are_not_drift() -> None:

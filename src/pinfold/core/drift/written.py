@@ -139,9 +139,12 @@ def read(written: WrittenFinding) -> Finding:
 def finding_key(finding: WrittenFinding) -> tuple[FindingCode, str, str, str, str]:
     """What makes a finding another one, and not the same with other threads, other numbers or another wrong place.
 
-    Processes of strangers are told apart by name, because they come and go.
+    Processes of strangers are told apart by name, because they come and go. Threads of unknown class come and go, too: which they are
+    makes no other finding.
     """
     subject = "" if finding.code is FindingCode.MEMORY_CELL else finding.subject
+    if finding.code is FindingCode.FOREIGN_FLOATING:
+        subject = subject.partition(" (")[0]
     kind = "" if finding.thread_class is None else finding.thread_class.value
     return finding.code, finding.guest_id or finding.thread, subject, kind, finding.definition
 
