@@ -42,6 +42,21 @@ def test_a_promise_of_an_image_is_refused_and_a_value_that_promises_nothing_is_n
     assert "the image's hw_disk_bus is 'ide', but a server gets no disk on another bus than virtio" in answer.text
 
 
+@pytest.mark.parametrize(
+    ("field", "words"),
+    [("swap", "has 512 MiB of swap"), ("OS-FLV-EXT-DATA:ephemeral", "has 512 GiB of ephemeral space")],
+    ids=["swap", "ephemeral space"],
+)
+def test_a_flavor_with_more_disks_than_a_server_gets_makes_no_server(standing_fleet: Fleet, field: str, words: str) -> None:
+    name = f"more-{field[:4]}"
+    body = {"flavor": {"name": name, "id": name, "vcpus": 1, "ram": 64, "disk": 1, field: 512}}
+    assert standing_fleet.ask("POST", "/flavors", body, status=200).json()["flavor"][field] == 512
+    before = standing_fleet.ask("GET", "/servers", status=200).json()
+    refused = standing_fleet.ask("POST", "/servers", {"server": server_body("vm", name)}, status=400).json()["badRequest"]["message"]
+    assert refused.startswith(f"the flavor {name} {words}, but a server gets no disk beside that of its image")
+    assert standing_fleet.ask("GET", "/servers", status=200).json() == before
+
+
 def test_a_key_without_effect_is_named_where_the_placement_is_shown(standing_fleet: Fleet) -> None:
     standing_fleet.flavor("loud", vcpus=1)
     standing_fleet.ask("POST", "/flavors/loud/os-extra_specs", {"extra_specs": {"hw:sound_model": "virtio"}}, status=200)

@@ -14,6 +14,7 @@ from pinfold.api.image.variants import refuse_without_file, visible_image
 from pinfold.core.config_drive import GuestConfig
 from pinfold.core.errors import InvalidRequest, NotFound
 from pinfold.core.request.model import Flavor, GuestRequest
+from pinfold.store.records import FlavorRecord
 
 _TEMPLATE: Final = "pinfold:template"
 _NO_IMAGE: Final = CatalogImage(id="", name="", path="", suffix=".raw", size=0, modified=datetime.fromtimestamp(0, UTC))
@@ -67,6 +68,18 @@ def disks(flavor: Flavor, image: CatalogImage) -> int:
     if named_template(flavor, image):
         return 0
     return 1 if image.suffix in (".raw", ".img", ".qcow2") or flavor.disk_gib else 0
+
+
+def refuse_more_disks(row: FlavorRecord) -> None:
+    """Raise `InvalidRequest` for a flavor with swap or ephemeral space: a server has one disk of its image, and would get neither."""
+    for key, unit in (("ephemeral", "GiB of ephemeral space"), ("swap", "MiB of swap")):
+        amount = dict(row.details).get(key, "0")
+        if amount != "0":
+            raise InvalidRequest(
+                f"the flavor {row.flavor.name} has {amount} {unit}, but a server gets no disk beside that of its image; use a flavor "
+                "without, and give the server a larger disk",
+                key=key,
+            )
 
 
 def check_boot(asked: NewServer, request: GuestRequest, image: CatalogImage, config: GuestConfig | None) -> None:

@@ -14,7 +14,7 @@ from pinfold.api.compute.flavors.view import may_use
 from pinfold.api.compute.headers import Version
 from pinfold.api.compute.links import ROOT, links
 from pinfold.api.compute.servers.bodies import CreateServer, NewServer, access_addresses, refuse_meaningless
-from pinfold.api.compute.servers.boot_source import check_boot, disks, image_of, named_template
+from pinfold.api.compute.servers.boot_source import check_boot, disks, image_of, named_template, refuse_more_disks
 from pinfold.api.compute.servers.config import config_of
 from pinfold.api.compute.servers.networks import wanted_ports
 from pinfold.api.compute.servers.scheduler_hints import host_of_hints
@@ -104,6 +104,7 @@ def _new_guests(
 ) -> list[NewGuest]:
     """The guests that the body asks for, of that flavor; `seen` if it was read some time ago."""
     asked = body.server
+    refuse_more_disks(row)
     image = image_of(services, caller, asked, row.flavor)
     count = _count(asked)
     ports = () if named_template(row.flavor, image) else wanted_ports(services.fleet.networks, asked.networks, count)
