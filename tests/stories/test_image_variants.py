@@ -257,7 +257,7 @@ def test_a_body_that_makes_no_image_is_refused_in_a_sentence(red: Images, body: 
 
 
 def test_listings_are_filtered(red: Images) -> None:
-    red.make("b")
+    red.make("b", os_distro="debian", hw_pmu="false")
     red.ask("POST", "", {"name": "a", "protected": True}, status=201)
     for query, due in (
         ("", ["probe", "a", "b"]),
@@ -270,6 +270,16 @@ def test_listings_are_filtered(red: Images) -> None:
         ("?owner=red", ["a", "b"]),
         ("?protected=true", ["probe", "a"]),
         ("?limit=2", ["probe", "a"]),
+        ("?tag=golden", []),
+        ("?os_hidden=true", []),
+        ("?os_hidden=false", ["probe", "a", "b"]),
+        ("?os_distro=debian", ["b"]),
+        ("?os_distro=in:debian,fedora&hw_pmu=false", ["b"]),
+        ("?os_distro=fedora", []),
+        ("?min_disk=0&container_format=bare", ["probe", "a", "b"]),
+        ("?size_min=64", ["probe", "b"]),
+        ("?size_max=63", ["a"]),
+        ("?member_status=all", ["probe", "a", "b"]),
     ):
         assert red.names(query) == due, query
     following = red.ask("GET", "?limit=2", status=200)["next"]

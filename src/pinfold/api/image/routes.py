@@ -119,7 +119,9 @@ async def list_versions(request: Request) -> ImageVersions:
 
 
 class ImageQuery(BaseModel):
-    """The query parameters of a listing of images. `size_min` and similar ones are ignored."""
+    """The query parameters of a listing of images. Another one is a property that an image has with that value, as in Glance; what compares
+    times is ignored.
+    """
 
     limit: Limit = None
     marker: str | None = None
@@ -129,7 +131,11 @@ class ImageQuery(BaseModel):
     visibility: str | None = None
     disk_format: str | None = None
     owner: str | None = None
+    tag: str | None = None
     protected: bool | None = None
+    os_hidden: bool | None = None
+    size_min: int | None = None
+    size_max: int | None = None
     sort_key: list[Literal["name", "created_at", "updated_at", "size", "id", "status", "disk_format", "container_format"]] = Field(
         default_factory=list
     )
@@ -137,12 +143,17 @@ class ImageQuery(BaseModel):
     sort: str | None = None
 
 
+_KNOWN: Final = frozenset({*ImageQuery.model_fields, "created_at", "updated_at", "member_status"})
+"""Query parameters that name no property."""
+
+
 @router.get("/v2/images")
 def list_images(asked: Annotated[ImageQuery, Query()], request: Request, services: Services) -> ImageList:
     """The operator's images by name, then the variants by name. `name`, `id`, `status`, `visibility`, `owner` and others narrow the
-    listing; `in:A,B` names several.
+    listing, and so does a property by its name; `in:A,B` names several.
     """
-    found = [image for image in visible_images(services, caller_of(request)) if _matches(image, asked)]
+    others = [(key, value) for key, value in request.query_params.multi_items() if key not in _KNOWN]
+    found = [image for image in visible_images(services, caller_of(request)) if _matches(image, asked, others)]
     shown = sized(after_marker(found, [image.id for image in found], asked.marker), asked.limit)
     query = [(key, value) for key, value in request.query_params.multi_items() if key != "marker"]
     listing: ImageList = {"images": [view(image) for image in shown], "first": _page(query), "schema": "/v2/schemas/images"}
@@ -243,12 +254,20 @@ def view(image: CatalogImage) -> ImageShown:
     return cast("ImageShown", {**dict(image.properties), **fixed})
 
 
-def _matches(image: CatalogImage, asked: ImageQuery) -> bool:
+def _matches(image: CatalogImage, asked: ImageQuery, others: Sequence[tuple[str, str]]) -> bool:
+    """Whether an image has what is asked for, and these other keys with these values. No image has a tag, and none is hidden."""
     shown: dict[str, Any] = {**view(image)}
     wanted = {key: getattr(asked, key) for key in ("name", "id", "disk_format", "status", "visibility", "owner")}
     wanted["visibility"] = None if asked.visibility == "all" else asked.visibility
-    return asked.protected in (None, shown["protected"]) and all(
-        value is None or _one_of(shown[key], value) for key, value in wanted.items()
+    size = shown["size"] or 0
+    return (
+        asked.tag is None
+        and not asked.os_hidden
+        and asked.protected in (None, shown["protected"])
+        and (asked.size_min is None or size >= asked.size_min)
+        and (asked.size_max is None or size <= asked.size_max)
+        and all(value is None or _one_of(shown[key], value) for key, value in wanted.items())
+        and all(key in shown and _one_of(str(shown[key]), value) for key, value in others)
     )
 
 
