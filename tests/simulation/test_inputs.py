@@ -40,6 +40,7 @@ def test_a_file_of_excel_is_read_with_its_byte_order_mark() -> None:
         ("vcpus,memory_gib\n-2,1\n", "r.csv, line 2: vcpus is '-2', a whole number from 1 to"),
         ("vcpus,memory_gib\n\u0662,1\n", "r.csv, line 2: vcpus is '\u0662', a whole number from 1 to"),
         ("vcpus,memory_gib,guest_cells\n3,1,2\n", "r.csv, line 2: 3 vCPUs and 1024 MiB cannot be divided among 2 equal cells"),
+        ("vcpus,memory_gib,vcpus\n2,1,64\n", "r.csv: the first line names the column vcpus twice"),
         ("vcpus,memory_gib\n" + "2,1\n" * (MAX_ROWS + 1), "r.csv has more than 200,000 rows"),
     ],
 )
@@ -62,6 +63,7 @@ def test_what_is_wrong_with_requests_is_said(text: str, sentence: str) -> None:
         ("cell0_pcpus,cell0_gib,cell1_pcpus,cell1_gib\n,,4,8\n", "f.csv, line 2: cell0_pcpus is '', a whole number from 0"),
         ("cell0_pcpus,cell0_gib\n,\n", "f.csv, line 2: cell0_pcpus is '', a whole number from 0"),
         ("cell99999_pcpus\n4\n", "f.csv: the first line names cell99999_pcpus; a host has at most"),
+        ("cell0_pcpus,cell0_gib,cell0_gib\n4,8,1\n", "f.csv: the first line names the column cell0_gib twice"),
         ("pcpus\n4\n", "f.csv: the first line names no column cell0_pcpus; it names 'pcpus'"),
         ("", "f.csv is empty"),
     ],
@@ -84,6 +86,10 @@ def test_columns_that_are_ignored_are_named_with_the_one_that_may_be_meant() -> 
     assert requests_of("vcpus,memory_gib,memory_mib\n4,8,512\n", "r.csv").warnings == ("r.csv: the column 'memory_gib' is ignored",)
     assert fleet_of("cell0_pcpus,cell0_gib,rack\n4,8,a\n", "f.csv").warnings == ("f.csv: the column 'rack' is ignored",)
     assert requests_of("vcpus,memory_gib\n4,8\n", "r.csv").warnings == ()
+
+
+def test_a_column_that_does_not_count_may_be_there_twice() -> None:
+    assert requests_of("vcpus,memory_gib,,\n2,1,,\n", "r.csv").shapes[0].vcpus == 2
 
 
 def test_every_mix_can_be_divided_among_its_cells() -> None:

@@ -12,7 +12,7 @@ from pinfold.core.hosttext import host
 from pinfold.core.printable import quoted
 from pinfold.core.topology import Topology
 from pinfold.simulation.model import GuestMix, GuestShape, SimulatedFleet
-from pinfold.simulation.table import Row, ignored, lacks_column, number_of, read_table
+from pinfold.simulation.table import Row, ignored, lacks_column, number_of, read_table, refuse_twice
 
 DEFAULT_HOST: Final = "pack:2 core:24 pu:2 mem:196608"
 """Two cells of 48 pCPUs, 4 GiB for each pCPU."""
@@ -76,6 +76,7 @@ def requests_of(text: str, name: str) -> GuestMix:
         raise lacks_column(columns, name, "vcpus")
     if memory_column not in columns:
         raise lacks_column(columns, name, "memory_gib", "memory_mib")
+    refuse_twice(columns, name, ("vcpus", memory_column, "guest_cells"))
     shapes, sources = [], []
     for where, row in rows:
         vcpus = number_of(row, "vcpus", where, most=MAX_CPU)
@@ -101,6 +102,7 @@ def fleet_of(text: str, name: str, hosts: int | None = None, reserve: int = 2) -
     """
     columns, rows = read_table(text, name)
     known = _cell_columns(columns, name)
+    refuse_twice(columns, name, [column for pair in known for column in pair])
     made: dict[str, Topology] = {}
     found, sources = [], []
     for where, row in rows:

@@ -62,6 +62,19 @@ def lacks_column(columns: Sequence[str], name: str, *lacking: str) -> InvalidReq
     return InvalidRequest(f"{name}: the first line names no column {listed(lacking, 'or')}; it names {_names(columns)}", key=lacking[0])
 
 
+def refuse_twice(columns: Sequence[str], name: str, known: Sequence[str]) -> None:
+    """Raise `InvalidRequest` if one of the known columns is named twice: only one of the two could count.
+
+    >>> refuse_twice(("vcpus", "memory_gib", "vcpus"), "r.csv", ("vcpus",))
+    Traceback (most recent call last):
+    ...
+    pinfold.core.errors.InvalidRequest: r.csv: the first line names the column vcpus twice
+    """
+    for column in known:
+        if columns.count(column) > 1:
+            raise InvalidRequest(f"{name}: the first line names the column {column} twice", key=column)
+
+
 def ignored(columns: Sequence[str], name: str, known: Sequence[str]) -> tuple[str, ...]:
     """A warning about the columns that are none of the known ones, with the one that may be meant; none if there is no such column.
 

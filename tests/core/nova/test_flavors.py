@@ -163,6 +163,7 @@ def test_one_flavor_is_read_as_the_client_shows_it() -> None:
             "it, flavor 1, 'pinned', has no properties; list",
         ),
         (json.dumps([row(VCPUs="many")]), "it, flavor 1, 'pinned': the flavor's vcpus is 'many'; it must be a whole number"),
+        (json.dumps([row(VCPUs=0)]), "it, flavor 1, 'pinned': the flavor's vcpus is 0; it must be at least 1"),
         (json.dumps([row(Properties=[])]), "it, flavor 1, 'pinned': the flavor's properties must be an object"),
         ('[{"ID": "1", "ID": "2"}]', "it: 'ID' stands twice in the flavor's JSON; it is allowed once"),
         (json.dumps([{}] * 10_001), "it has 10001 flavors; at most 10000 are allowed"),

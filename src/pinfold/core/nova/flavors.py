@@ -115,6 +115,8 @@ def _flavor(row: object, where: str) -> NovaFlavor:
         raise InvalidRequest(f"{where}, {shown(name)}, has no properties; list flavors with --long", key="properties")
     try:
         vcpus = amount(fields, "vcpus", None)
+        if not vcpus:
+            raise InvalidRequest("the flavor's vcpus is 0; it must be at least 1", key="vcpus")
         extra = sum(bool(amount(fields, key, 0)) for key in (EPHEMERAL, "swap"))
         specs = tuple(sorted(properties(fields["properties"]).items()))
     except InvalidRequest as error:
