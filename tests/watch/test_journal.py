@@ -81,6 +81,15 @@ def test_a_guest_s_history_has_the_pcpus_that_it_got_and_gave_up(journal: Journa
     assert kinds(path, guest="nobody") == []
 
 
+def test_a_guest_that_came_before_the_oldest_entry_has_a_history(journal: Journal, path: Path) -> None:
+    journal.keep(HELD, TUESDAY)
+    moved = snapshot(WEB, owners={3: (owner(WEB),)})
+    journal.keep(moved, TUESDAY + 40 * DAY)
+    assert kinds(path, guest="web") == kinds(path, guest=WEB.id) == ["owner", "owner"]
+    journal.keep(snapshot(DB), TUESDAY + 80 * DAY)
+    assert kinds(path, guest="web") == ["guest-went", "owner"]
+
+
 def test_who_was_on_a_pcpu_is_told_without_a_gap(journal: Journal, path: Path) -> None:
     for at, holder in enumerate((None, WEB, None, DB)):
         journal.keep(snapshot(owners={} if holder is None else {2: (owner(holder),)}), TUESDAY + at * HOUR)

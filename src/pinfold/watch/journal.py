@@ -238,15 +238,18 @@ def read(
     read.
     """
     with _reading(path) as connection:
-        condition, values = _condition(connection, since, until, pcpu, guest)
+        kept = dict(connection.execute("SELECT name, value FROM kept").fetchall())
+        last = snapshots.decode(kept["snapshot"]) if "snapshot" in kept else None
+        # The row that says that a guest came may be too old to be kept.
+        there = () if last is None or not guest else tuple(one.id for one in last.guests if guest in (one.name, one.id))
+        condition, values = _condition(connection, since, until, pcpu, guest, there)
         rows = connection.execute(
             f"SELECT {_COLUMNS} FROM changes WHERE {condition} ORDER BY id DESC LIMIT ?",  # noqa: S608 - no value is in it
             (*values, most),
         ).fetchall()
-        kept = dict(connection.execute("SELECT name, value FROM kept").fetchall())
     return Excerpt(
         entries=tuple(_entry(row) for row in reversed(rows)),
-        snapshot=snapshots.decode(kept["snapshot"]) if "snapshot" in kept else None,
+        snapshot=last,
         begins=float(kept.get("begins", 0.0)),
         seen=float(kept.get("seen", 0.0)),
     )
@@ -311,15 +314,17 @@ def _reading(path: Path) -> Iterator[sqlite3.Connection]:
         raise Unavailable(f"the journal {path} cannot be read: {error}") from error
 
 
-def _condition(connection: sqlite3.Connection, since: float, until: float, pcpu: int | None, guest: str) -> tuple[str, tuple[object, ...]]:
-    """The condition of a query, and the values in it."""
+def _condition(
+    connection: sqlite3.Connection, since: float, until: float, pcpu: int | None, guest: str, there: Iterable[str]
+) -> tuple[str, tuple[object, ...]]:
+    """The condition of a query, and the values in it. `there` are the ids that the guest has now."""
     parts, values = ["at >= ?", "at < ?"], [since, min(until, 1e12)]
     if pcpu is not None:
         return " AND ".join((*parts, "pcpu = ?")), (*values, pcpu)
     if not guest:
         return " AND ".join(parts), tuple(values)
     found = connection.execute("SELECT DISTINCT guest_id FROM changes WHERE guest = ? OR guest_id = ? LIMIT 100", (guest, guest))
-    ids = [row[0] for row in found if row[0]]
+    ids = sorted({*there, *(row[0] for row in found if row[0])})
     if not ids:
         return "0", ()
     marks = ", ".join("?" * len(ids))
