@@ -1,11 +1,13 @@
 """The page of the host that a watch serves: that of the API, made of the last sweep. Needs Jinja2, of the extra `pinfold[ui]`.
 
-It reads what the watch knows and changes nothing. A browser asks every few seconds whether there was another sweep.
+It reads what the watch knows and changes nothing. A browser asks every few seconds whether there was another sweep, or another trouble:
+while the host cannot be swept there is no other sweep.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import zlib
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from typing import Final
@@ -69,7 +71,9 @@ def ui_pages(watch: Watch) -> dict[str, Page]:
 
 def _live(watch: Watch, fields: Mapping[str, str]) -> str:
     """The events since the one that the browser has. The stream then ends, and the browser asks again."""
-    now = str(watch.state.sweeps)
+    state = watch.state
+    troubles = "; ".join(f"{about}: {trouble}" for about, trouble in sorted(state.troubles.items()))
+    now = f"{state.sweeps}-{zlib.crc32(troubles.encode(errors='replace')):x}"
     changed = "event: changed\n" if fields[_LAST] not in ("", now) else ""
     return f"retry: {_ASK_AGAIN_MS}\nid: {now}\n{changed}data: {now}\n\n"
 
