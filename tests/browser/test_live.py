@@ -92,6 +92,16 @@ def test_a_change_between_the_page_and_its_stream_is_not_lost(page: Page, fleet:
     expect(page.get_by_text("in between", exact=True).first).to_be_visible()
 
 
+def test_a_page_that_was_not_live_for_a_while_says_when_it_is_again(page: Page, fleet: Fleet) -> None:
+    page.clock.install()
+    page.route("**/live?*", lambda route: route.abort())
+    page.goto("/ui/hosts/c1")
+    page.clock.fast_forward(31_000)
+    expect(page.get_by_role("status")).to_contain_text("Not live since")
+    page.unroute("**/live?*")
+    expect(page.get_by_role("status")).to_contain_text("Live again since")
+
+
 def test_a_page_whose_session_has_ended_says_so(page: Page, fleet: Fleet) -> None:
     with page.expect_response(lambda one: "/live?" in one.url):
         page.goto("/ui/hosts/c1")

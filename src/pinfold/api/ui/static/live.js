@@ -5,7 +5,7 @@
   const status = document.getElementById("status");
   if (!source || !window.EventSource) return;
   const LOST_MS = 30_000;
-  let busy = false, stale = false, silence = 0;
+  let busy = false, stale = false, silence = 0, lost = false;
   const say = (text) => { status.textContent = text; };
   const time = () => new Date().toLocaleTimeString();
   const content = () => document.getElementById("content");
@@ -65,10 +65,14 @@
   const later = () => setTimeout(() => { if (stale && !busy && !used()) read(); });
 
   stream.addEventListener("changed", read);
-  stream.addEventListener("open", () => { clearTimeout(silence); silence = 0; });
+  stream.addEventListener("open", () => {
+    clearTimeout(silence);
+    silence = 0;
+    if (lost) { lost = false; say(`Live again since ${time()}`); }
+  });
   stream.addEventListener("error", () => {
     if (stream.readyState === EventSource.CLOSED) say("Not live: the service refuses to tell of changes. Load the page again, or close other pages.");
-    else silence ||= setTimeout(say, LOST_MS, `Not live since ${time()}: the service does not answer.`);
+    else silence ||= setTimeout((since) => { lost = true; say(`Not live since ${since}: the service does not answer.`); }, LOST_MS, time());
   });
   document.addEventListener("focusout", later);
   document.addEventListener("selectionchange", later);
