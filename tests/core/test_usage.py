@@ -69,6 +69,26 @@ class World:
         return Sample(guests=(guest(*self.alive.values(), process=self.total // TICK * TICK),))
 
 
+def test_a_guest_that_the_first_sample_could_not_read_has_not_just_done_all_that_it_ever_did() -> None:
+    pools = (("overhead", CpuSet.parse("0-4")),)
+    month, unread = 2_000_000_000_000_000, frozenset({WEB})
+    found = fed(
+        Sample(unread=unread, pools=pools),
+        Sample(unread=unread, pools=pools),
+        Sample(guests=(guest(thread(1, month, wait=month)),), pools=pools),
+    )
+    assert run_of(found.guests[WEB]) == 0
+    assert found.pools["overhead"].wait_ns == 0
+    later = accumulated(found, Sample(guests=(guest(thread(1, month + 7, wait=month + 3)),), pools=pools))
+    assert run_of(later.guests[WEB]) == 7
+    assert later.pools["overhead"].wait_ns == 3
+
+
+def test_a_guest_that_begins_later_counts_from_its_beginning_also_if_it_cannot_be_read_at_first() -> None:
+    found = fed(Sample(), Sample(unread=frozenset({WEB})), Sample(guests=(guest(thread(1, 500)),)))
+    assert run_of(found.guests[WEB]) == 500
+
+
 ACTS = st.tuples(st.sampled_from(["run", "begin", "end", "sample"]), st.integers(0, 20), st.integers(0, 5 * TICK))
 
 

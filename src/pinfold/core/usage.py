@@ -106,11 +106,12 @@ class PoolUsage(Struct, frozen=True, kw_only=True):
 
 
 class Usage(Struct, frozen=True, kw_only=True):
-    """Everything counted on a host since the first sample."""
+    """Everything counted on a host since the first sample. `unknown` are guests that no sample has read since the first one."""
 
     guests: Mapping[GuestId, GuestUsage] = {}
     pcpus: Mapping[int, PcpuUsage] = {}
     pools: Mapping[str, PoolUsage] = {}
+    unknown: frozenset[GuestId] = frozenset()
 
 
 _Deltas = dict[GuestId, dict[int, Times]]
@@ -125,18 +126,21 @@ def added(one: Times, other: Times) -> Times:
 def accumulated(before: Usage | None, sample: Sample) -> Usage:
     """The usage with one more sample. The first sample (`before` is None) counts nothing: guests ran before anybody looked.
 
-    Guests that do not run any more are left out. Those that could not be read stay as they were.
+    Guests that do not run any more are left out. Those that could not be read stay as they were; for one that was never read, the first
+    sample that reads it counts nothing either.
     """
+    unknown = sample.unread if before is None else sample.unread & before.unknown
     known = {} if before is None else before.guests
     deltas: _Deltas = {}
     guests = {guest: usage for guest, usage in known.items() if guest in sample.unread}
     for times in sample.guests:
-        guests[times.guest], deltas[times.guest] = _guest(known.get(times.guest), times, first=before is None)
+        first = before is None or times.guest in before.unknown
+        guests[times.guest], deltas[times.guest] = _guest(known.get(times.guest), times, first=first)
     waits = [(thread.allowed, deltas[times.guest][thread.tid].wait_ns) for times in sample.guests for thread in times.threads]
     runs = {tid: delta.run_ns for found in deltas.values() for tid, delta in found.items()}
     pcpus = _pcpus({} if before is None else before.pcpus, sample, runs, waits)
     pools = _pools(before, pcpus, sample, waits)
-    return Usage(guests=guests, pcpus=pcpus, pools=pools)
+    return Usage(guests=guests, pcpus=pcpus, pools=pools, unknown=unknown)
 
 
 def _guest(before: GuestUsage | None, times: GuestTimes, *, first: bool) -> tuple[GuestUsage, dict[int, Times]]:
