@@ -110,6 +110,7 @@ def test_it_says_what_is_wrong_stops_cleanly_and_the_how_to_brings_it_back(api: 
     assert log.count("pinfold database restore") == 1 and "Traceback" not in log, log
     said = api.refused()
     assert str(api.database) in said and "pinfold database restore BACKUP" in said
+    assert "this service's --config" in said
     assert ("is damaged" if how == "damaged" else "is gone") in said
     assert _shell(api, tmp_path, check) == 1
     assert _shell(api, tmp_path, restore) == 0
@@ -135,18 +136,24 @@ def test_a_damaged_placement_is_told_by_healthz_and_made_again_once_it_is_moved_
 
 
 def _blocks(folder: Path) -> list[str]:
-    """The three blocks of commands of the how-to, with backups below a folder of the test's."""
+    """The three blocks of commands of the how-to, with backups and the configuration of the API in a folder of the test's."""
     found = re.findall(r"^```\n(.*?)^```$", HOW_TO.read_text(), flags=re.DOTALL | re.MULTILINE)
     assert len(found) == 3
-    return [block.replace("/var/backups", f"{folder}/backups") for block in found]
+    return [
+        block.replace("/var/backups", f"{folder}/backups").replace("/etc/pinfold/api.conf", f"{folder}/pinfold.conf") for block in found
+    ]
 
 
 def _shell(api: Api, folder: Path, commands: str) -> int:
-    """Run commands as a shell does. `pinfold` and `systemctl` are this checkout's and a stand-in that starts and ends the same process."""
+    """Run commands as a shell does. `pinfold` and `systemctl` are this checkout's and a stand-in that starts and ends the same process.
+
+    `$PINFOLD_CONFIG` names the file of another host, so that a command without --config works on another database.
+    """
     programs = folder / "bin"
     programs.mkdir(exist_ok=True)
     run = f'exec {sys.executable} -m pinfold.wiring.command "$@"'
-    start = f"setsid {sys.executable} -m pinfold.wiring.command api --no-auth >>{api.log} 2>&1 </dev/null & echo $! >{folder}/pid"
+    served = f"{sys.executable} -m pinfold.wiring.command api --no-auth --config {api.config}"
+    start = f"setsid {served} >>{api.log} 2>&1 </dev/null & echo $! >{folder}/pid"
     stop = f"[ ! -e {folder}/pid ] || {{ kill $(cat {folder}/pid); rm {folder}/pid; }}"
     for name, text in (
         ("pinfold", run),
@@ -154,7 +161,9 @@ def _shell(api: Api, folder: Path, commands: str) -> int:
     ):
         (programs / name).write_text(f"#!/bin/sh\n{text}\n")
         (programs / name).chmod(0o755)
-    environment = api.environment | {"PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"}
+    elsewhere = folder / "elsewhere.conf"
+    elsewhere.write_text(f"[pinfold]\nstate_dir = {folder}/elsewhere\n")
+    environment = api.environment | {"PINFOLD_CONFIG": str(elsewhere), "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"}
     done = subprocess.run(["bash", "-euc", commands], env=environment, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert "Traceback" not in done.stderr, done.stderr
     return done.returncode

@@ -222,7 +222,7 @@ class Database:
         """Refuse every read and write from now on; a person has to restore a backup."""
         if not self._lost:
             self._lost = f"{why}; the service answers again when it is started on a sound one"
-            _log.critical("%s: %s; stop the service, then `pinfold database restore BACKUP`", self._file, why)
+            _log.critical("%s: %s; stop the service, then `pinfold database restore BACKUP` with its --config", self._file, why)
         raise Unavailable(self._lost)
 
     @property

@@ -124,12 +124,15 @@ def _check_files(settings: FleetSettings) -> None:
     if path is not None and is_gone(path):
         raise InvalidRequest(
             f"the database {path} is gone: it was here when the service ran last, and {path}.lock is still here; bring a backup back with "
-            f"`pinfold database restore BACKUP`, or remove {path}.lock to begin with an empty database that knows no server",
+            f"`pinfold database restore BACKUP` and this service's --config, or remove {path}.lock to begin with an empty database that "
+            "knows no server",
             key=str(path),
         )
     if path is not None and path.exists() and (wrong := damage(path)):
         raise InvalidRequest(
-            f"the database {path} is damaged ({wrong}); bring a backup back with `pinfold database restore BACKUP`", key=str(path)
+            f"the database {path} is damaged ({wrong}); bring a backup back with `pinfold database restore BACKUP` and this service's "
+            "--config",
+            key=str(path),
         )
     path = file_of(settings.placement.url) if isinstance(settings.placement, EmbeddedPlacement) else None
     if path is not None and path.exists() and (wrong := damage(path)):
