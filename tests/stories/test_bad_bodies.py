@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 from tests.rig.client import COMPUTE as C
-from tests.rig.client import compute, server_body
+from tests.rig.client import PROBE, compute, server_body
 from tests.rig.in_process import Fleet
 
 from pinfold.agent.wire import Hello
@@ -110,6 +110,16 @@ _SERVERS: dict[str, tuple[dict[str, Any], int, str]] = {
     "a config drive that is a volume": ({"config_drive": "vol"}, 400, "config_drive"),
     "a password that is a number": ({"adminPass": 1}, 400, "Value: '***'"),
     "files": ({"personality": [{"path": "/x", "contents": "Zm9v"}]}, 501, "personality is not supported"),
+    "a boot disk on another bus": (
+        {"block_device_mapping_v2": [{"uuid": PROBE, "disk_bus": "ide", "device_type": "disk"}]},
+        501,
+        "has disk_bus 'ide'; a server's boot disk has 'virtio' and no other",
+    ),
+    "a boot disk that is a CD": (
+        {"block_device_mapping_v2": [{"uuid": PROBE, "disk_bus": "virtio", "device_type": "cdrom"}]},
+        501,
+        "has device_type 'cdrom'; a server's boot disk has 'disk' and no other",
+    ),
     "a volume": ({"block_device_mapping_v2": [{"source_type": "volume", "uuid": "x"}]}, 501, "volumes are not supported"),
     "a zone nobody made": ({"availability_zone": "mars"}, 400, "The requested availability zone is not available"),
 }

@@ -165,5 +165,13 @@ def refuse_meaningless(body: CreateServer) -> None:
             raise ApiError(
                 501, "block_device_mapping_v2 may hold the server's own image as local boot disk alone; volumes are not supported."
             )
+        _refuse_other_disk(device)
         if body.server.image and device.uuid != body.server.image:
             raise ApiError(400, "block_device_mapping_v2 names another image than imageRef.")
+
+
+def _refuse_other_disk(device: BlockDevice) -> None:
+    """Raise `ApiError` 501 for a boot disk that is another device than the one that a server gets."""
+    for key, value, given in (("disk_bus", device.disk_bus, "virtio"), ("device_type", device.device_type, "disk")):
+        if value and value != given:
+            raise ApiError(501, f"block_device_mapping_v2 has {key} {value!r}; a server's boot disk has {given!r} and no other.")
