@@ -92,6 +92,19 @@ def test_a_change_between_the_page_and_its_stream_is_not_lost(page: Page, fleet:
     expect(page.get_by_text("in between", exact=True).first).to_be_visible()
 
 
+def test_a_page_that_could_not_be_read_again_is_read_later_without_another_change(page: Page, fleet: Fleet) -> None:
+    page.clock.install()
+    with page.expect_response(lambda one: "/live?" in one.url):
+        page.goto("/ui/hosts/c1")
+    page.route("**/ui/hosts/c1", lambda route: route.fulfill(status=503))
+    starts(fleet, "shown late")
+    expect(page.get_by_role("status")).to_contain_text("Not updated since")
+    page.unroute("**/ui/hosts/c1")
+    page.clock.fast_forward(11_000)
+    expect(page.get_by_text("shown late", exact=True).first).to_be_visible()
+    expect(page.get_by_role("status")).to_contain_text("Updated at")
+
+
 def test_a_page_that_was_not_live_for_a_while_says_when_it_is_again(page: Page, fleet: Fleet) -> None:
     page.clock.install()
     page.route("**/live?*", lambda route: route.abort())

@@ -4,8 +4,8 @@
   const source = document.body.dataset.live;
   const status = document.getElementById("status");
   if (!source || !window.EventSource) return;
-  const LOST_MS = 30_000;
-  let busy = false, stale = false, silence = 0, lost = false;
+  const LOST_MS = 30_000, AGAIN_MS = 10_000;
+  let busy = false, stale = false, silence = 0, lost = false, failed = "", again = 0;
   const say = (text) => { status.textContent = text; };
   const time = () => new Date().toLocaleTimeString();
   const content = () => document.getElementById("content");
@@ -37,6 +37,14 @@
     focus?.focus({ preventScroll: true });
   };
 
+  // The event that told of the change does not come again, so the page is asked for again, unless the service refuses it for good.
+  const fail = (why, retry) => {
+    failed ||= time();
+    say(`Not updated since ${failed}: the service ${why}.`);
+    clearTimeout(again);
+    if (retry) again = setTimeout(read, AGAIN_MS);
+  };
+
   const read = async () => {
     if (busy) { stale = true; return; }
     if (used()) { stale = true; say("Something has changed. It is shown when no field and no marked text is in use."); return; }
@@ -45,7 +53,8 @@
     try {
       const answer = await fetch(location.href, { credentials: "same-origin", headers: { Accept: "text/html" } });
       if (answer.redirected || answer.status === 401) { stream.close(); say("Not live any more: the session has ended. Load the page again to sign in."); return; }
-      if (!answer.ok) { say(`Not updated since ${time()}: the service answers ${answer.status}.`); return; }
+      if (!answer.ok) { fail(`answers ${answer.status}`, answer.status === 429 || answer.status >= 500); return; }
+      failed = "";
       const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("content");
       if (used()) { stale = true; return; }
       // A plan that somebody reads is not exchanged for another one under the button that carries it out.
@@ -56,7 +65,7 @@
       put(fresh);
       say(`Updated at ${time()}`);
     } catch {
-      say(`Not updated since ${time()}: the service does not answer.`);
+      fail("does not answer", true);
     } finally {
       busy = false;
       if (stale && !used()) read();
