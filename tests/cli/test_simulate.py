@@ -34,6 +34,12 @@ def test_the_document_repeats_what_was_asked_and_the_churn(pinfold: Pinfold) -> 
     assert len(one["churn"]) == 21
 
 
+def test_a_load_without_arrivals_and_departures_is_refused(pinfold: Pinfold) -> None:
+    answer = pinfold(*SMALL, "--load", "0.5")
+    assert (answer.status, answer.out) == (2, "")
+    assert answer.err == "pinfold: --load says how full the fleet is during --churn, which is not given; give both, or neither\n"
+
+
 def test_the_production_traces_can_be_placed(pinfold: Pinfold, tmp_path: Path) -> None:
     hosts = tmp_path / "hosts.csv"
     hosts.write_text("".join((TRACES / "hosts.csv").read_text().splitlines(keepends=True)[:5]))

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pinfold.simulation.run import Notice
 
 _SECONDS_BETWEEN_LINES: Final = 5.0
+_LOAD: Final = 0.9
 
 Hosts = Annotated[
     int | None, typer.Option("--hosts", metavar="N", min=1, max=100_000, help="How many hosts; default 100, or those of --fleet.")
@@ -72,11 +73,15 @@ def simulate(
     ] = "least-loss",
     churn: Annotated[int, typer.Option("--churn", metavar="N", min=0, help="So many arrivals and departures once the fleet is full.")] = 0,
     load: Annotated[
-        float,
+        float | None,
         typer.Option(
-            "--load", metavar="SHARE", min=0.01, max=1.0, help="During --churn, the vCPUs that run, as a share of those that fitted."
+            "--load",
+            metavar="SHARE",
+            min=0.01,
+            max=1.0,
+            help="During --churn, the vCPUs that run, as a share of those that fitted; default 0.9.",
         ),
-    ] = 0.9,
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", metavar="N", min=0, help="The same options and seed give the same answer.")] = 1,
     rates: Rates = None,
     as_json: opt.Json = False,
@@ -92,6 +97,8 @@ def simulate(
     from pinfold.simulation.model import Plan
     from pinfold.simulation.run import simulate as run
 
+    if load is not None and not churn:
+        raise InvalidRequest("--load says how full the fleet is during --churn, which is not given; give both, or neither", key="--load")
     plan = Plan(
         fleet=_booking(_fleet(host_text, fleet, hosts, reserve), rates, quiet=as_json),
         mix=_mix(mix, requests),
@@ -99,7 +106,7 @@ def simulate(
         strategy=opt.member_of(HostStrategy, strategy, "--strategy"),
         seed=seed,
         churn=churn,
-        load=load,
+        load=_LOAD if load is None else load,
     )
     with _progress(quiet=as_json) as notice:
         found = run(plan, notice)
