@@ -280,8 +280,17 @@ def test_listings_are_filtered(red: Images) -> None:
         ("?size_min=64", ["probe", "b"]),
         ("?size_max=63", ["a"]),
         ("?member_status=all", ["probe", "a", "b"]),
+        ("?sort=name:asc", ["a", "b", "probe"]),
+        ("?sort=name", ["probe", "b", "a"]),
+        ("?sort=size:asc,name:asc", ["a", "b", "probe"]),
+        ("?sort=status,name:desc", ["a", "probe", "b"]),
+        ("?sort_key=name&sort_dir=asc&limit=2", ["a", "b"]),
+        ("?sort_key=status&sort_key=name&sort_dir=asc", ["b", "probe", "a"]),
     ):
         assert red.names(query) == due, query
+    assert "sort has 'colour:asc'" in red.ask("GET", "?sort=colour:asc", status=400)["error"]["message"]
+    following = red.ask("GET", "?sort=name:asc&limit=2", status=200)["next"]
+    assert red.names(following.removeprefix("/v2/images")) == ["probe"]
     following = red.ask("GET", "?limit=2", status=200)["next"]
     assert red.names(following.removeprefix("/v2/images")) == ["b"]
     filtered = red.ask("GET", "?visibility=private&owner=red&limit=1", status=200)

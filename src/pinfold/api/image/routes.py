@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
-from typing import Annotated, Any, Final, Literal, NotRequired, cast
+from typing import Annotated, Any, Final, Literal, NotRequired, cast, get_args
 from urllib.parse import urlencode
 
 from fastapi import Query, Request
@@ -118,6 +118,10 @@ async def list_versions(request: Request) -> ImageVersions:
     return {"versions": [{"id": "v2.9", "status": "CURRENT", "links": [{"rel": "self", "href": f"{root}/image/v2/"}]}]}
 
 
+SortKey = Literal["name", "created_at", "updated_at", "size", "id", "status", "disk_format", "container_format"]
+Direction = Literal["asc", "desc"]
+
+
 class ImageQuery(BaseModel):
     """The query parameters of a listing of images. Another one is a property that an image has with that value, as in Glance; what compares
     times is ignored.
@@ -136,10 +140,8 @@ class ImageQuery(BaseModel):
     os_hidden: bool | None = None
     size_min: int | None = None
     size_max: int | None = None
-    sort_key: list[Literal["name", "created_at", "updated_at", "size", "id", "status", "disk_format", "container_format"]] = Field(
-        default_factory=list
-    )
-    sort_dir: list[Literal["asc", "desc"]] = Field(default_factory=list)
+    sort_key: list[SortKey] = Field(default_factory=list)
+    sort_dir: list[Direction] = Field(default_factory=list)
     sort: str | None = None
 
 
@@ -149,17 +151,40 @@ _KNOWN: Final = frozenset({*ImageQuery.model_fields, "created_at", "updated_at",
 
 @router.get("/v2/images")
 def list_images(asked: Annotated[ImageQuery, Query()], request: Request, services: Services) -> ImageList:
-    """The operator's images by name, then the variants by name. `name`, `id`, `status`, `visibility`, `owner` and others narrow the
-    listing, and so does a property by its name; `in:A,B` names several.
+    """The operator's images by name, then the variants by name, unless `sort` or `sort_key` gives another order. `name`, `id`, `status`,
+    `visibility`, `owner` and others narrow the listing, and so does a property by its name; `in:A,B` names several.
     """
     others = [(key, value) for key, value in request.query_params.multi_items() if key not in _KNOWN]
     found = [image for image in visible_images(services, caller_of(request)) if _matches(image, asked, others)]
+    for key, direction in reversed(_order(asked)):
+        found.sort(key=lambda image: _rank(view(image)[key]), reverse=direction == "desc")
     shown = sized(after_marker(found, [image.id for image in found], asked.marker), asked.limit)
     query = [(key, value) for key, value in request.query_params.multi_items() if key != "marker"]
     listing: ImageList = {"images": [view(image) for image in shown], "first": _page(query), "schema": "/v2/schemas/images"}
     if shown and shown[-1] is not found[-1]:
         listing["next"] = _page([*query, ("marker", shown[-1].id)])
     return listing
+
+
+def _order(asked: ImageQuery) -> list[tuple[SortKey, str]]:
+    """The keys to sort by with their directions, the first one first. Raises `InvalidRequest` for one that there is not."""
+    if asked.sort is None:
+        one_for_all = len(asked.sort_dir) == 1
+        directions = asked.sort_dir * len(asked.sort_key) if one_for_all else [*asked.sort_dir, *["desc"] * len(asked.sort_key)]
+        return list(zip(asked.sort_key, directions, strict=False))
+    found: list[tuple[SortKey, str]] = []
+    for text in asked.sort.split(","):
+        key, _, direction = text.strip().partition(":")
+        if key not in get_args(SortKey) or (direction or "desc") not in get_args(Direction):
+            allowed = f"KEY:asc or KEY:desc with the keys {listed(get_args(SortKey))}"
+            raise InvalidRequest(f"sort has {text[:64]!r}; {allowed} are allowed", key="sort")
+        found.append((cast("SortKey", key), direction or "desc"))
+    return found
+
+
+def _rank(value: str | int | None) -> tuple[bool, str | int]:
+    """What values of one field are sorted by: nothing comes first."""
+    return (value is not None, value if value is not None else 0)
 
 
 def _page(query: Sequence[tuple[str, str]]) -> str:
