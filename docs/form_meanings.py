@@ -327,6 +327,7 @@ MEANINGS: Final[dict[str, dict[str, str]]] = {
     "FlavorCosts": {
         "name": "the flavor's name, or the shape of measured guests",
         "vcpus": "how many vCPUs its guests have",
+        "pinned": "how many of them take a pCPU each; the others float",
         "disks": "their disks",
         "nics": "their NICs",
         "cpu": "the pCPUs that the overhead threads of one guest run",

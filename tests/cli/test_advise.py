@@ -104,6 +104,16 @@ def test_each_queue_of_an_interface_counts_as_it_books(pinfold: Pinfold, config:
         assert "Guests book 27 pCPUs of the pool (60 guests (assumed) book 222 millicpu each" in said, said
 
 
+def test_the_floating_vcpus_of_a_mixed_flavor_take_no_pcpu(pinfold: Pinfold, config: Path, tmp_path: Path) -> None:
+    file = tmp_path / "flavors.json"
+    specs = {"hw:cpu_policy": "mixed", "hw:cpu_dedicated_mask": "0-1"}
+    file.write_text(json.dumps([{"ID": "1", "Name": "both", "VCPUs": 8, "Properties": specs}]))
+    assumed = ("--assume", "guests=60", "--assume", "cpu-per-guest=0.02", "--assume", "busy=0.5", "--assume", "pcpus=252")
+    found = json.loads(pinfold("advise", "--config", str(config), "--flavor-json", str(file), *assumed, "--json").out)
+    (both,) = found["flavors"]
+    assert (both["vcpus"], both["pinned"], both["share_guests"], both["isolate_guests"]) == (8, 2, 123, 84)
+
+
 def test_a_flavor_with_queues_finds_the_hours_that_were_measured_of_its_guests(pinfold: Pinfold, config: Path, tmp_path: Path) -> None:
     keep(config, HOURS, tuple(replace(one, vcpus=16, nics=2 * 16) for one in EVENT))
     file = tmp_path / "flavors.json"

@@ -48,6 +48,12 @@ def test_a_shape_that_was_measured_is_compared_by_its_own_numbers() -> None:
     assert found.booked_millicpu == 96
 
 
+def test_floating_vcpus_of_a_flavor_take_no_pcpu_but_book_as_any() -> None:
+    found, whole_ones = of(replace(SMALL, floating=2), measured=EVENT), of(SMALL, measured=EVENT)
+    assert (found.vcpus, found.pinned, found.share_guests, found.isolate_guests) == (4, 2, 29, 21)  # 29 x 2 and 6 of a pool; 21 x 3
+    assert (found.booked_millicpu, found.cpu) == (whole_ones.booked_millicpu, whole_ones.cpu)
+
+
 def test_guests_with_isolate_that_were_measured_are_the_evidence_of_isolate() -> None:
     own = [replace(one, place=Place.OWN, wait_ns=one.slices * 7000) for one in EVENT]
     found = of(SMALL, measured=[*EVENT, *own])

@@ -123,12 +123,18 @@ def _of_file(configuration: Configuration, nics: int) -> tuple[list[FlavorShape]
 
 def _shapes(flavors: Iterable[tuple[str, int, int, ExtraSpecs]], nics: int) -> list[FlavorShape]:
     """Those with pinned vCPUs of flavors that are given as name, vCPUs, disks and extra specs. Each interface counts by its queues."""
-    from pinfold.core.nova.extra_specs import pins
+    from pinfold.core.nova.extra_specs import floating_vcpus, pins
     from pinfold.core.overhead.flavor_costs import FlavorShape
     from pinfold.core.request.hardware import flavor_queues
 
     return [
-        FlavorShape(name=name, vcpus=vcpus, disks=disks, nics=nics * flavor_queues(vcpus, extra_specs))
+        FlavorShape(
+            name=name,
+            vcpus=vcpus,
+            disks=disks,
+            nics=nics * flavor_queues(vcpus, extra_specs),
+            floating=floating_vcpus(vcpus, extra_specs),
+        )
         for name, vcpus, disks, extra_specs in flavors
         if pins(extra_specs)
     ]

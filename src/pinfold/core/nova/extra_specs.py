@@ -9,10 +9,14 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
+from pinfold.core.errors import InvalidRequest
 from pinfold.core.request.model import CpuPolicy, EmulatorPolicy
+from pinfold.core.request.values import vcpu_mask
 
 CPU_POLICY: Final = "hw:cpu_policy"
 EMULATOR_POLICY: Final = "hw:emulator_threads_policy"
+_DEDICATED_MASK: Final = "hw:cpu_dedicated_mask"
+_REALTIME_MASK: Final = "hw:cpu_realtime_mask"
 _AMOUNT: Final = re.compile(r"resources(?:[1-9][0-9]*)?:(VCPU|PCPU)")
 _PINNED: Final = (CpuPolicy.DEDICATED.value, CpuPolicy.MIXED.value)
 
@@ -47,6 +51,27 @@ def pins(extra_specs: Iterable[tuple[str, str]]) -> bool:
     specs = dict(extra_specs)
     isolates = specs.get(EMULATOR_POLICY) == EmulatorPolicy.ISOLATE.value
     return specs.get(CPU_POLICY) in _PINNED or amounts(specs.items())[1] > 0 or isolates
+
+
+def floating_vcpus(vcpus: int, extra_specs: Iterable[tuple[str, str]]) -> int:
+    """How many vCPUs of a flavor with pinned vCPUs float over shared pCPUs: none unless it is mixed, or if its mask cannot be read.
+
+    >>> floating_vcpus(8, [("hw:cpu_policy", "mixed"), ("hw:cpu_dedicated_mask", "^2-7")])
+    6
+    >>> floating_vcpus(8, [("hw:cpu_policy", "dedicated")]), floating_vcpus(8, [("resources:PCPU", "2"), ("resources:VCPU", "6")])
+    (0, 6)
+    """
+    specs = dict(extra_specs)
+    shared, dedicated = amounts(specs.items())
+    if shared and dedicated:
+        return min(shared, vcpus - 1)
+    mask = specs.get(_DEDICATED_MASK) or specs.get(_REALTIME_MASK)
+    if specs.get(CPU_POLICY) != CpuPolicy.MIXED.value or mask is None:
+        return 0
+    try:
+        return vcpus - len(vcpu_mask(_DEDICATED_MASK, mask, vcpus=vcpus))
+    except InvalidRequest:
+        return 0
 
 
 def leaves_policy_to_image(extra_specs: Iterable[tuple[str, str]]) -> bool:

@@ -3,8 +3,8 @@
 1. The overhead threads of a guest ran so many pCPUs: as assumed, as measured for guests of this shape, as the fitted rates say, as the mean
    of all guests, or else as the rates of `[overhead]` say, which are estimates.
 2. With `share` the guest takes that, over how busy the pool may be, of the pool. With `isolate` it takes one dedicated pCPU.
-3. A host is filled with guests of that flavor alone, its pCPUs divided between guests and pool as they need it. Cells, siblings and memory
-   are left out; `pinfold host capacity` counts those.
+3. A host is filled with guests of that flavor alone, its pCPUs divided between guests and pool as they need it. Floating vCPUs, cells,
+   siblings and memory are left out; `pinfold host capacity` counts those.
 4. `isolate` is the advice if `share` takes a whole pCPU, or if no hour on the pool kept the target. Otherwise it is `share`.
 """
 
@@ -27,12 +27,20 @@ from pinfold.core.request.model import EmulatorPolicy, GuestRequest
 
 
 class FlavorShape(Struct, frozen=True, kw_only=True):
-    """A flavor, as far as its overhead is concerned. `nics` counts the queues of its network interfaces, as shapes and bookings do."""
+    """A flavor, as far as its overhead is concerned. `nics` counts the queues of its network interfaces, as shapes and bookings do.
+    `floating` of its vCPUs take no pCPU of their own.
+    """
 
     name: str
     vcpus: int
     disks: int
     nics: int
+    floating: int = 0
+
+    @property
+    def pinned(self) -> int:
+        """How many of its vCPUs take a pCPU each."""
+        return self.vcpus - self.floating
 
     @property
     def shape(self) -> Shape:
@@ -43,12 +51,14 @@ class FlavorShape(Struct, frozen=True, kw_only=True):
 class FlavorCosts(Struct, frozen=True, kw_only=True):
     """What one flavor costs. `booked_millicpu` is its `CUSTOM_OVERHEAD_MILLICPU` by the advised rates, or by those of today without any.
 
-    The pCPUs are those that one guest's overhead takes. The guests are those that one host bears, None without pools. A delay is the
-    mean wait before a slice, None without evidence. `nics` counts queues. `policy` is None, and `why` says why, where there is no advice.
+    `pinned` of its vCPUs take a pCPU each. The other pCPUs are those that one guest's overhead takes. The guests are those that one host
+    bears, None without pools. A delay is the mean wait before a slice, None without evidence. `nics` counts queues. `policy` is None, and
+    `why` says why, where there is no advice.
     """
 
     name: str
     vcpus: int
+    pinned: int
     disks: int
     nics: int
     cpu: Figure
@@ -104,28 +114,29 @@ def _costs(
     return FlavorCosts(
         name=flavor.name,
         vcpus=flavor.vcpus,
+        pinned=flavor.pinned,
         disks=flavor.disks,
         nics=flavor.nics,
         cpu=cpu,
         booked_millicpu=booked,
         share_pcpus=share,
-        share_guests=None if share is None or pcpus is None else shared_guests(pcpus, flavor.vcpus, share),
+        share_guests=None if share is None or pcpus is None else shared_guests(pcpus, flavor.pinned, share),
         share_delay_us=delays[Place.POOL].get(flavor.shape) or (None if busy is None else _by_benchmark(busy.value, "a pool as busy")),
-        isolate_guests=None if pcpus is None else pcpus // (flavor.vcpus + 1),
+        isolate_guests=None if pcpus is None else pcpus // (flavor.pinned + 1),
         isolate_delay_us=delays[Place.OWN].get(flavor.shape) or _by_benchmark(cpu.value, "a pCPU that one guest keeps as busy"),
         policy=policy,
         why=why,
     )
 
 
-def shared_guests(pcpus: int, vcpus: int, share: float) -> int:
-    """How many guests fit on so many pCPUs, if each takes its vCPUs, and `share` pCPUs of a pool of whole pCPUs.
+def shared_guests(pcpus: int, pinned: int, share: float) -> int:
+    """How many guests fit on so many pCPUs, if each takes one for each of its pinned vCPUs, and `share` pCPUs of a pool of whole pCPUs.
 
     >>> shared_guests(64, 4, 0.1), shared_guests(4, 4, 0.1), shared_guests(5, 4, 0.1)
     (15, 0, 1)
     """
-    guests = int(pcpus / (vcpus + share))
-    while guests and guests * vcpus + max(1, math.ceil(guests * share - 1e-9)) > pcpus:
+    guests = int(pcpus / (pinned + share))
+    while guests and guests * pinned + max(1, math.ceil(guests * share - 1e-9)) > pcpus:
         guests -= 1
     return guests
 

@@ -87,8 +87,8 @@ def _dedicated_guests(pools: PoolConfig, assumed: Assumptions, costs: Sequence[F
         pcpus, evidence, whose = len(pools.dedicated), Evidence.CONFIGURED, "the dedicated pool"
     else:
         return None
-    guests, vcpus = pcpus // costs[0].vcpus, costs[0].vcpus
-    source = f"{count(pcpus, 'pCPU')} of {whose} ({evidence.value}), {vcpus} for each guest"
+    guests, pinned = pcpus // costs[0].pinned, costs[0].pinned
+    source = f"{count(pcpus, 'pCPU')} of {whose} ({evidence.value}), {pinned} for each guest"
     return Figure(value=guests, evidence=evidence, source=source) if guests < assumed.guests else None
 
 
