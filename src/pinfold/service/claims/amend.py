@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 import sqlalchemy as sa
 
 from pinfold.accounting.client import Placement
+from pinfold.accounting.placement_responses import ConcurrentUpdate
 from pinfold.accounting.resources import Amounts, amounts
 from pinfold.core.errors import Conflict, PinfoldError
 from pinfold.core.fit.answer import Fit
@@ -57,8 +58,8 @@ class Amender:
     def amend_all(self, host: HostState, changes: Sequence[tuple[ClaimRecord, Fit]], then: Then, *, moved: bool) -> None:
         """Give claims of one host these fits, decided on `host`: all of them, or none. `then` writes in the same transaction.
 
-        `moved` is that of `store.claims.amend`. Raises `StaleError` if the host or a claim has changed since, `OverCapacity` if Placement
-        has no room, `Conflict`, `Unavailable`, and what `then` raises.
+        `moved` is that of `store.claims.amend`. Raises `StaleError` if the host, a claim or what its guest consumes has changed since,
+        `OverCapacity` if Placement has no room, `Conflict`, `Unavailable`, and what `then` raises.
         """
         wanted = [amounts(fit, host) for _, fit in changes]
         changed = [claim for (claim, _), new in zip(changes, wanted, strict=True) if new != claim.amounts]
@@ -67,7 +68,7 @@ class Amender:
             for (claim, _), new in zip(changes, wanted, strict=True):
                 both = larger(claim.amounts, new)
                 if both != claim.amounts:
-                    reallocate(self._database, self._placement, claim, both)
+                    self._grow(claim, both)
                     grown.append(claim)
             fault_point("replace.allocated")
             self._write(host, [(claim, fit, new) for (claim, fit), new in zip(changes, wanted, strict=True)], then, moved=moved)
@@ -79,6 +80,12 @@ class Amender:
         self._fresh.host(changes[0][0].host)
         for claim in changed:
             self._settle(claim.guest)
+
+    def _grow(self, claim: ClaimRecord, wanted: Amounts) -> None:
+        try:
+            reallocate(self._database, self._placement, claim, wanted)
+        except ConcurrentUpdate as error:
+            raise StaleError from error
 
     def _write(self, host: HostState, changes: Sequence[tuple[ClaimRecord, Fit, Amounts]], then: Then, *, moved: bool) -> None:
         with self._database.write() as connection:

@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from msgspec import Struct
 from msgspec.structs import replace
 
-from pinfold.accounting.placement_responses import ConcurrentUpdate, OverCapacity
+from pinfold.accounting.placement_responses import OverCapacity
 from pinfold.core import host_features
 from pinfold.core.errors import Conflict, InvalidRequest, Unavailable
 from pinfold.core.fit.answer import Fit, NoFit
@@ -234,7 +234,7 @@ class Interfaces:
         for _ in range(_TRIES):
             try:
                 return change()
-            except (StaleError, ConcurrentUpdate):
+            except StaleError:
                 continue
         raise _refused(verb, guest_id, f"its host or its interfaces changed {_TRIES} times meanwhile; try again")
 
