@@ -44,10 +44,10 @@ def test_a_host_tells_what_its_claims_hold(index: Index) -> None:
     first, second, third = OccupancyReader(index).read()
     assert [first.name, second.name, third.name] == ["c01", "c02", "c03"]
     free = len(state_of(index, "c01").pools.dedicated)
-    assert first.holdings.pcpus == ((Role.FREE, free),)
-    assert dict(second.holdings.pcpus) == {Role.FREE: free - 3, Role.VCPU: 2, Role.EMULATOR: 1}
-    assert (second.revision, second.holdings.booked_millicpu) == (first.revision + 1, made.fit.overhead_millicpu)
-    assert sum(count for _, count in second.holdings.pcpus) == len(roles(state_of(index, "c02")))
+    assert first.pcpus == ((Role.FREE, free),)
+    assert dict(second.pcpus) == {Role.FREE: free - 3, Role.VCPU: 2, Role.EMULATOR: 1}
+    assert (second.revision, second.booked_millicpu) == (first.revision + 1, made.fit.overhead_millicpu)
+    assert sum(count for _, count in second.pcpus) == len(roles(state_of(index, "c02")))
 
 
 def test_only_the_hosts_that_changed_are_counted_again(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,7 +68,7 @@ def test_only_the_hosts_that_changed_are_counted_again(index: Index, monkeypatch
     after = reader.read()
     assert counted[4:] == ["c02"]
     assert (after[0], after[2]) == (before[0], before[2])
-    assert after[1].holdings.pcpus == after[0].holdings.pcpus
+    assert after[1].pcpus == after[0].pcpus
 
 
 def test_a_host_that_is_down_or_disabled_or_gone_is_told_at_once(index: Index) -> None:

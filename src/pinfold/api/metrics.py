@@ -20,7 +20,7 @@ from pinfold.core.fit.capacity import HostCapacity
 from pinfold.core.repairs import Counts, read_counts
 from pinfold.scheduler.occupancy import Occupancy
 from pinfold.store import findings, guest_states, hosts
-from pinfold.store.records import REPAIRS, Pairs
+from pinfold.store.records import REPAIRS
 from pinfold.store.unreadable import read_or
 
 router = Router(tags=["service"])
@@ -99,12 +99,12 @@ class _Fleet(Collector):
         families = {name: _family(name) for name in METRICS}
         occupied = self._services.fleet.scheduler.occupancy()
         with self._services.database.read() as connection:
-            repaired = dict(hosts.facts_that_have(connection, REPAIRS))
+            repaired = hosts.fact_of_each(connection, REPAIRS)
             states = guest_states.counts(connection)
             counts, audited = findings.counts(connection), findings.all_reported(connection)
         for host in occupied:
             _tell_host(families, host)
-            _tell_repairs(families, host.name, repaired.get(host.id, ()))
+            _tell_repairs(families, host.name, repaired.get(host.id))
         up: dict[str, bool] = {host.id: host.up for host in occupied}
         statuses: Counter[str] = Counter()
         for state, number in states:
@@ -175,24 +175,22 @@ def _tell_capacity(families: dict[str, Family], left: HostCapacity) -> None:
 
 
 def _tell_host(families: dict[str, Family], host: Occupancy) -> None:
-    held = host.holdings
     plain = {
         "pinfold_host_up": host.up,
         "pinfold_host_disabled": host.disabled,
         "pinfold_host_revision": host.revision,
-        "pinfold_overhead_booked_millicpu": held.booked_millicpu,
-        "pinfold_overhead_capacity_millicpu": held.capacity_millicpu,
-        "pinfold_floating_vcpus": held.floating,
+        "pinfold_overhead_booked_millicpu": host.booked_millicpu,
+        "pinfold_overhead_capacity_millicpu": host.capacity_millicpu,
+        "pinfold_floating_vcpus": host.floating,
     }
     for name, value in plain.items():
         families[name].add_metric([host.name], float(value))
-    for role, count in held.pcpus:
+    for role, count in host.pcpus:
         families["pinfold_pcpus"].add_metric([host.name, role.value], count)
 
 
-def _tell_repairs(families: dict[str, Family], host: str, facts: Pairs) -> None:
+def _tell_repairs(families: dict[str, Family], host: str, text: str | None) -> None:
     """The repairs that the host's agent reported; none if it reported none, or what nobody can read."""
-    text = dict(facts).get(REPAIRS)
     counted: Counts = {} if text is None else read_or(read_counts, text, f"repairs of host {host}", {})
     for (kind, result), number in sorted(counted.items()):
         families["pinfold_repairs_total"].add_metric([host, kind, result], number)

@@ -79,7 +79,7 @@ def simulate(
             metavar="SHARE",
             min=0.01,
             max=1.0,
-            help="During --churn, the vCPUs that run, as a share of those that fitted; default 0.9.",
+            help=f"During --churn, the vCPUs that run, as a share of those that fitted; default {_LOAD}.",
         ),
     ] = None,
     seed: Annotated[int, typer.Option("--seed", metavar="N", min=0, help="The same options and seed give the same answer.")] = 1,

@@ -18,7 +18,7 @@ from pinfold.core.pools import PoolOrder
 from pinfold.core.repin.progress import Progress
 from pinfold.store import claims, findings, history, host_rows, repairs, tombstones
 from pinfold.store.database import EpochNow, in_term, tell
-from pinfold.store.records import PROCESSOR_REFUSED, ClaimRecord, ClaimState, HostLedger, HostMark, HostRecord, HostReport, Pairs
+from pinfold.store.records import PROCESSOR_REFUSED, ClaimRecord, ClaimState, HostLedger, HostMark, HostRecord, HostReport
 from pinfold.store.schema import host
 from pinfold.store.unreadable import read_or
 
@@ -287,11 +287,11 @@ def some(connection: sa.Connection, ids: Iterable[HostId]) -> tuple[HostRecord, 
     return _records(connection.execute(_NAMED, {"ids": sorted(set(ids))}))
 
 
-def facts_that_have(connection: sa.Connection, name: str) -> list[tuple[HostId, Pairs]]:
-    """The facts of the hosts whose agents tell one of that name, in no order. Facts that nobody can read are none."""
+def fact_of_each(connection: sa.Connection, name: str) -> dict[HostId, str]:
+    """The fact of that name of each host whose agent tells one. Facts that nobody can read are none."""
     query = sa.select(host.c.id, host.c.facts).where(host.c.facts.contains(f'"{name}"', autoescape=True))
-    found = [(host_id, read_or(host_rows.read_pairs, text, f"host {host_id}: facts", ())) for host_id, text in connection.execute(query)]
-    return [(host_id, facts) for host_id, facts in found if any(known == name for known, _ in facts)]
+    told = {host_id: dict(read_or(host_rows.read_pairs, text, f"host {host_id}: facts", ())) for host_id, text in connection.execute(query)}
+    return {host_id: facts[name] for host_id, facts in told.items() if name in facts}
 
 
 def marks(connection: sa.Connection) -> tuple[HostMark, ...]:

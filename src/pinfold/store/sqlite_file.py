@@ -150,7 +150,7 @@ def restore(path: Path, source: Path) -> Path | None:
 
 
 def _give_away(files: Sequence[Path], *, like: Path) -> None:
-    """Give files to the owner and group of another one, if this is root: nobody else may."""
+    """Set the owner and group of the files to those of `like`. Only root can do that; for others the files stay as they are."""
     if os.geteuid() != 0:
         return
     owner = like.stat()
