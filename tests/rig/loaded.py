@@ -118,7 +118,8 @@ class Started:
     def send_signal(self, number: int) -> None:
         """Send it a signal, unless it has ended."""
         if self.poll() is None:
-            os.kill(self.pid, number)
+            with contextlib.suppress(ProcessLookupError):  # it has just ended, which is told a moment later
+                os.kill(self.pid, number)
 
     def _read(self) -> None:
         told = os.read(self._ended, _STATUS.size)
